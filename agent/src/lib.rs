@@ -1,0 +1,1 @@
+//! The agent: adapters, the daemon and the command line.

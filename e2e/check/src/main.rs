@@ -1,0 +1,3 @@
+//! The test command.
+
+fn main() {}
