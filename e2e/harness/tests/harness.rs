@@ -1,0 +1,9 @@
+//! The lab's own tests.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "the exemption of tests does not reach helper functions of integration tests"
+)]
+
+#[path = "harness/git_server.rs"]
+mod git_server;
