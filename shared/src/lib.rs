@@ -1,1 +1,14 @@
-//! The pure core of Skiff.
+//! The pure core of Skiff: values in, values out.
+//!
+//! The modules in the order in which a change passes them. Nothing here awaits, reads a clock or the
+//! environment, or knows a client; the `agent` crate does all of that.
+
+pub mod desired;
+pub mod health;
+pub mod inventory;
+pub mod managed_fields;
+pub mod object;
+pub mod plan;
+pub mod policy;
+pub mod report;
+pub mod sync;

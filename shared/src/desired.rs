@@ -1,0 +1,129 @@
+//! What Git wants: the rows that rendering leaves behind, and the release they belong to.
+//!
+//! Between render and plan. A row says everything that plan and machine must know of an object; its
+//! body stays in the content-addressed store and is named by digest.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::object::{Digest, GroupKind, Hashing, ObjectId};
+
+/// The digest of an object's canonical JSON as it is sent, labels of ours included.
+pub type BodyDigest = Digest;
+
+/// One object as rendered.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DesiredRow {
+    pub id: ObjectId,
+    /// The version part of `apiVersion`.
+    pub version: Arc<str>,
+    pub body: BodyDigest,
+    /// Length of the body in bytes.
+    pub bytes: u32,
+    pub wave: i32,
+    pub options: ObjectOptions,
+    /// The kind that this object, a CustomResourceDefinition, will serve.
+    pub provides: Option<Arc<GroupKind>>,
+    /// `file:line` in the repository, or the renderer's name for it.
+    pub origin: Arc<str>,
+}
+
+/// What the object's annotations ask for. The default is what an object without annotations gets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ObjectOptions {
+    /// `Prune=false`, `prune: disabled`, `helm.sh/resource-policy: keep`.
+    pub keep: bool,
+    /// `Prune=confirm`.
+    pub confirm_prune: bool,
+    /// `argocd.argoproj.io/ignore-healthcheck`.
+    pub ignore_health: bool,
+    /// `SkipDryRunOnMissingResource`.
+    pub skip_dry_run: bool,
+}
+
+/// A state of the source, printed `main@sha1:4f2c9a…`.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Revision {
+    /// Canonical repository URL, without credentials.
+    pub url: String,
+    /// Branch or tag; empty when the source names a commit.
+    pub reference: String,
+    /// Object format and id, `sha1:4f2c9a…`.
+    pub commit: String,
+    pub author: String,
+    pub subject: String,
+    pub committed_at: Option<Timestamp>,
+    /// The commit's `Traceparent:` trailer as written.
+    pub traceparent: Option<String>,
+}
+
+impl Revision {
+    /// The commit id without its format.
+    pub fn id(&self) -> &str {
+        self.commit.split_once(':').map_or(&self.commit, |(_, id)| id)
+    }
+}
+
+impl std::fmt::Display for Revision {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let short: String = self.id().chars().take(12).collect();
+        let format = self.commit.split_once(':').map_or("sha1", |(format, _)| format);
+        if self.reference.is_empty() {
+            write!(f, "{format}:{short}")
+        } else {
+            write!(f, "{}@{format}:{short}", self.reference)
+        }
+    }
+}
+
+/// When a stage of the pipeline ran, for the spans of a release.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Interval {
+    pub start: Timestamp,
+    pub end: Timestamp,
+}
+
+/// An app's rendered set at one revision: a value that is replaced as a whole.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Desired {
+    pub revision: Revision,
+    /// Sorted by id; no id twice.
+    pub rows: Vec<DesiredRow>,
+    /// Digest over the rows: two renders with the same one are the same render.
+    pub render: Digest,
+    pub warnings: Vec<String>,
+    /// When the moved ref was seen.
+    pub seen_at: Timestamp,
+    pub fetched: Option<Interval>,
+    pub rendered: Option<Interval>,
+}
+
+/// Returns the digest that identifies a rendered set; `rows` must be sorted by id.
+pub fn render_digest(rows: &[DesiredRow]) -> Digest {
+    rows.iter()
+        .fold(Hashing::default(), |hashing, row| {
+            hashing.part(row.id.to_string().as_bytes()).part(row.version.as_bytes()).part(&row.body.0)
+        })
+        .finish()
+}
+
+/// One thing wrong with an input, with the place it is written at.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Problem {
+    /// `base/web.yaml:12`, a chart's template, or the path that was asked for.
+    pub place: String,
+    pub message: String,
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.place.is_empty() {
+            f.write_str(&self.message)
+        } else {
+            write!(f, "{}: {}", self.place, self.message)
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! The inventory: which objects an app owns, as recorded in the cluster.
+//!
+//! A row is *claimed* before the first write of its object and *settled* after an answer. Rows live
+//! in shards by a stable hash, so that one changed object rewrites one small record. This module
+//! turns shards into bytes and back; the agent stores them.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::desired::{BodyDigest, ObjectOptions};
+use crate::managed_fields::{Fields, Owned};
+use crate::object::{Hashing, Interner, ObjectId};
+
+/// Rows that one shard is meant to hold.
+pub const SHARD_ROWS: usize = 256;
+
+/// The version of the stored form. A newer one is refused, an older one is read.
+pub const FORMAT: u32 = 1;
+
+/// A server's identity for one life of an object.
+#[derive(Clone, PartialEq, Eq, Debug, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Uid(pub Box<str>);
+
+impl std::fmt::Display for Uid {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The state of an object as the answer to our last apply showed it: the baseline of drift.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Applied {
+    pub body: BodyDigest,
+    pub uid: Uid,
+    pub rv: u64,
+    pub generation: i64,
+    pub fields: Fields,
+}
+
+/// What the cluster's record says of an object.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Record {
+    /// Not recorded.
+    None,
+    /// About to be written, or written with the answer lost.
+    Claimed,
+    Settled(Applied),
+}
+
+impl Record {
+    pub fn applied(&self) -> Option<&Applied> {
+        match self {
+            Self::Settled(applied) => Some(applied),
+            Self::None | Self::Claimed => None,
+        }
+    }
+}
+
+/// One owned object as stored.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct InventoryRow {
+    pub id: ObjectId,
+    pub version: Arc<str>,
+    pub wave: i32,
+    pub options: ObjectOptions,
+    /// `Claimed` or `Settled`.
+    pub record: Record,
+}
+
+/// The content of one shard.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Shard {
+    pub rows: Vec<InventoryRow>,
+    /// Stored renders that hold the rows' bodies, newest generation first; a generation is a list of
+    /// object names.
+    pub renders: Vec<Vec<String>>,
+}
+
+/// An app's whole inventory as loaded.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Inventory {
+    /// Number of shards, a power of two; 0 where nothing is stored.
+    pub count: u32,
+    pub shards: Vec<Shard>,
+}
+
+/// Returns how many shards `rows` objects need; `have` shards are never given up.
+pub fn shard_count(rows: usize, have: u32) -> u32 {
+    let needed = rows.div_ceil(SHARD_ROWS).max(1).next_power_of_two();
+    u32::try_from(needed).unwrap_or(u32::MAX / 2 + 1).max(have)
+}
+
+/// Returns the shard of an object among `count` shards.
+pub fn shard_of(id: &ObjectId, count: u32) -> u32 {
+    let digest = Hashing::default()
+        .part(id.kind().group.as_bytes())
+        .part(id.kind().kind.as_bytes())
+        .part(id.namespace().unwrap_or("").as_bytes())
+        .part(id.name().as_bytes())
+        .finish();
+    let head = u32::from_be_bytes([digest.0[0], digest.0[1], digest.0[2], digest.0[3]]);
+    head % count.max(1)
+}
+
+/// A stored shard that cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ShardError {
+    #[error("inventory is of format {found}, this program reads up to {FORMAT}: use the newer program")]
+    Newer { found: u32 },
+    #[error("inventory cannot be read")]
+    Json { source: serde_json::Error },
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredShard {
+    format: u32,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    renders: Vec<Vec<String>>,
+    rows: Vec<StoredRow>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredRow {
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    group: String,
+    version: String,
+    kind: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    namespace: Option<String>,
+    name: String,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    wave: i32,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    options: Vec<StoredOption>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    applied: Option<StoredApplied>,
+}
+
+#[derive(Serialize, Deserialize, PartialEq, Clone, Copy)]
+#[serde(rename_all = "camelCase")]
+enum StoredOption {
+    Keep,
+    ConfirmPrune,
+    IgnoreHealth,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredApplied {
+    body: BodyDigest,
+    uid: Uid,
+    rv: u64,
+    #[serde(default, skip_serializing_if = "is_zero_i64")]
+    generation: i64,
+    /// Hex digest of our field set and its time in seconds.
+    owned: Option<(String, i64)>,
+    others: u64,
+    status: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_zero(value: &i32) -> bool {
+    *value == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_zero_i64(value: &i64) -> bool {
+    *value == 0
+}
+
+impl Shard {
+    /// Returns the stored form: JSON, a few hundred bytes a row.
+    pub fn encode(&self) -> Vec<u8> {
+        let stored = StoredShard {
+            format: FORMAT,
+            renders: self.renders.clone(),
+            rows: self.rows.iter().map(StoredRow::of).collect(),
+        };
+        serde_json::to_vec(&stored).expect("strings and numbers are always valid JSON")
+    }
+
+    /// Reads the stored form.
+    pub fn decode(bytes: &[u8], interner: &mut Interner) -> Result<Self, ShardError> {
+        #[derive(Deserialize)]
+        struct Version {
+            format: u32,
+        }
+        let Version { format } =
+            serde_json::from_slice(bytes).map_err(|source| ShardError::Json { source })?;
+        if format > FORMAT {
+            return Err(ShardError::Newer { found: format });
+        }
+        let stored: StoredShard =
+            serde_json::from_slice(bytes).map_err(|source| ShardError::Json { source })?;
+        let rows = stored.rows.into_iter().map(|row| row.read(interner)).collect();
+        Ok(Self { rows, renders: stored.renders })
+    }
+}
+
+impl StoredRow {
+    fn of(row: &InventoryRow) -> Self {
+        let ObjectOptions { keep, confirm_prune, ignore_health, skip_dry_run: _ } = row.options;
+        let options = [
+            (keep, StoredOption::Keep),
+            (confirm_prune, StoredOption::ConfirmPrune),
+            (ignore_health, StoredOption::IgnoreHealth),
+        ];
+        Self {
+            group: row.id.kind().group.to_string(),
+            version: row.version.to_string(),
+            kind: row.id.kind().kind.to_string(),
+            namespace: row.id.namespace().map(str::to_owned),
+            name: row.id.name().to_owned(),
+            wave: row.wave,
+            options: options.into_iter().filter(|(set, _)| *set).map(|(_, option)| option).collect(),
+            applied: row.record.applied().map(|applied| StoredApplied {
+                body: applied.body,
+                uid: applied.uid.clone(),
+                rv: applied.rv,
+                generation: applied.generation,
+                owned: applied.fields.ours.map(|owned| (format!("{:032x}", owned.digest), owned.time)),
+                others: applied.fields.others,
+                status: applied.fields.status,
+            }),
+        }
+    }
+
+    fn read(self, interner: &mut Interner) -> InventoryRow {
+        let has = |option| self.options.contains(&option);
+        InventoryRow {
+            id: interner.object(&self.group, &self.kind, self.namespace.as_deref(), &self.name),
+            version: interner.string(&self.version),
+            wave: self.wave,
+            options: ObjectOptions {
+                keep: has(StoredOption::Keep),
+                confirm_prune: has(StoredOption::ConfirmPrune),
+                ignore_health: has(StoredOption::IgnoreHealth),
+                skip_dry_run: false,
+            },
+            record: self.applied.map_or(Record::Claimed, |applied| Record::Settled(applied.read())),
+        }
+    }
+}
+
+impl StoredApplied {
+    fn read(self) -> Applied {
+        let ours = self.owned.and_then(|(digest, time)| {
+            let digest = u128::from_str_radix(&digest, 16).ok()?;
+            Some(Owned { digest, time })
+        });
+        Applied {
+            body: self.body,
+            uid: self.uid,
+            rv: self.rv,
+            generation: self.generation,
+            fields: Fields { ours, others: self.others, status: self.status },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::object::Digest;
+
+    fn row(interner: &mut Interner, name: &str, record: Record) -> InventoryRow {
+        InventoryRow {
+            id: interner.object("apps", "Deployment", Some("shop"), name),
+            version: interner.string("v1"),
+            wave: 2,
+            options: ObjectOptions { keep: true, ..ObjectOptions::default() },
+            record,
+        }
+    }
+
+    #[test]
+    fn a_shard_survives_storing() {
+        let mut interner = Interner::default();
+        let applied = Applied {
+            body: Digest::of(b"body"),
+            uid: Uid("3b241101-e2bb-4255-8caf-4136c566a962".into()),
+            rv: 812,
+            generation: 3,
+            fields: Fields {
+                ours: Some(Owned { digest: u128::MAX - 7, time: 1_700_000_000 }),
+                others: 9,
+                status: 4,
+            },
+        };
+        let shard = Shard {
+            rows: vec![
+                row(&mut interner, "claimed", Record::Claimed),
+                row(&mut interner, "settled", Record::Settled(applied)),
+            ],
+            renders: vec![vec!["new".into()], vec!["old-1".into(), "old-2".into()]],
+        };
+        let read = Shard::decode(&shard.encode(), &mut Interner::default()).expect("readable");
+        assert_eq!(read, shard);
+    }
+
+    #[test]
+    fn a_shard_of_a_newer_program_is_refused() {
+        let error = Shard::decode(br#"{"format":2,"rows":[]}"#, &mut Interner::default()).expect_err("newer");
+        insta::assert_snapshot!(error, @"inventory is of format 2, this program reads up to 1: use the newer program");
+    }
+
+    #[test]
+    fn shards_grow_by_doubling_and_never_shrink() {
+        assert_eq!(shard_count(0, 0), 1);
+        assert_eq!(shard_count(256, 0), 1);
+        assert_eq!(shard_count(1_000, 0), 4);
+        assert_eq!(shard_count(10_000, 0), 64);
+        assert_eq!(shard_count(10, 64), 64);
+    }
+}

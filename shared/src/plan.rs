@@ -1,0 +1,325 @@
+//! The plan: every write of one sync, in order, and every object left alone, with the reason.
+//!
+//! Between render and gate. Total: it cannot fail, a bad object is a held row. It decides; nothing
+//! after it decides again. What it compares are values that were observed before it was called.
+
+pub mod check;
+pub mod order;
+pub mod prune;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::desired::{BodyDigest, Desired, DesiredRow, ObjectOptions};
+use crate::inventory::Record;
+use crate::object::{ApiSet, Digest, GroupKind, Hashing, ObjectId};
+use crate::policy::Policy;
+
+/// What happens, or happened, to an object in a sync.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
+pub enum Action {
+    Created,
+    Configured,
+    Unchanged,
+    Recreated,
+    Pruned,
+    Held,
+    Failed,
+}
+
+impl Action {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Configured => "configured",
+            Self::Unchanged => "unchanged",
+            Self::Recreated => "recreated",
+            Self::Pruned => "pruned",
+            Self::Held => "held",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl std::fmt::Display for Action {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// One write of a plan.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Write {
+    pub id: ObjectId,
+    pub version: Arc<str>,
+    pub body: BodyDigest,
+    pub action: Action,
+    pub place: order::Place,
+    /// The object existed before and is taken over.
+    pub adopts: bool,
+    /// How far a dry run can check it before anything of the plan is written.
+    pub preflight: Preflight,
+}
+
+/// How an object can be checked before the first write.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Preflight {
+    DryRun,
+    /// Its Namespace is created by the same plan: the schema is checked in another namespace.
+    Substitute,
+    /// Its kind appears with the same plan, or the object asks for it.
+    Skip,
+}
+
+/// One deletion of a plan.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Pruning {
+    pub id: ObjectId,
+    pub version: Arc<str>,
+    /// Steps of pruning run one after the other, in this order.
+    pub step: u32,
+    /// Goes as soon as the writes are done, whatever is healthy: it could block the rest.
+    pub early: bool,
+}
+
+/// An object that is left alone, and why.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Held {
+    pub id: ObjectId,
+    pub reason: HeldReason,
+}
+
+/// Why an object is left alone.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum HeldReason {
+    /// The cluster does not serve this version of the kind.
+    MissingKind { kind: Arc<GroupKind>, version: Arc<str> },
+    /// Another app has it.
+    Conflict { app: Arc<str> },
+    /// It exists and may not be taken over; the owner as people know it.
+    NotAdopted { owner: String },
+    /// Pruning is switched off.
+    PruneOff,
+    /// The object asks to be kept.
+    Keep,
+    /// A kind that holds data or other objects is pruned only after confirmation.
+    ConfirmPrune,
+    /// More of the app would go than `prune.maxShare` allows.
+    PruneBudget { pruned: u32, owned: u32, max_share: u8 },
+    /// Nothing was rendered at all.
+    EmptyRender,
+    /// The group's discovery failed, so its objects cannot be judged.
+    IncompleteDiscovery,
+    /// Wanted by another app now: handed over, not pruned.
+    HandedOver { app: Arc<str> },
+}
+
+impl HeldReason {
+    /// The condition's and event's word.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::MissingKind { .. } => "MissingKind",
+            Self::Conflict { .. } => "Conflict",
+            Self::NotAdopted { .. } => "NotAdopted",
+            Self::PruneOff => "PruneOff",
+            Self::Keep => "Keep",
+            Self::ConfirmPrune => "ConfirmPrune",
+            Self::PruneBudget { .. } => "PruneBudget",
+            Self::EmptyRender => "EmptyRender",
+            Self::IncompleteDiscovery => "IncompleteDiscovery",
+            Self::HandedOver { .. } => "HandedOver",
+        }
+    }
+
+    /// Whether the app cannot be called `Synced` while an object is held for this reason.
+    pub fn out_of_sync(&self) -> bool {
+        !matches!(self, Self::Keep | Self::HandedOver { .. })
+    }
+}
+
+impl std::fmt::Display for HeldReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::MissingKind { kind, version } => {
+                write!(f, "the cluster does not serve {kind} in version {version}: it is written when a CustomResourceDefinition brings it")
+            }
+            Self::Conflict { app } => write!(f, "app {app:?} has this object already: remove it from one of the two"),
+            Self::NotAdopted { owner } => {
+                write!(f, "it exists and belongs to {owner}: set sync.adopt to \"always\" to take it over")
+            }
+            Self::PruneOff => f.write_str("it is no longer in Git and sync.prune is off: delete it by hand or switch pruning on"),
+            Self::Keep => f.write_str("it is no longer in Git and asks to be kept"),
+            Self::ConfirmPrune => f.write_str("it is no longer in Git; objects of this kind are pruned only with prune: confirm"),
+            Self::PruneBudget { pruned, owned, max_share } => write!(
+                f,
+                "refusing to prune {pruned} of {owned} owned objects: the limit is {max_share}%; raise prune.maxShare to allow it"
+            ),
+            Self::EmptyRender => f.write_str("nothing was rendered, and an empty render never prunes: delete the app to remove its objects"),
+            Self::IncompleteDiscovery => f.write_str("the API group cannot be discovered at the moment, so nothing of it is pruned"),
+            Self::HandedOver { app } => write!(f, "app {app:?} wants this object now: it is handed over, not pruned"),
+        }
+    }
+}
+
+/// Every write of one sync in order, and every object held back.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Plan {
+    /// Sorted by place, then id.
+    pub writes: Vec<Write>,
+    /// Sorted by step, then id.
+    pub prunes: Vec<Pruning>,
+    pub held: Vec<Held>,
+    pub unchanged: u32,
+}
+
+impl Plan {
+    pub fn is_empty(&self) -> bool {
+        self.writes.is_empty() && self.prunes.is_empty()
+    }
+
+    /// Returns the digest that an approval binds to: (id, body, action), prunes, recreations and
+    /// adoptions, sorted; nothing else can be applied than what was seen.
+    pub fn digest(&self) -> Digest {
+        let mut parts: Vec<(String, String)> = self
+            .writes
+            .iter()
+            .map(|write| {
+                let adopts = if write.adopts { " adopts" } else { "" };
+                (identity(&write.id), format!("{} {}{adopts}", write.body, write.action))
+            })
+            .chain(self.prunes.iter().map(|prune| (identity(&prune.id), Action::Pruned.to_string())))
+            .collect();
+        parts.sort_unstable();
+        parts
+            .iter()
+            .fold(Hashing::default(), |hashing, (id, what)| hashing.part(id.as_bytes()).part(what.as_bytes()))
+            .finish()
+    }
+
+    /// Returns how many objects get `action`.
+    pub fn count(&self, action: Action) -> u32 {
+        let counted = match action {
+            Action::Unchanged => return self.unchanged,
+            Action::Pruned => self.prunes.len(),
+            Action::Held => self.held.len(),
+            Action::Created | Action::Configured | Action::Recreated | Action::Failed => {
+                self.writes.iter().filter(|write| write.action == action).count()
+            }
+        };
+        u32::try_from(counted).unwrap_or(u32::MAX)
+    }
+}
+
+fn identity(id: &ObjectId) -> String {
+    format!("{} {}", id.kind().group, id)
+}
+
+/// An object that plan must speak of: what Git wants of it and what the record says.
+#[derive(Clone, Debug)]
+pub struct Candidate<'a> {
+    pub id: &'a ObjectId,
+    pub version: &'a Arc<str>,
+    pub wanted: Option<&'a DesiredRow>,
+    pub record: &'a Record,
+    /// Options and wave as last written; used where Git no longer has the object.
+    pub options: ObjectOptions,
+    pub wave: i32,
+    /// Drifted, and healing is not left to the app: the sync rewrites it.
+    pub rewrite: bool,
+}
+
+/// What other apps of this agent have to do with an app's objects; from `ownership::assign`.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Claims {
+    /// Wanted here, but had by another app.
+    pub conflicts: BTreeMap<ObjectId, Arc<str>>,
+    /// Owned here, but wanted by another app now.
+    pub handed_over: BTreeMap<ObjectId, Arc<str>>,
+}
+
+/// The inputs of [`plan`].
+pub struct Inputs<'a> {
+    pub desired: &'a Desired,
+    pub candidates: &'a [Candidate<'a>],
+    pub apis: &'a ApiSet,
+    pub policy: &'a Policy,
+    pub claims: &'a Claims,
+}
+
+/// Returns the plan that takes the app from what is recorded to what is wanted.
+pub fn plan(inputs: &Inputs<'_>) -> Plan {
+    let mut plan = Plan::default();
+    let places = order::places(inputs.desired);
+    let fresh = fresh_namespaces(inputs);
+    let provided: BTreeSet<&GroupKind> =
+        inputs.desired.rows.iter().filter_map(|row| row.provides.as_deref()).collect();
+    for candidate in inputs.candidates {
+        let Some(row) = candidate.wanted else { continue };
+        match write_of(candidate, row, inputs, &provided) {
+            Decision::Unchanged => plan.unchanged += 1,
+            Decision::Held(reason) => plan.held.push(Held { id: row.id.clone(), reason }),
+            Decision::Write(action) => plan.writes.push(Write {
+                id: row.id.clone(),
+                version: row.version.clone(),
+                body: row.body,
+                action,
+                place: places.of(row),
+                adopts: false,
+                preflight: preflight_of(row, inputs.apis, &fresh),
+            }),
+        }
+    }
+    plan.writes.sort_by(|a, b| a.place.cmp(&b.place).then_with(|| a.id.cmp(&b.id)));
+    prune::decide(inputs, &mut plan);
+    plan.held.sort_by(|a, b| a.id.cmp(&b.id));
+    plan
+}
+
+enum Decision {
+    Unchanged,
+    Held(HeldReason),
+    Write(Action),
+}
+
+fn write_of(
+    candidate: &Candidate<'_>,
+    row: &DesiredRow,
+    inputs: &Inputs<'_>,
+    provided: &BTreeSet<&GroupKind>,
+) -> Decision {
+    if let Some(app) = inputs.claims.conflicts.get(&row.id) {
+        return Decision::Held(HeldReason::Conflict { app: app.clone() });
+    }
+    let served = inputs.apis.served(row.id.kind(), &row.version);
+    if !served && !provided.contains(&**row.id.kind()) {
+        let reason = HeldReason::MissingKind { kind: row.id.kind().clone(), version: row.version.clone() };
+        return Decision::Held(reason);
+    }
+    match candidate.record {
+        Record::None => Decision::Write(Action::Created),
+        Record::Claimed => Decision::Write(Action::Configured),
+        Record::Settled(applied) if applied.body != row.body || candidate.rewrite => {
+            Decision::Write(Action::Configured)
+        }
+        Record::Settled(_) => Decision::Unchanged,
+    }
+}
+
+/// Returns the Namespaces that this plan creates: objects in them cannot be dry-run in place.
+fn fresh_namespaces<'a>(inputs: &Inputs<'a>) -> BTreeSet<&'a str> {
+    let new = |candidate: &&Candidate<'a>| {
+        candidate.wanted.is_some() && !matches!(candidate.record, Record::Settled(_))
+    };
+    let namespaces = inputs.candidates.iter().filter(|candidate| candidate.id.is("", "Namespace"));
+    namespaces.filter(new).map(|candidate| candidate.id.name()).collect()
+}
+
+fn preflight_of(row: &DesiredRow, apis: &ApiSet, fresh: &BTreeSet<&str>) -> Preflight {
+    if row.options.skip_dry_run || !apis.served(row.id.kind(), &row.version) {
+        Preflight::Skip
+    } else if row.id.namespace().is_some_and(|namespace| fresh.contains(namespace)) {
+        Preflight::Substitute
+    } else {
+        Preflight::DryRun
+    }
+}

@@ -1,0 +1,104 @@
+//! What a plan may delete, and the guards that stop it.
+//!
+//! Only objects that the inventory lists are ever looked at here. Whether a live object still carries
+//! our label and has no owner is checked by the machine at the moment of the delete.
+
+use super::{Candidate, Held, HeldReason, Inputs, Plan, Pruning, order};
+use crate::inventory::Record;
+use crate::object::ObjectId;
+
+/// A plan that prunes fewer objects than this is never stopped by its share.
+pub const BUDGET_FLOOR: u32 = 10;
+
+/// Decides over all owned objects that Git no longer has: prunes or held rows are added to `plan`.
+pub(super) fn decide(inputs: &Inputs<'_>, plan: &mut Plan) {
+    let mut going: Vec<&Candidate<'_>> = Vec::new();
+    for candidate in inputs.candidates.iter().filter(|candidate| is_orphan(candidate)) {
+        match guard(candidate, inputs) {
+            Some(reason) => plan.held.push(Held { id: candidate.id.clone(), reason }),
+            None => going.push(candidate),
+        }
+    }
+    if let Some(reason) = budget(inputs, going.len()) {
+        plan.held
+            .extend(going.iter().map(|candidate| Held { id: candidate.id.clone(), reason: reason.clone() }));
+        return;
+    }
+    plan.prunes = in_mirrored_order(&going);
+}
+
+fn is_orphan(candidate: &Candidate<'_>) -> bool {
+    candidate.wanted.is_none() && *candidate.record != Record::None
+}
+
+fn guard(candidate: &Candidate<'_>, inputs: &Inputs<'_>) -> Option<HeldReason> {
+    if let Some(app) = inputs.claims.handed_over.get(candidate.id) {
+        return Some(HeldReason::HandedOver { app: app.clone() });
+    }
+    if candidate.options.keep {
+        return Some(HeldReason::Keep);
+    }
+    if inputs.desired.rows.is_empty() {
+        return Some(HeldReason::EmptyRender);
+    }
+    if !inputs.policy.prune.enabled {
+        return Some(HeldReason::PruneOff);
+    }
+    if inputs.apis.incomplete.contains(&candidate.id.kind().group) {
+        return Some(HeldReason::IncompleteDiscovery);
+    }
+    let sensitive = is_sensitive(candidate.id) && !inputs.policy.prune.sensitive_kinds;
+    (sensitive || candidate.options.confirm_prune).then_some(HeldReason::ConfirmPrune)
+}
+
+/// Kinds whose deletion takes data or other objects with it.
+fn is_sensitive(id: &ObjectId) -> bool {
+    id.is("", "Namespace")
+        || id.is("apiextensions.k8s.io", "CustomResourceDefinition")
+        || id.is("apps", "StatefulSet")
+        || id.is("", "PersistentVolume")
+        || id.is("", "PersistentVolumeClaim")
+}
+
+fn budget(inputs: &Inputs<'_>, going: usize) -> Option<HeldReason> {
+    let owned = inputs.candidates.iter().filter(|candidate| *candidate.record != Record::None).count();
+    let pruned = u32::try_from(going).unwrap_or(u32::MAX);
+    let owned = u32::try_from(owned).unwrap_or(u32::MAX);
+    let max_share = inputs.policy.prune.max_share;
+    let over = u64::from(pruned) * 100 > u64::from(owned) * u64::from(max_share);
+    (pruned >= BUDGET_FLOOR && over).then_some(HeldReason::PruneBudget { pruned, owned, max_share })
+}
+
+/// Objects that stand in the way of other writes when their backend goes first.
+fn goes_early(id: &ObjectId) -> bool {
+    &*id.kind().group == "admissionregistration.k8s.io" || id.is("apiregistration.k8s.io", "APIService")
+}
+
+/// Orders deletions as the mirror of creation: last wave first, last kind first.
+fn in_mirrored_order(going: &[&Candidate<'_>]) -> Vec<Pruning> {
+    let mut keyed: Vec<_> = going
+        .iter()
+        .map(|candidate| {
+            let early = goes_early(candidate.id);
+            let place = order::Place { wave: candidate.wave, rank: order::rank(candidate.id.kind()) };
+            ((!early, std::cmp::Reverse(place)), *candidate)
+        })
+        .collect();
+    keyed.sort_by(|(a, one), (b, other)| a.cmp(b).then_with(|| one.id.cmp(other.id)));
+    let mut step = 0;
+    let mut previous = None;
+    let mut prunes = Vec::with_capacity(keyed.len());
+    for (key, candidate) in keyed {
+        if previous.is_some_and(|previous| previous != key) {
+            step += 1;
+        }
+        previous = Some(key);
+        prunes.push(Pruning {
+            id: candidate.id.clone(),
+            version: candidate.version.clone(),
+            step,
+            early: !key.0,
+        });
+    }
+    prunes
+}

@@ -1,0 +1,80 @@
+//! The sync policy of an app: what the config and `skiff.yaml` decided, resolved to one value.
+//!
+//! An input of plan, gate and machine. Defaults per environment are applied before it gets here.
+
+use serde::{Deserialize, Serialize};
+
+/// Who starts the application of a plan.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Mode {
+    /// A plan is applied when it is ready.
+    Auto,
+    /// A plan is applied when a person has approved its digest.
+    Manual,
+}
+
+/// Which objects that exist already may be taken over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Adopt {
+    Never,
+    /// Objects that carry no other GitOps tool's marks.
+    IfUnowned,
+    Always,
+}
+
+/// What an object that the API server rejects does to the rest of its plan.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OnInvalid {
+    /// Nothing of the plan is written.
+    Block,
+    /// The valid rest is written.
+    Skip,
+}
+
+/// When objects that left Git are deleted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum PruneWhen {
+    /// After everything else is healthy.
+    Healthy,
+    /// After everything else is applied.
+    Applied,
+}
+
+/// The sync policy of one app.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Policy {
+    pub mode: Mode,
+    pub self_heal: bool,
+    pub adopt: Adopt,
+    pub on_invalid: OnInvalid,
+    pub prune: Prune,
+}
+
+/// The prune part of a [`Policy`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Prune {
+    pub enabled: bool,
+    pub when: PruneWhen,
+    /// Percentage of the owned objects that one plan may prune without a person's word.
+    pub max_share: u8,
+    /// Whether Namespaces, CRDs, StatefulSets, PersistentVolumes and claims are pruned without
+    /// confirmation (development).
+    pub sensitive_kinds: bool,
+}
+
+impl Default for Policy {
+    /// The policy of development and staging: everything by itself, sensitive kinds by a person.
+    fn default() -> Self {
+        Self {
+            mode: Mode::Auto,
+            self_heal: true,
+            adopt: Adopt::IfUnowned,
+            on_invalid: OnInvalid::Block,
+            prune: Prune { enabled: true, when: PruneWhen::Healthy, max_share: 50, sensitive_kinds: false },
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! What is told to the outside: the state of an app, and the record of a finished sync.
+//!
+//! Last in the pipeline. Values only: the publisher turns a [`Report`] into the `App` object's status,
+//! telemetry turns a [`RunRecord`] into spans and metrics.
+
+use jiff::Timestamp;
+
+use crate::desired::{Interval, Revision};
+use crate::health::Health;
+use crate::object::Digest;
+use crate::plan::Action;
+
+/// Rows that a status shows at most, the worst first.
+pub const MAX_ROWS: usize = 100;
+
+/// Whether the cluster is as Git says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SyncStatus {
+    Synced,
+    OutOfSync,
+    Unknown,
+}
+
+impl SyncStatus {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Synced => "Synced",
+            Self::OutOfSync => "OutOfSync",
+            Self::Unknown => "Unknown",
+        }
+    }
+}
+
+/// The state of an app as a person or a program would want to read it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Report {
+    pub sync: SyncStatus,
+    pub health: Health,
+    /// The revision last taken from Git.
+    pub revision: Option<Revision>,
+    /// The revision that the cluster was last made equal to.
+    pub applied: Option<Revision>,
+    pub phase: &'static str,
+    /// What the app waits for, in words; empty when it waits for nothing.
+    pub waiting_for: Vec<String>,
+    pub plan: Option<PlanReport>,
+    pub conditions: Vec<Condition>,
+    pub objects: ObjectCounts,
+    /// The worst first, at most [`MAX_ROWS`].
+    pub rows: Vec<ObjectReport>,
+    pub history: Vec<HistoryEntry>,
+}
+
+/// The plan that is being applied or waits for approval.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PlanReport {
+    pub digest: Digest,
+    pub counts: Vec<(Action, u32)>,
+    /// The person whose approval is in force.
+    pub approved_by: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ObjectCounts {
+    pub total: u32,
+    pub healthy: u32,
+    pub out_of_sync: u32,
+    pub drifted: u32,
+    pub held: u32,
+    pub failed: u32,
+}
+
+/// One object of a report.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ObjectReport {
+    pub group: String,
+    pub kind: String,
+    pub namespace: Option<String>,
+    pub name: String,
+    pub sync: SyncStatus,
+    pub health: Health,
+    /// Why it is not as it should be; empty when it is.
+    pub message: String,
+}
+
+/// A condition in Kubernetes' sense, without the transition time, which the publisher keeps.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Condition {
+    pub kind: &'static str,
+    pub status: bool,
+    pub reason: String,
+    pub message: String,
+}
+
+/// One finished sync in the history.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HistoryEntry {
+    pub revision: Revision,
+    pub render: Digest,
+    pub seen_at: Timestamp,
+    pub applied_at: Option<Timestamp>,
+    pub healthy_at: Option<Timestamp>,
+    pub approved_by: Option<String>,
+    pub outcome: Outcome,
+}
+
+/// How a sync ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// Everything applied and healthy.
+    Success,
+    /// Refused before the first write.
+    Blocked,
+    /// A newer revision took over.
+    Superseded,
+    /// Still under way.
+    Running,
+}
+
+impl Outcome {
+    /// The value of `cicd.pipeline.result` where the conventions have one.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Blocked => "failure",
+            Self::Superseded => "cancellation",
+            Self::Running => "running",
+        }
+    }
+}
+
+/// Why a sync ran.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Cause {
+    /// The first time that this app sees this commit.
+    Release,
+    /// The same commit again: policy, kinds or a person's word changed, or a retry.
+    Resync,
+}
+
+/// A finished sync with its true times.
+#[derive(Clone, PartialEq, Debug)]
+pub struct RunRecord {
+    pub revision: Revision,
+    pub cause: Cause,
+    pub outcome: Outcome,
+    pub stages: Vec<Stage>,
+    pub began: Timestamp,
+    pub ended: Timestamp,
+    pub counts: Vec<(Action, u32)>,
+    /// Objects that were refused or failed: id, reason word, message; at most 20.
+    pub failures: Vec<(String, &'static str, String)>,
+    pub approved_by: Option<String>,
+}
+
+/// One span of a sync.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Stage {
+    /// `fetch render plan approve apply prune health`.
+    pub name: &'static str,
+    pub interval: Interval,
+    /// Things worth a span event: time, name, text.
+    pub events: Vec<(Timestamp, String)>,
+}

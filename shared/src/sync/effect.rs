@@ -1,0 +1,130 @@
+//! What a machine wants done. The performer does it and decides nothing.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::event::{Cause, Token};
+use crate::desired::BodyDigest;
+use crate::inventory::{Shard, Uid};
+use crate::managed_fields::{Actor, Path};
+use crate::object::{GroupKind, ObjectId, Target};
+use crate::plan::{Action, HeldReason};
+use crate::report::{Report, RunRecord};
+
+/// Which requests go first when there are more than may be in flight.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Urgency {
+    Heal,
+    Apply,
+    DryRun,
+}
+
+/// Whether an answer must carry our field set, to name drifted paths.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum WithFields {
+    Yes,
+    No,
+}
+
+/// Where a dry run is sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DryRunIn {
+    /// The object's own namespace.
+    Place,
+    /// Another namespace that exists, for the schema's sake.
+    Substitute,
+}
+
+/// One thing to do. Effects with a token are answered by `Event::Done` exactly once.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Read the app's recorded state; answered by `Event::Loaded`.
+    Load,
+    /// Watch this kind, if it is not watched yet.
+    Watch(Arc<GroupKind>),
+    Get(Token, Target),
+    DryRun(Token, Target, BodyDigest, DryRunIn),
+    Apply(Token, Target, BodyDigest, Urgency, WithFields),
+    /// Merge other tools' fields into our entry, so that later removals work.
+    Adopt(Token, Target),
+    Delete(Token, Target, Uid),
+    /// Store one shard, under compare-and-swap.
+    Save(Token, ShardSlot, Box<Shard>),
+    /// Store the bodies of one shard's rows.
+    Keep(Token, ShardSlot, Vec<BodyDigest>),
+    /// Remove stored renders that nothing refers to any more. Not answered.
+    Forget(Vec<String>),
+    /// Remove the shards of a smaller count than this one. Not answered.
+    ForgetShards {
+        below: u32,
+    },
+    Publish(Box<Report>),
+    /// A sync is over: the facts for its spans and metrics.
+    Finished(Box<RunRecord>),
+    /// Something a person may want to read, as it happens: log line, Event, metric.
+    Notice(Notice),
+    /// The state was changed by another agent: give up the Lease and start anew.
+    StopWork,
+}
+
+/// Which shard of how many.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
+pub struct ShardSlot {
+    pub index: u32,
+    pub count: u32,
+}
+
+/// Something that happened, told once.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Notice {
+    SyncStarted { revision: String, writes: u32, prunes: u32, held: u32 },
+    Written { id: ObjectId, action: Action },
+    WriteFailed { id: ObjectId, cause: Cause, attempt: u32 },
+    Held { id: ObjectId, reason: HeldReason },
+    Drifted(Drift),
+    Healed { drift: Drift, seen_at: Timestamp, healed_at: Timestamp },
+    Contested { id: ObjectId, manager: String, until: Timestamp },
+    Pruned { id: ObjectId },
+    WaitingForApproval { digest: String },
+    SyncBlocked { problems: u32, first: String },
+    RenderFailed { revision: String, problems: Vec<String> },
+    SourceFailed { reason: String, message: String },
+}
+
+/// Somebody else changed a field that we own, or removed an object that we own.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Drift {
+    pub id: ObjectId,
+    pub kind: DriftKind,
+    /// The fields that we lost; empty where they are not known yet.
+    pub paths: Vec<Path>,
+    pub actor: Option<Actor>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DriftKind {
+    /// Fields of ours were changed or removed.
+    Changed,
+    /// The object is gone.
+    Deleted,
+    /// Another object stands under its name.
+    Replaced,
+}
+
+impl DriftKind {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Changed => "changed",
+            Self::Deleted => "deleted",
+            Self::Replaced => "replaced",
+        }
+    }
+}
+
+/// The result of a step: what to do, and when to look again at the latest.
+#[derive(Debug, Default)]
+pub struct Step {
+    pub effects: Vec<Effect>,
+    pub wake: Option<Timestamp>,
+}

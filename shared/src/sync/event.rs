@@ -1,0 +1,224 @@
+//! What can happen to a machine: observations, answers, and words from outside.
+//!
+//! Everything is an event, also a new revision, a person's approval and a lost Lease, so that nothing
+//! has to be cancelled from outside.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::desired::{Desired, Problem, Revision};
+use crate::health::Assessment;
+use crate::inventory::{Applied, Inventory, Uid};
+use crate::managed_fields::{Entry, FieldSet, Fields, ForeignOwner};
+use crate::object::{ApiSet, Digest, GroupKind, ObjectId};
+use crate::plan::Claims;
+use crate::policy::Policy;
+
+/// Names one request from effect to answer; never used twice by a machine.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Token(pub u64);
+
+/// A point in the life of an object. Resource versions are ordered only within one generation of a
+/// watch; a re-list starts a new one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Point {
+    pub watch: u32,
+    pub rv: u64,
+}
+
+/// A live object, reduced to what drift, health and prune need.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Seen {
+    pub at: Point,
+    pub uid: Uid,
+    pub generation: i64,
+    pub fields: Fields,
+    pub health: Assessment,
+    pub deleting: bool,
+    /// Another object owns it: it is never pruned by us.
+    pub has_owner: bool,
+    /// Its `skiff.dev/instance` label names this agent.
+    pub is_ours: bool,
+    /// Marks of another GitOps tool, or of another instance.
+    pub foreign: Option<ForeignOwner>,
+    /// The full managedFields, while somebody may want to know who and what; dropped when the object
+    /// turns out as it should be.
+    pub entries: Option<Arc<[Entry]>>,
+}
+
+/// What a watch or a GET says of an object.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Observation {
+    Present(Box<Seen>),
+    Absent(Point),
+}
+
+/// A request that the API server has answered as asked.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Answer {
+    /// A dry run passed; `exists` tells whether the object was there before.
+    DryRun {
+        exists: bool,
+    },
+    Applied(Box<AppliedAnswer>),
+    Got(Observation),
+    /// Foreign managers' fields were merged into our entry.
+    Adopted,
+    /// The delete was accepted; `gone` when no finalizer holds the object.
+    Deleted {
+        gone: bool,
+    },
+    /// The shard is stored.
+    Saved,
+    /// The bodies are stored under these names.
+    Kept(Vec<String>),
+}
+
+/// The answer to an apply: a baseline for drift and an observation at once.
+#[derive(Clone, PartialEq, Debug)]
+pub struct AppliedAnswer {
+    pub applied: Applied,
+    pub seen: Seen,
+    /// Our field set as the server holds it now; only when the apply asked for it.
+    pub owned: Option<FieldSet>,
+}
+
+/// A request that was not answered as asked.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Failure {
+    /// The object itself is refused; sending it again changes nothing.
+    Rejected(Cause),
+    /// The kind or the namespace is not there.
+    NotFound(Cause),
+    /// The object's uid is not the one named: it was replaced.
+    Replaced(Cause),
+    /// 409, 5xx, an unreachable webhook: the same request may pass later.
+    Unavailable(Cause),
+    /// 429, with what `Retry-After` said.
+    Throttled(Option<SignedDuration>),
+    /// Timeout or broken stream: it may have happened or not.
+    Unknown(String),
+    /// The stored state was changed by somebody else: another agent is at work.
+    Fenced,
+    /// Never sent: no Lease, or draining.
+    NotSent,
+}
+
+/// Why the API server refused, classed by the structure of its answer and never by its prose.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Cause {
+    pub reason: Refusal,
+    /// HTTP status; 0 where there was none.
+    pub code: u16,
+    /// The server's own words, for people.
+    pub message: String,
+}
+
+/// The kinds of refusal. Also the value of `error.type` and of a condition's reason.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Refusal {
+    /// Unknown field or wrong type.
+    SchemaInvalid,
+    /// Validation: immutable field, rule, range.
+    Invalid,
+    /// Admission policy or webhook said no.
+    AdmissionDenied,
+    /// The agent lacks the right.
+    Forbidden,
+    QuotaExceeded,
+    NamespaceTerminating,
+    NamespaceMissing,
+    KindMissing,
+    Conflict,
+    WebhookUnavailable,
+    ServerError,
+    TooLarge,
+    Unclassified,
+}
+
+impl Refusal {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::SchemaInvalid => "SchemaInvalid",
+            Self::Invalid => "Invalid",
+            Self::AdmissionDenied => "AdmissionDenied",
+            Self::Forbidden => "Forbidden",
+            Self::QuotaExceeded => "QuotaExceeded",
+            Self::NamespaceTerminating => "NamespaceTerminating",
+            Self::NamespaceMissing => "NamespaceMissing",
+            Self::KindMissing => "KindMissing",
+            Self::Conflict => "Conflict",
+            Self::WebhookUnavailable => "WebhookUnavailable",
+            Self::ServerError => "ServerError",
+            Self::TooLarge => "TooLarge",
+            Self::Unclassified => "Unclassified",
+        }
+    }
+}
+
+/// What people asked of an app through its `App` object.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Ask {
+    /// Digest of the plan that was approved, and by whom.
+    pub approval: Option<Approval>,
+    /// Set while the app is paused; the person's reason.
+    pub paused: Option<String>,
+    /// Changes whenever a person asks for a sync now.
+    pub sync: Option<String>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Approval {
+    pub digest: Digest,
+    pub by: String,
+}
+
+/// Until when this process may write.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LeaseTerm {
+    Held { until: Timestamp },
+    Lost,
+}
+
+/// Everything that a machine reacts to.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The recorded state, read from the cluster.
+    Loaded(Box<Inventory>),
+    /// A new rendered set; only the newest counts.
+    Desired(Arc<Desired>),
+    /// The newest revision renders exactly as the one before it.
+    Unmoved(Revision),
+    /// The newest revision could not be rendered; the last good set stays.
+    RenderFailed {
+        revision: Revision,
+        problems: Vec<Problem>,
+    },
+    /// The source cannot be read; nothing changes in the cluster.
+    SourceFailed {
+        reason: String,
+        message: String,
+    },
+    SourceOk,
+    Policy(Policy),
+    Claims(Claims),
+    Asked(Ask),
+    Apis(Arc<ApiSet>),
+    Observed(ObjectId, Observation),
+    /// A list of all our objects of the kind is complete: what it did not show is gone or unlabelled.
+    Relisted {
+        kind: Arc<GroupKind>,
+        watch: u32,
+    },
+    Done {
+        token: Token,
+        result: Result<Answer, Failure>,
+    },
+    Lease(LeaseTerm),
+    /// Stop starting work: the process is about to end.
+    Drain,
+    /// The wake-up time asked for has come.
+    Tick,
+}
