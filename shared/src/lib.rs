@@ -12,3 +12,4 @@ pub mod plan;
 pub mod policy;
 pub mod report;
 pub mod sync;
+pub mod yaml;
