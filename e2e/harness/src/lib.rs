@@ -1,4 +1,12 @@
 //! The lab: what the cluster tests, the benchmark and the demo run against, all of it on loopback.
+//!
+//! Real control planes, Git servers, faults and telemetry receivers. Nothing of the agent is in here: the lab starts it
+//! like anybody else.
 
+pub mod audit;
 mod background;
+pub mod certs;
+pub mod cluster;
 pub mod git_server;
+pub mod process;
+pub mod toolchain;
