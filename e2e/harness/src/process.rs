@@ -224,18 +224,19 @@ mod tests {
     /// Runs itself a second time as the parent that is killed.
     #[test]
     fn child_dies_with_a_parent_that_is_killed() {
-        let directory = tempfile::tempdir().unwrap();
-        if let Some(told) = std::env::var_os(PARENT) {
-            let child = sleeper(directory.path());
+        if let Some(told) = std::env::var_os(PARENT).map(PathBuf::from) {
+            let child = sleeper(told.parent().unwrap());
             std::fs::write(told, format!("{}\n", child.id())).unwrap();
             loop {
                 std::thread::park();
             }
         }
+        let directory = tempfile::tempdir().unwrap();
         let told = directory.path().join("id");
         let mut parent = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "process::tests::child_dies_with_a_parent_that_is_killed"])
             .env(PARENT, &told)
+            .stdout(Stdio::null())
             .spawn()
             .unwrap();
         wait_until("the parent has a child", || {
