@@ -7,6 +7,7 @@ pub mod audit;
 mod background;
 pub mod certs;
 pub mod cluster;
+pub mod fault_proxy;
 pub mod git_server;
 pub mod process;
 pub mod toolchain;

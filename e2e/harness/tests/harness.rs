@@ -5,5 +5,7 @@
     reason = "the exemption of tests does not reach helper functions of integration tests"
 )]
 
+#[path = "harness/fault_proxy.rs"]
+mod fault_proxy;
 #[path = "harness/git_server.rs"]
 mod git_server;
