@@ -9,5 +9,6 @@ pub mod certs;
 pub mod cluster;
 pub mod fault_proxy;
 pub mod git_server;
+pub mod otlp;
 pub mod process;
 pub mod toolchain;

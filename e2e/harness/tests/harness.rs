@@ -9,3 +9,5 @@
 mod fault_proxy;
 #[path = "harness/git_server.rs"]
 mod git_server;
+#[path = "harness/otlp.rs"]
+mod otlp;
