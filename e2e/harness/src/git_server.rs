@@ -38,11 +38,11 @@ use http::{HeaderValue, Method, StatusCode, request};
 use tempfile::TempDir;
 
 use crate::background::Background;
+use crate::certs::Authority;
 
 pub use access::Access;
 pub use fault::Fault;
 pub use repository::{ObjectFormat, Repository};
-pub use tls::Authority;
 pub use traffic::{Count, Request, RequestKind};
 
 /// Where and how a server listens.
@@ -115,7 +115,7 @@ impl GitServer {
                 "http"
             }
             Some(authority) => {
-                let config = authority.server(address)?;
+                let config = tls::config(authority, address)?;
                 background.spawn(async move {
                     let listener = tls::TlsListener::start(listener, bound, config);
                     finished(axum::serve(listener, router).await);

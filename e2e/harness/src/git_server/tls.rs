@@ -1,65 +1,36 @@
-//! A certificate authority for one test, and a listener that speaks TLS under it.
+//! A listener that speaks TLS under an authority of the lab.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use axum::serve::Listener;
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-/// Signs the certificates of a test's servers; nothing else trusts it.
-pub struct Authority {
-    certificate: CertificateDer<'static>,
-    pem: String,
-    issuer: Issuer<'static, KeyPair>,
-}
+use crate::certs::Authority;
 
-impl Authority {
-    /// Makes a new authority with its own key.
-    pub fn create() -> Result<Self> {
-        let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, "Skiff lab authority");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let key = KeyPair::generate().context("failed to make the authority's key")?;
-        let certificate = params.self_signed(&key).context("failed to sign the authority's certificate")?;
-        Ok(Self {
-            certificate: certificate.der().clone(),
-            pem: certificate.pem(),
-            issuer: Issuer::new(params, key),
-        })
-    }
-
-    /// Returns the certificate that a client has to trust.
-    pub fn pem(&self) -> &str {
-        &self.pem
-    }
-
-    /// Returns the settings of a server on `address`, which it also may be called `localhost` on.
-    pub(super) fn server(&self, address: IpAddr) -> Result<Arc<ServerConfig>> {
-        let names = vec![address.to_string(), "localhost".to_owned()];
-        let key = KeyPair::generate().context("failed to make a server's key")?;
-        let certificate = CertificateParams::new(names)
-            .and_then(|params| params.signed_by(&key, &self.issuer))
-            .with_context(|| format!("failed to sign the certificate of {address}"))?;
-        let chain = vec![certificate.der().clone(), self.certificate.clone()];
-        let key = PrivateKeyDer::try_from(key.serialize_der())
-            .map_err(|reason| anyhow::anyhow!("failed to encode a server's key: {reason}"))?;
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .context("no TLS version is left")?
-            .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .context("key and certificate do not fit")?;
-        Ok(Arc::new(config))
-    }
+/// Returns the settings of a server on `address`, which also may be called `localhost`.
+pub(super) fn config(authority: &Authority, address: IpAddr) -> Result<Arc<ServerConfig>> {
+    let leaf = authority.server(&[&address.to_string(), "localhost"])?;
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(leaf.certificate_pem.as_bytes())
+        .collect::<Result<_, _>>()
+        .context("failed to read the server's certificate")?;
+    let key =
+        PrivateKeyDer::from_pem_slice(leaf.key_pem.as_bytes()).context("failed to read the server's key")?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .context("no TLS version is left")?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .context("key and certificate do not fit")?;
+    Ok(Arc::new(config))
 }
 
 /// Accepts TLS connections; handshakes run beside each other, so a client that never finishes its own blocks nobody.

@@ -4,9 +4,8 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use skiff_harness::git_server::{
-    Access, Authority, Fault, GitServer, ObjectFormat, Options, Repository, RequestKind,
-};
+use skiff_harness::certs::Authority;
+use skiff_harness::git_server::{Access, Fault, GitServer, ObjectFormat, Options, Repository, RequestKind};
 use tempfile::TempDir;
 
 fn shop(server: &GitServer) -> Repository {
@@ -133,7 +132,7 @@ fn only_the_right_credentials_are_let_in() {
 
 #[test]
 fn tls_is_spoken_under_the_authority_of_the_test() {
-    let authority = Authority::create().unwrap();
+    let authority = Authority::new("git").unwrap();
     let server =
         GitServer::start_with(Options { authority: Some(&authority), ..Options::default() }).unwrap();
     let shop = shop(&server);
@@ -141,7 +140,7 @@ fn tls_is_spoken_under_the_authority_of_the_test() {
     let folder = TempDir::new().unwrap();
     fail(folder.path(), &["ls-remote", shop.url()]);
     let file = folder.path().join("ca.pem");
-    std::fs::write(&file, authority.pem()).unwrap();
+    std::fs::write(&file, authority.certificate_pem()).unwrap();
     let trusted = format!("http.sslCAInfo={}", file.display());
     succeed(folder.path(), &["-c", &trusted, "ls-remote", shop.url()]);
 }
