@@ -18,13 +18,17 @@ mod document;
 mod error;
 mod lines;
 mod load;
+mod read;
 mod scalar;
+mod suggest;
 mod text;
 
 pub use canonical::to_canonical;
 pub use document::{Document, Documents, documents, load};
 pub use error::{YamlError, YamlErrorKind};
 pub use lines::{Lines, push_segment};
+pub use read::{Mismatch, Reading, read};
+pub use suggest::closest;
 pub use text::decode;
 
 /// What to do when a mapping has the same key twice.

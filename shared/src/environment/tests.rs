@@ -1,0 +1,260 @@
+use crate::policy::{Mode, Policy};
+
+use super::{AppName, Environment, Renderer, RendererKind, RepoPath, detect_renderer, parse, single_app};
+
+const HEAD: &str = "apiVersion: skiff.dev/v1alpha1\nkind: Environment\n";
+
+fn folder() -> RepoPath {
+    RepoPath::parse("environments/production").unwrap()
+}
+
+fn read(apps: &str) -> Environment {
+    parse(&format!("{HEAD}{apps}"), &folder(), &Policy::default()).unwrap()
+}
+
+fn errors(apps: &str) -> String {
+    parse(&format!("{HEAD}{apps}"), &folder(), &Policy::default()).unwrap_err().to_string()
+}
+
+#[test]
+fn an_app_needs_only_a_name() {
+    let environment = read(
+        "apps:\n  - name: web\n  - {name: db, path: ../../shared/db, namespace: data, createNamespace: true}\n",
+    );
+    insta::assert_debug_snapshot!(environment.apps, @r#"
+    [
+        AppSpec {
+            name: AppName(
+                "web",
+            ),
+            path: RepoPath(
+                "environments/production/web",
+            ),
+            namespace: None,
+            create_namespace: false,
+            renderer: Auto,
+            policy: Policy {
+                mode: Auto,
+                self_heal: true,
+                adopt: IfUnowned,
+                on_invalid: Block,
+                prune: Prune {
+                    enabled: true,
+                    when: Healthy,
+                    max_share: 50,
+                    sensitive_kinds: false,
+                },
+            },
+            place: "environments/production/skiff.yaml:4",
+        },
+        AppSpec {
+            name: AppName(
+                "db",
+            ),
+            path: RepoPath(
+                "shared/db",
+            ),
+            namespace: Some(
+                Namespace(
+                    "data",
+                ),
+            ),
+            create_namespace: true,
+            renderer: Auto,
+            policy: Policy {
+                mode: Auto,
+                self_heal: true,
+                adopt: IfUnowned,
+                on_invalid: Block,
+                prune: Prune {
+                    enabled: true,
+                    when: Healthy,
+                    max_share: 50,
+                    sensitive_kinds: false,
+                },
+            },
+            place: "environments/production/skiff.yaml:5",
+        },
+    ]
+    "#);
+}
+
+#[test]
+fn helm_options_are_read_and_value_files_start_at_the_app() {
+    let environment = read(
+        "apps:
+  - name: web
+    path: ./charts/web/
+    helm:
+      releaseName: shop-web
+      valueFiles: [values-production.yaml, ../common.yaml]
+      values: {replicas: 3, nothing: null, mode: 0644}
+      parameters:
+        - {name: image.tag, value: \"1.10\", forceString: true}
+        - {name: debug, value: \"on\"}
+      skipCrds: true
+",
+    );
+    insta::assert_debug_snapshot!(environment.apps[0].renderer, @r#"
+    Helm(
+        HelmOptions {
+            release_name: Some(
+                "shop-web",
+            ),
+            value_files: [
+                RepoPath(
+                    "environments/production/charts/web/values-production.yaml",
+                ),
+                RepoPath(
+                    "environments/production/charts/common.yaml",
+                ),
+            ],
+            values: {
+                "mode": Number(420),
+                "nothing": Null,
+                "replicas": Number(3),
+            },
+            parameters: [
+                Parameter {
+                    name: "image.tag",
+                    value: "1.10",
+                    force_string: true,
+                },
+                Parameter {
+                    name: "debug",
+                    value: "on",
+                    force_string: false,
+                },
+            ],
+            skip_crds: true,
+        },
+    )
+    "#);
+}
+
+#[test]
+fn every_mistake_is_reported_with_its_line() {
+    insta::assert_snapshot!(errors(
+        "apps:
+  - name: Web_Shop
+    path: /etc
+  - nmae: db
+  - name: a
+    path: ../../../other
+    createNamespace: true
+  - name: b
+    renderer: kustomise
+    namespace: 5
+    extra: true
+  - name: b
+    renderer: plain
+    helm:
+      valueFiles: [x.yaml, /etc/passwd]
+      parameters:
+        - {name: tag, value: 1.10}
+  - name: c
+    helm:
+      valueFiles: [x.yaml, ../../../../passwd]
+      release_name: c
+    kustomize:
+"
+    ), @r#"
+    environments/production/skiff.yaml:4: name "Web_Shop" is not a DNS label: at most 63 lower-case letters, digits and "-", with a letter or digit at both ends
+    environments/production/skiff.yaml:5: path "/etc" is absolute: it must be relative
+    environments/production/skiff.yaml:6: missing key "name"
+    environments/production/skiff.yaml:6: unknown key "nmae": did you mean "name"?
+    environments/production/skiff.yaml:8: path "../../../other" leaves the repository
+    environments/production/skiff.yaml:9: createNamespace needs a namespace
+    environments/production/skiff.yaml:11: expected one of auto, plain, kustomize, helm: did you mean "kustomize"?
+    environments/production/skiff.yaml:12: expected text (put it in quotes), found a number
+    environments/production/skiff.yaml:13: unknown key "extra": expected one of name, path, namespace, createNamespace, renderer, helm, kustomize, sync
+    environments/production/skiff.yaml:14: app "b" is declared twice (first at line 10)
+    environments/production/skiff.yaml:16: helm options need renderer: helm
+    environments/production/skiff.yaml:19: expected text (put it in quotes), found a number
+    environments/production/skiff.yaml:22: path "../../../../passwd" leaves the repository
+    environments/production/skiff.yaml:23: unknown key "release_name": did you mean "releaseName"?
+    "#);
+}
+
+#[test]
+fn another_kind_of_file_is_refused() {
+    let text = "apiVersion: v1\nkind: List\nitems: []\n";
+    insta::assert_snapshot!(parse(text, &folder(), &Policy::default()).unwrap_err(), @r#"
+    environments/production/skiff.yaml:1: apiVersion must be "skiff.dev/v1alpha1", found "v1"
+    environments/production/skiff.yaml:1: missing key "apps": an environment without apps says apps: []
+    environments/production/skiff.yaml:2: kind must be "Environment", found "List"
+    environments/production/skiff.yaml:3: unknown key "items": expected one of apiVersion, kind, apps
+    "#);
+    insta::assert_snapshot!(parse("- a\n", &folder(), &Policy::default()).unwrap_err(), @"environments/production/skiff.yaml:1: expected a mapping, found a list");
+    insta::assert_snapshot!(parse("", &folder(), &Policy::default()).unwrap_err(), @"environments/production/skiff.yaml:1: the file holds no document");
+    insta::assert_snapshot!(parse("a: [", &RepoPath::default(), &Policy::default()).unwrap_err(), @"skiff.yaml:1: unclosed bracket '['");
+}
+
+#[test]
+fn an_app_may_be_stricter_than_its_environment_but_not_wider() {
+    let stricter = "apps:\n- name: a\n  sync: {mode: manual, prune: false, selfHeal: false}\n";
+    let policy = &read(stricter).apps[0].policy;
+    assert_eq!((policy.mode, policy.prune.enabled, policy.self_heal), (Mode::Manual, false, false));
+
+    let mut base = Policy { mode: Mode::Manual, self_heal: false, ..Policy::default() };
+    base.prune.enabled = false;
+    let wider =
+        format!("{HEAD}apps:\n- name: a\n  sync:\n    mode: auto\n    prune: true\n    selfHeal: true\n");
+    insta::assert_snapshot!(parse(&wider, &folder(), &base).unwrap_err(), @r#"
+    environments/production/skiff.yaml:6: mode: auto is wider than the environment allows: only the agent's configuration can allow it
+    environments/production/skiff.yaml:7: prune: true is wider than the environment allows: only the agent's configuration can allow it
+    environments/production/skiff.yaml:8: selfHeal: true is wider than the environment allows: only the agent's configuration can allow it
+    "#);
+}
+
+#[test]
+fn an_environment_may_have_no_apps() {
+    assert_eq!(read("apps: []\n").apps, []);
+    assert_eq!(
+        errors("apps:\n"),
+        "environments/production/skiff.yaml:1: missing key \"apps\": an environment without apps says apps: []"
+    );
+}
+
+#[test]
+fn a_folder_is_a_chart_then_a_kustomization_then_plain() {
+    assert_eq!(detect_renderer(["kustomization.yaml", "Chart.yaml", "values.yaml"]), RendererKind::Helm);
+    for name in ["kustomization.yaml", "kustomization.yml", "Kustomization"] {
+        assert_eq!(detect_renderer(["a.yaml", name]), RendererKind::Kustomize);
+    }
+    assert_eq!(detect_renderer(["chart.yaml", "deployment.yaml"]), RendererKind::Plain);
+    assert_eq!(Renderer::Auto.settle(["x.json"]), Renderer::Plain);
+    assert_eq!(Renderer::Plain.settle(["Chart.yaml"]), Renderer::Plain);
+}
+
+#[test]
+fn a_folder_without_a_list_is_one_app_named_after_the_environment() {
+    let environment = single_app(AppName::parse("staging").unwrap(), folder(), &Policy::default());
+    let app = &environment.apps[0];
+    assert_eq!((app.name.as_str(), app.path.as_str()), ("staging", "environments/production"));
+    assert_eq!(app.renderer, Renderer::Auto);
+}
+
+#[test]
+fn paths_stay_within_the_repository() {
+    let joined = |path| folder().join(path).map(|path| path.to_string()).map_err(|error| error.to_string());
+    assert_eq!(joined("a//./b/"), Ok("environments/production/a/b".to_owned()));
+    assert_eq!(joined("../staging"), Ok("environments/staging".to_owned()));
+    assert_eq!(joined("../.."), Ok(".".to_owned()));
+    assert_eq!(joined("../../.."), Err("path \"../../..\" leaves the repository".to_owned()));
+    assert_eq!(
+        joined("../../../environments"),
+        Err("path \"../../../environments\" leaves the repository".to_owned())
+    );
+    assert_eq!(joined("/a"), Err("path \"/a\" is absolute: it must be relative".to_owned()));
+}
+
+#[test]
+fn names_are_dns_labels() {
+    for good in ["a", "web-1", "0", &"a".repeat(63)] {
+        assert!(AppName::parse(good).is_ok(), "{good}");
+    }
+    for bad in ["", "-a", "a-", "A", "a.b", "a_b", "ä", &"a".repeat(64)] {
+        assert!(AppName::parse(bad).is_err(), "{bad}");
+    }
+}
