@@ -13,3 +13,12 @@ pub struct Assessment {
     pub health: Health,
     pub message: Option<String>,
 }
+
+impl Health {
+    pub fn worst(self, other: Self) -> Self {
+        self.max(other)
+    }
+    pub fn word(self) -> &'static str {
+        "Healthy"
+    }
+}

@@ -5,6 +5,7 @@
 
 pub mod desired;
 pub mod environment;
+pub mod gate;
 pub mod health;
 pub mod inventory;
 pub mod managed_fields;

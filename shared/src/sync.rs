@@ -1,7 +1,26 @@
 //! The machine: one explicit state machine per app, level-based and pure.
 //!
 //! Between gate and report. [`Machine::step`] takes events and the time and returns effects; it never
-//! waits, reads no clock and does no I/O, so a test can replay every order of events.
+//! waits, reads no clock and does no I/O, so a test can replay every order of events. The files, in
+//! the order of a sync: `takeover` plans, `preflight` checks, `secure` keeps and claims, `apply`
+//! writes wave by wave, `pruning` deletes, `settle` records; `observe`, `finish` and `heal` handle what
+//! comes in between.
 
+mod apply;
+pub mod backoff;
 pub mod effect;
 pub mod event;
+mod finish;
+mod heal;
+mod observe;
+mod preflight;
+mod pruning;
+mod row;
+mod secure;
+mod settle;
+mod state;
+mod status;
+mod takeover;
+
+pub use row::{Row, RowIx};
+pub use state::{Limits, Machine};

@@ -44,7 +44,7 @@ pub enum Effect {
     /// Watch this kind, if it is not watched yet.
     Watch(Arc<GroupKind>),
     Get(Token, Target),
-    DryRun(Token, Target, BodyDigest, DryRunIn),
+    DryRun(Token, Target, BodyDigest, DryRunIn, WithFields),
     Apply(Token, Target, BodyDigest, Urgency, WithFields),
     /// Merge other tools' fields into our entry, so that later removals work.
     Adopt(Token, Target),

@@ -58,9 +58,11 @@ pub enum Observation {
 /// A request that the API server has answered as asked.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Answer {
-    /// A dry run passed; `exists` tells whether the object was there before.
+    /// A dry run passed; `exists` tells whether the object was there before, `owned` (when asked for)
+    /// what our field set would be.
     DryRun {
         exists: bool,
+        owned: Option<FieldSet>,
     },
     Applied(Box<AppliedAnswer>),
     Got(Observation),

@@ -1,0 +1,129 @@
+//! Healing: an object that drifted is applied again, alone and at once.
+
+use jiff::Timestamp;
+
+use super::effect::{Drift, DryRunIn, Effect, Notice, Urgency, WithFields};
+use super::event::AppliedAnswer;
+use super::row::{Op, RowIx, Task};
+use super::state::Machine;
+use crate::inventory::Record;
+use crate::managed_fields::{FieldSet, blame, drifted_paths, field_set_of};
+
+impl Machine {
+    /// Starts the heals that may start now. A row that the sync is about to write heals by that.
+    pub(super) fn start_heals(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
+        let candidates: Vec<RowIx> = self.heals.iter().copied().collect();
+        for ix in candidates {
+            if !self.has_room() {
+                return;
+            }
+            if !self.policy.self_heal {
+                self.start_diagnosis(ix, out);
+            } else if self.may_write(now) {
+                self.start_heal(ix, now, out);
+            }
+        }
+    }
+
+    /// Asks by a dry run which fields a drift took, where it is only reported.
+    fn start_diagnosis(&mut self, ix: RowIx, out: &mut Vec<Effect>) {
+        let row = &self.rows[ix.get()];
+        if row.flight.is_some() {
+            return;
+        }
+        self.heals.remove(&ix);
+        let body = row.record.applied().map(|applied| applied.body);
+        let (Some(body), true) = (body, row.drift.is_some() && row.seen.is_some()) else { return };
+        let target = row.target();
+        let token = self.depart(ix, Op::Diagnose);
+        out.push(Effect::DryRun(token, target, body, DryRunIn::Place, WithFields::Yes));
+    }
+
+    /// Takes the answer to a diagnosis.
+    pub(super) fn diagnosed(&mut self, ix: RowIx, owned: Option<&FieldSet>, now: Timestamp) {
+        let row = self.row(ix);
+        let Some(mut drift) = row.drift.take() else { return };
+        drift.what = name_paths(drift.what, row.seen.as_ref(), owned, &row.record);
+        row.drift = Some(drift);
+        self.changed(now);
+    }
+
+    fn start_heal(&mut self, ix: RowIx, now: Timestamp, out: &mut Vec<Effect>) {
+        let row = &self.rows[ix.get()];
+        let Some(applied) = row.record.applied() else {
+            self.heals.remove(&ix);
+            return;
+        };
+        if row.drift.is_none() || row.wanted.is_none() || row.task != Task::None {
+            self.heals.remove(&ix);
+            return;
+        }
+        if row.flight.is_some() || !row.is_due(now) || row.seen.as_ref().is_some_and(|seen| seen.deleting) {
+            return;
+        }
+        let (target, body) = (row.target(), applied.body);
+        let token = self.depart(ix, Op::Apply { body, heals: true });
+        self.heals.remove(&ix);
+        out.push(Effect::Apply(token, target, body, Urgency::Heal, WithFields::Yes));
+    }
+
+    /// Looks up rows whose state is in doubt.
+    pub(super) fn start_lookups(&mut self, out: &mut Vec<Effect>) {
+        let candidates: Vec<RowIx> = self.lookups.iter().copied().collect();
+        for ix in candidates {
+            if !self.has_room() {
+                return;
+            }
+            if self.rows[ix.get()].flight.is_some() {
+                continue;
+            }
+            self.lookups.remove(&ix);
+            let target = self.rows[ix.get()].target();
+            let token = self.depart(ix, Op::Get);
+            out.push(Effect::Get(token, target));
+        }
+    }
+
+    /// Closes a drift after the answer to its heal; `before` is the applied state that it had.
+    pub(super) fn healed(
+        &mut self,
+        ix: RowIx,
+        answer: &AppliedAnswer,
+        before: &Record,
+        now: Timestamp,
+        out: &mut Vec<Effect>,
+    ) {
+        let row = self.row(ix);
+        let Some(drift) = row.drift.take() else { return };
+        let unchanged = before.applied().is_some_and(|applied| applied.uid == answer.applied.uid)
+            && row.seen.as_ref().is_some_and(|seen| seen.at.rv == answer.applied.rv);
+        if drift.ambiguous && unchanged {
+            return;
+        }
+        let what = name_paths(drift.what, row.seen.as_ref(), answer.owned.as_ref(), before);
+        let trouble = row.trouble();
+        trouble.healed_at = Some(now);
+        if trouble.strikes <= 3 {
+            trouble.contested = None;
+        }
+        out.push(Effect::Notice(Notice::Healed { drift: what, seen_at: drift.seen_at, healed_at: now }));
+        self.changed(now);
+    }
+}
+
+/// Fills in which fields were lost: what the heal gave back to us, less what we still had.
+fn name_paths(
+    mut drift: Drift,
+    seen: Option<&super::event::Seen>,
+    owned: Option<&FieldSet>,
+    before: &Record,
+) -> Drift {
+    let (Some(entries), Some(owned)) = (seen.and_then(|seen| seen.entries.as_ref()), owned) else {
+        return drift;
+    };
+    let had = field_set_of(entries).unwrap_or_default();
+    drift.paths = drifted_paths(owned, &had);
+    let since = before.applied().and_then(|applied| applied.fields.ours).map_or(0, |ours| ours.time);
+    drift.actor = blame(entries, &drift.paths, since).ok().flatten().or(drift.actor);
+    drift
+}

@@ -1,0 +1,248 @@
+//! Observations: what a watch or a GET says of an object, judged against the last answer.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::effect::{Drift, DriftKind, Effect, Notice};
+use super::event::{Observation, Point, Seen};
+use super::row::{Drifted, Row, RowIx, Task};
+use super::state::Machine;
+use crate::inventory::{Applied, Record};
+use crate::managed_fields::{Mark, Verdict, blame, judge};
+use crate::object::{GroupKind, ObjectId};
+
+/// Within this time after a heal, another drift of the same object counts as a fight.
+const FIGHT: jiff::SignedDuration = jiff::SignedDuration::from_mins(2);
+
+impl Machine {
+    pub(super) fn observed(
+        &mut self,
+        id: &ObjectId,
+        observation: Observation,
+        now: Timestamp,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(ix) = self.index.get(id).copied() else { return };
+        if let Some(flight) = &mut self.row(ix).flight {
+            let newer = flight
+                .parked
+                .as_ref()
+                .is_none_or(|parked| !is_older(observation_point(&observation), parked));
+            if newer {
+                flight.parked = Some(observation);
+            }
+            return;
+        }
+        self.judge(ix, observation, now, out);
+    }
+
+    /// Notes that a list is complete: rows of the kind that it did not show are looked up.
+    pub(super) fn relisted(&mut self, kind: &Arc<GroupKind>, watch: u32) {
+        self.watches.insert(kind.clone(), watch);
+        for (at, row) in self.rows.iter().enumerate() {
+            let shown = row.seen.as_ref().is_some_and(|seen| seen.at.watch >= watch);
+            let ours = row.record != Record::None || row.task == Task::AwaitGone;
+            if row.id.kind() == kind && ours && !shown {
+                self.lookups.insert(RowIx::of(at));
+            }
+        }
+    }
+
+    /// Judges an observation of a row that has no request open.
+    pub(super) fn judge(
+        &mut self,
+        ix: RowIx,
+        observation: Observation,
+        now: Timestamp,
+        out: &mut Vec<Effect>,
+    ) {
+        match observation {
+            Observation::Present(seen) => self.present(ix, *seen, now, out),
+            Observation::Absent(point) => {
+                let row = self.row(ix);
+                let stale = row.seen.as_ref().is_some_and(|seen| is_before(point, seen.at));
+                if stale {
+                    return;
+                }
+                if row.task == Task::AwaitGone {
+                    self.gone(ix, now, out);
+                } else if row.record != Record::None {
+                    // A label that was taken away looks the same: a GET tells.
+                    self.lookups.insert(ix);
+                }
+            }
+        }
+    }
+
+    fn present(&mut self, ix: RowIx, seen: Seen, now: Timestamp, out: &mut Vec<Effect>) {
+        let row = self.row(ix);
+        if row.seen.as_ref().is_some_and(|before| is_before(seen.at, before.at)) {
+            return;
+        }
+        let verdict = match &row.record {
+            Record::Settled(applied) => judge_settled(applied, row.seen.as_ref(), &seen),
+            Record::Claimed | Record::None => Verdict::Same,
+        };
+        self.accept(ix, seen, now);
+        match verdict {
+            Verdict::Same => self.as_applied(ix, now),
+            Verdict::Changed => self.drifted(ix, DriftKind::Changed, now, out),
+            Verdict::Replaced => self.drifted(ix, DriftKind::Replaced, now, out),
+            Verdict::Ambiguous => self.ambiguous(ix, now),
+        }
+    }
+
+    /// Takes an observation as the newest and keeps the tallies right.
+    pub(super) fn accept(&mut self, ix: RowIx, mut seen: Seen, now: Timestamp) {
+        let row = &mut self.rows[ix.get()];
+        let before = (row.is_ready(), row.seen.as_ref().map(|seen| seen.health.clone()));
+        if row.drift.is_none() && !differs(row, &seen) {
+            seen.entries = None;
+        }
+        row.seen = Some(seen);
+        let after = (row.is_ready(), row.seen.as_ref().map(|seen| seen.health.clone()));
+        if before != after {
+            self.changed(now);
+        }
+        self.tally(ix, before.0);
+    }
+
+    /// Corrects the count of unready rows after a change of the row; `was` is its state before.
+    pub(super) fn tally(&mut self, ix: RowIx, was: bool) {
+        let row = &self.rows[ix.get()];
+        let (is, wave) = (row.is_ready(), row.wave);
+        let Some(run) = &mut self.run else { return };
+        if was == is {
+            return;
+        }
+        let count = run.unready.entry(wave).or_default();
+        *count = if is { count.saturating_sub(1) } else { *count + 1 };
+    }
+
+    fn as_applied(&mut self, ix: RowIx, now: Timestamp) {
+        let row = self.row(ix);
+        if row.drift.take().is_some() {
+            self.heals.remove(&ix);
+            self.changed(now);
+        }
+    }
+
+    /// Records a drift and sends it on to be healed.
+    pub(super) fn drifted(&mut self, ix: RowIx, kind: DriftKind, now: Timestamp, out: &mut Vec<Effect>) {
+        let row = self.row(ix);
+        if row.seen.as_ref().is_some_and(|seen| seen.deleting) {
+            // It is going: nothing is applied to it, the end of it is the event to act on.
+            return;
+        }
+        let known = row.drift.as_ref().is_some_and(|drift| drift.what.kind == kind && !drift.ambiguous);
+        let what = Drift { id: row.id.clone(), kind, paths: Vec::new(), actor: actor_of(row) };
+        let seen_at = row.drift.as_ref().map_or(now, |drift| drift.seen_at);
+        row.drift = Some(Box::new(Drifted { what: what.clone(), seen_at, ambiguous: false }));
+        if !known {
+            self.strike(ix, now, out);
+            out.push(Effect::Notice(Notice::Drifted(what)));
+        }
+        self.heals.insert(ix);
+        self.changed(now);
+    }
+
+    fn ambiguous(&mut self, ix: RowIx, now: Timestamp) {
+        let heals = self.policy.self_heal;
+        let row = self.row(ix);
+        if row.drift.is_some() || !heals {
+            return;
+        }
+        let what = Drift { id: row.id.clone(), kind: DriftKind::Changed, paths: Vec::new(), actor: None };
+        row.drift = Some(Box::new(Drifted { what, seen_at: now, ambiguous: true }));
+        self.heals.insert(ix);
+    }
+
+    /// Counts drifts that follow a heal closely, and lets the object rest when there are many.
+    fn strike(&mut self, ix: RowIx, now: Timestamp, out: &mut Vec<Effect>) {
+        let row = self.row(ix);
+        let manager =
+            row.drift.as_ref().and_then(|drift| drift.what.actor.as_ref().map(|actor| actor.manager.clone()));
+        let id = row.id.clone();
+        let trouble = row.trouble();
+        let fights = trouble.healed_at.is_some_and(|healed| now.duration_since(healed) < FIGHT);
+        trouble.strikes = if fights { trouble.strikes + 1 } else { 1 };
+        let hold = super::backoff::hold(&id, trouble.strikes);
+        if hold.is_zero() {
+            return;
+        }
+        let until = now + hold;
+        let manager = manager.or_else(|| trouble.contested.clone()).unwrap_or_else(|| "unknown".to_owned());
+        trouble.contested = Some(manager.clone());
+        self.retry_at(ix, until);
+        out.push(Effect::Notice(Notice::Contested { id, manager, until }));
+    }
+
+    /// Handles the confirmed absence of an object.
+    pub(super) fn absent(&mut self, ix: RowIx, now: Timestamp, out: &mut Vec<Effect>) {
+        let row = self.row(ix);
+        match (row.task, &row.record) {
+            (Task::AwaitGone | Task::Prune, _) => self.gone(ix, now, out),
+            (_, Record::Settled(_)) => {
+                let was = self.rows[ix.get()].is_ready();
+                self.row(ix).seen = None;
+                self.tally(ix, was);
+                if self.rows[ix.get()].wanted.is_some() {
+                    self.drifted(ix, DriftKind::Deleted, now, out);
+                }
+            }
+            (_, Record::Claimed | Record::None) => {
+                let was = self.rows[ix.get()].is_ready();
+                self.row(ix).seen = None;
+                self.tally(ix, was);
+            }
+        }
+    }
+}
+
+fn observation_point(observation: &Observation) -> Point {
+    match observation {
+        Observation::Present(seen) => seen.at,
+        Observation::Absent(point) => *point,
+    }
+}
+
+fn is_older(point: Point, parked: &Observation) -> bool {
+    is_before(point, observation_point(parked))
+}
+
+/// Whether `a` is a state before `b`. A newer list generation always wins: resource versions go back
+/// when a store is restored.
+pub(super) fn is_before(a: Point, b: Point) -> bool {
+    a.watch < b.watch || (a.watch == b.watch && a.rv < b.rv)
+}
+
+fn differs(row: &Row, seen: &Seen) -> bool {
+    match &row.record {
+        Record::Settled(applied) => applied.uid != seen.uid || applied.fields.ours != seen.fields.ours,
+        Record::Claimed | Record::None => false,
+    }
+}
+
+/// Decides what an observation of a settled object means: drift is a change of our own managedFields
+/// entry, and another uid is drift (DESIGN §7).
+fn judge_settled(applied: &Applied, before: Option<&Seen>, seen: &Seen) -> Verdict {
+    if before.is_some_and(|before| {
+        before.at.rv == seen.at.rv && before.uid == seen.uid && before.at.rv == applied.rv
+    }) {
+        return Verdict::Same;
+    }
+    let recorded =
+        Mark { uid: &applied.uid.0, rv: applied.rv, generation: applied.generation, fields: applied.fields };
+    judge(
+        &recorded,
+        &Mark { uid: &seen.uid.0, rv: seen.at.rv, generation: seen.generation, fields: seen.fields },
+    )
+}
+
+/// Names who holds the fields that we lost, as far as the observation tells.
+fn actor_of(row: &Row) -> Option<crate::managed_fields::Actor> {
+    let entries = row.seen.as_ref()?.entries.as_ref()?;
+    let since = row.record.applied()?.fields.ours.map_or(0, |ours| ours.time);
+    blame(entries, &[], since).ok().flatten()
+}

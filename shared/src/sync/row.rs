@@ -1,0 +1,189 @@
+//! What the machine knows of one object.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::effect::Drift;
+use super::event::{Cause, Observation, Seen, Token};
+use crate::desired::{BodyDigest, ObjectOptions};
+use crate::health::Health;
+use crate::inventory::{InventoryRow, Record};
+use crate::object::{ObjectId, Target};
+
+/// The place of a row in the machine. Rows never move while a request is open.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct RowIx(pub u32);
+
+impl RowIx {
+    pub(super) fn of(index: usize) -> Self {
+        Self(u32::try_from(index).expect("an app has fewer than four billion objects"))
+    }
+
+    pub(super) fn get(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// One object: what is wanted, recorded and seen of it, and what is under way.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Row {
+    pub id: ObjectId,
+    pub version: Arc<str>,
+    pub wave: i32,
+    pub options: ObjectOptions,
+    /// The body that Git wants; `None` when Git does not have the object.
+    pub wanted: Option<BodyDigest>,
+    pub record: Record,
+    /// The newest accepted observation; `None` before the first and after the object is gone.
+    pub seen: Option<Seen>,
+    /// At most one request is open for an object at any time.
+    pub flight: Option<Flight>,
+    pub task: Task,
+    pub trouble: Option<Box<Trouble>>,
+    pub drift: Option<Box<Drifted>>,
+    /// Held by the plan in force: counted as ready, never written.
+    pub held: bool,
+}
+
+/// What the sync in progress still has to do with a row.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Task {
+    None,
+    Write {
+        adopts: bool,
+    },
+    Prune,
+    /// Deleted, and not yet gone.
+    AwaitGone,
+}
+
+/// An open request.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Flight {
+    pub token: Token,
+    pub op: Op,
+    /// The newest observation that came meanwhile; judged after the answer.
+    pub parked: Option<Observation>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Op {
+    DryRun,
+    /// A dry run that names the fields of a drift that is not healed.
+    Diagnose,
+    /// A GET that decides whether an existing object may be taken over.
+    Inspect,
+    /// A GET that settles an observation.
+    Get,
+    /// A GET that decides whether an object may be deleted.
+    Examine,
+    Adopt,
+    Apply {
+        body: BodyDigest,
+        heals: bool,
+    },
+    Delete,
+}
+
+impl Op {
+    /// Whether it can change the object.
+    pub fn writes(self) -> bool {
+        matches!(self, Self::Adopt | Self::Apply { .. } | Self::Delete)
+    }
+}
+
+/// Why a row is not tried again at once.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Trouble {
+    pub attempts: u32,
+    pub not_before: Option<Timestamp>,
+    pub cause: Option<Cause>,
+    /// Times in a row that the object drifted shortly after it was healed.
+    pub strikes: u32,
+    pub healed_at: Option<Timestamp>,
+    /// Who keeps changing it back.
+    pub contested: Option<String>,
+}
+
+/// A drift that is not yet healed.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Drifted {
+    pub what: Drift,
+    pub seen_at: Timestamp,
+    /// The observation cannot tell; an apply by content decides.
+    pub ambiguous: bool,
+}
+
+impl Row {
+    pub fn of(row: InventoryRow) -> Self {
+        let InventoryRow { id, version, wave, options, record } = row;
+        Self { wave, options, record, ..Self::new(id, version) }
+    }
+
+    pub fn new(id: ObjectId, version: Arc<str>) -> Self {
+        Self {
+            id,
+            version,
+            wave: 0,
+            options: ObjectOptions::default(),
+            wanted: None,
+            record: Record::None,
+            seen: None,
+            flight: None,
+            task: Task::None,
+            trouble: None,
+            drift: None,
+            held: false,
+        }
+    }
+
+    pub fn target(&self) -> Target {
+        Target { id: self.id.clone(), version: self.version.clone() }
+    }
+
+    pub fn stored(&self) -> InventoryRow {
+        InventoryRow {
+            id: self.id.clone(),
+            version: self.version.clone(),
+            wave: self.wave,
+            options: self.options,
+            record: self.record.clone(),
+        }
+    }
+
+    /// Whether the body that Git wants is the one last applied.
+    pub fn is_current(&self) -> bool {
+        self.wanted.is_some() && self.record.applied().map(|applied| applied.body) == self.wanted
+    }
+
+    pub fn health(&self) -> Health {
+        match &self.seen {
+            Some(seen) => seen.health.health,
+            None if self.record.applied().is_some() => Health::Unknown,
+            None => Health::Missing,
+        }
+    }
+
+    /// Whether the next wave may start as far as this object is concerned: written as wanted, and
+    /// healthy at a state not older than that write.
+    pub fn is_ready(&self) -> bool {
+        if self.wanted.is_none() || self.held {
+            return true;
+        }
+        if !self.is_current() {
+            return false;
+        }
+        self.options.ignore_health || matches!(self.health(), Health::Healthy | Health::Suspended)
+    }
+
+    pub fn trouble(&mut self) -> &mut Trouble {
+        self.trouble.get_or_insert_default()
+    }
+
+    /// Whether a new attempt may start now.
+    pub fn is_due(&self, now: Timestamp) -> bool {
+        let not_before = self.trouble.as_ref().and_then(|trouble| trouble.not_before);
+        not_before.is_none_or(|at| at <= now)
+    }
+}

@@ -1,0 +1,538 @@
+//! The machine's state and its one entrance.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::effect::{Effect, Notice, ShardSlot, Step};
+use super::event::{Ask, Cause, Event, LeaseTerm, Token};
+use super::row::{Flight, Op, Row, RowIx, Task};
+use crate::desired::{Desired, Problem, Revision};
+use crate::inventory::Inventory;
+use crate::object::{ApiSet, Digest, GroupKind, ObjectId};
+use crate::plan::order::Place;
+use crate::plan::{Claims, HeldReason, Plan};
+use crate::policy::Policy;
+use crate::report::{self, HistoryEntry, Report, Stage};
+
+/// Bounds and paces of a machine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Requests that one app has open at most.
+    pub in_flight: usize,
+    /// A write starts only if the Lease lasts longer than this.
+    pub request_deadline: SignedDuration,
+    /// How long a settled row may wait to be recorded when nothing is being synced.
+    pub settle_after: SignedDuration,
+    /// The same while a sync is writing.
+    pub settle_during_sync: SignedDuration,
+    /// How long changes are gathered before they are published.
+    pub publish_after: SignedDuration,
+    /// The shortest time between two publications.
+    pub publish_every: SignedDuration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            in_flight: 32,
+            request_deadline: SignedDuration::from_secs(10),
+            settle_after: SignedDuration::from_millis(500),
+            settle_during_sync: SignedDuration::from_secs(10),
+            publish_after: SignedDuration::from_millis(300),
+            publish_every: SignedDuration::from_secs(1),
+        }
+    }
+}
+
+/// Where a machine is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Phase {
+    /// Without a Lease: nothing is done.
+    Standby,
+    /// Waiting for the recorded state.
+    Loading,
+    /// Nothing to sync; drift is healed.
+    Idle,
+    /// Dry runs of everything that will be written.
+    Preflight,
+    /// The plan is ready and may not go yet.
+    Gated,
+    /// Bodies are being stored in the cluster.
+    Keeping,
+    /// New objects are being recorded before their first write.
+    Claiming,
+    Applying,
+    Pruning,
+}
+
+impl Phase {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Standby => "Standby",
+            Self::Loading => "Loading",
+            Self::Idle => "Idle",
+            Self::Preflight => "Checking",
+            Self::Gated => "Waiting",
+            Self::Keeping | Self::Claiming | Self::Applying => "Applying",
+            Self::Pruning => "Pruning",
+        }
+    }
+}
+
+/// A sync under way.
+#[derive(Clone, Debug)]
+pub(super) struct Run {
+    pub plan: Plan,
+    pub digest: Digest,
+    pub desired: Arc<Desired>,
+    pub cause: report::Cause,
+    pub began: Timestamp,
+    pub stage_began: Timestamp,
+    pub stages: Vec<Stage>,
+    /// Rows whose dry run has not been sent yet.
+    pub checks: VecDeque<RowIx>,
+    /// Rows whose dry run has not been answered for good.
+    pub unchecked: BTreeSet<RowIx>,
+    /// Rows whose namespace comes with this plan.
+    pub substitutes: BTreeSet<RowIx>,
+    pub rejected: BTreeMap<RowIx, Cause>,
+    /// Writes of `plan` that have been started.
+    pub cursor: usize,
+    pub place: Option<Place>,
+    /// Rows of the current place without a first answer.
+    pub unanswered: BTreeSet<RowIx>,
+    /// Rows whose kind is not served yet.
+    pub awaiting_kind: Vec<RowIx>,
+    /// Wanted rows that are not ready, by wave.
+    pub unready: BTreeMap<i32, u32>,
+    /// Prunes of `plan` that have been started.
+    pub pruned: usize,
+    pub prune_step: u32,
+    pub going: BTreeSet<RowIx>,
+    pub approved_by: Option<String>,
+    pub applied_at: Option<Timestamp>,
+    pub announced: bool,
+    pub failures: Vec<(String, &'static str, String)>,
+}
+
+/// A plan that was refused before its first write.
+#[derive(Clone, Debug)]
+pub(super) struct Blocked {
+    pub problems: Vec<(ObjectId, Cause)>,
+    pub attempts: u32,
+    pub retry_at: Timestamp,
+    pub digest: Digest,
+}
+
+/// What the machine knows of one stored shard.
+#[derive(Clone, Default, Debug)]
+pub(super) struct ShardState {
+    pub renders: Vec<Vec<String>>,
+    /// Stored renders to remove once the shard is stored without them.
+    pub dropping: Vec<String>,
+    pub saving: bool,
+    /// Since when rows differ from what is stored.
+    pub dirty: Option<Timestamp>,
+    /// Not before: after a failed save.
+    pub not_before: Option<Timestamp>,
+    pub attempts: u32,
+    pub claim: SecureState,
+    pub keep: SecureState,
+}
+
+/// How far a shard's part in securing a sync has come.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) enum SecureState {
+    #[default]
+    Done,
+    Needed,
+    Sent,
+}
+
+/// What a token was given out for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Open {
+    Row(RowIx),
+    Save(ShardSlot),
+    Keep(ShardSlot),
+}
+
+/// The state machine of one app.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    pub(super) limits: Limits,
+    pub(super) phase: Phase,
+    pub(super) run: Option<Box<Run>>,
+    pub(super) rows: Vec<Row>,
+    pub(super) index: HashMap<ObjectId, RowIx>,
+    /// The set that the rows show.
+    pub(super) desired: Option<Arc<Desired>>,
+    /// The newest set, not yet taken over.
+    pub(super) next: Option<Arc<Desired>>,
+    pub(super) replan: bool,
+    pub(super) policy: Policy,
+    pub(super) claims: Claims,
+    pub(super) apis: Arc<ApiSet>,
+    pub(super) ask: Ask,
+    pub(super) lease: LeaseTerm,
+    pub(super) draining: bool,
+    pub(super) tokens: u64,
+    pub(super) open: HashMap<Token, Open>,
+    /// Drifted rows that may be healed.
+    pub(super) heals: BTreeSet<RowIx>,
+    /// Rows whose state must be looked up.
+    pub(super) lookups: BTreeSet<RowIx>,
+    /// Rows of the plan that exist without being recorded, and have not been looked at.
+    pub(super) inspect: BTreeSet<RowIx>,
+    /// When rows are to be tried again.
+    pub(super) retries: BTreeSet<(Timestamp, RowIx)>,
+    /// Rows of the sync whose time to be tried again has come.
+    pub(super) due: BTreeSet<RowIx>,
+    pub(super) shards: Vec<ShardState>,
+    pub(super) watches: HashMap<Arc<GroupKind>, u32>,
+    pub(super) held: Vec<(ObjectId, HeldReason)>,
+    pub(super) blocked: Option<Blocked>,
+    pub(super) revision: Option<Revision>,
+    pub(super) applied: Option<Revision>,
+    pub(super) render_problems: Option<(Revision, Vec<Problem>)>,
+    pub(super) source_problem: Option<(String, String)>,
+    pub(super) history: VecDeque<HistoryEntry>,
+    /// The last commit whose first sync has ended here.
+    pub(super) released: Option<String>,
+    /// The last word to sync that has been carried out.
+    pub(super) synced_for: Option<String>,
+    /// Shards of a smaller count are still stored.
+    pub(super) outgrown: bool,
+    pub(super) changed_at: Option<Timestamp>,
+    pub(super) published_at: Option<Timestamp>,
+    pub(super) published: Option<Box<Report>>,
+}
+
+impl Machine {
+    /// Returns a machine that waits for the Lease.
+    pub fn new(policy: Policy, apis: Arc<ApiSet>, limits: Limits) -> Self {
+        Self {
+            limits,
+            phase: Phase::Standby,
+            run: None,
+            rows: Vec::new(),
+            index: HashMap::new(),
+            desired: None,
+            next: None,
+            replan: false,
+            policy,
+            claims: Claims::default(),
+            apis,
+            ask: Ask::default(),
+            lease: LeaseTerm::Lost,
+            draining: false,
+            tokens: 0,
+            open: HashMap::new(),
+            heals: BTreeSet::new(),
+            lookups: BTreeSet::new(),
+            inspect: BTreeSet::new(),
+            retries: BTreeSet::new(),
+            due: BTreeSet::new(),
+            shards: Vec::new(),
+            watches: HashMap::new(),
+            held: Vec::new(),
+            blocked: None,
+            revision: None,
+            applied: None,
+            render_problems: None,
+            source_problem: None,
+            history: VecDeque::new(),
+            released: None,
+            synced_for: None,
+            outgrown: false,
+            changed_at: None,
+            published_at: None,
+            published: None,
+        }
+    }
+
+    /// Takes what happened and returns what to do, and when to be called again at the latest.
+    pub fn step(&mut self, events: impl IntoIterator<Item = Event>, now: Timestamp) -> Step {
+        let mut step = Step::default();
+        for event in events {
+            self.take(event, now, &mut step.effects);
+        }
+        self.advance(now, &mut step.effects);
+        step.wake = self.next_wake(now);
+        step
+    }
+
+    fn take(&mut self, event: Event, now: Timestamp, out: &mut Vec<Effect>) {
+        match event {
+            Event::Loaded(inventory) => self.loaded(*inventory, out),
+            Event::Desired(desired) => self.wanted(desired),
+            Event::Unmoved(revision) => self.unmoved(revision, now),
+            Event::RenderFailed { revision, problems } => self.render_failed(revision, problems, now, out),
+            Event::SourceFailed { reason, message } => self.source_failed(reason, message, now, out),
+            Event::SourceOk => {
+                if self.source_problem.take().is_some() {
+                    self.changed(now);
+                }
+            }
+            Event::Policy(policy) => {
+                self.replan |= self.policy != policy;
+                self.policy = policy;
+            }
+            Event::Claims(claims) => {
+                self.replan |= self.claims != claims;
+                self.claims = claims;
+            }
+            Event::Asked(ask) => self.asked(ask, now),
+            Event::Apis(apis) => self.apis_changed(apis),
+            Event::Observed(id, observation) => self.observed(&id, observation, now, out),
+            Event::Relisted { kind, watch } => self.relisted(&kind, watch),
+            Event::Done { token, result } => self.finished(token, result, now, out),
+            Event::Lease(term) => self.leased(term, now),
+            Event::Drain => self.draining = true,
+            Event::Tick => {}
+        }
+    }
+
+    fn loaded(&mut self, inventory: Inventory, out: &mut Vec<Effect>) {
+        if self.phase != Phase::Loading {
+            return;
+        }
+        let mut before: HashMap<ObjectId, Row> =
+            std::mem::take(&mut self.rows).into_iter().map(|row| (row.id.clone(), row)).collect();
+        self.index.clear();
+        self.heals.clear();
+        self.lookups.clear();
+        self.retries.clear();
+        self.due.clear();
+        self.shards = vec![ShardState::default(); inventory.count as usize];
+        for (shard, state) in inventory.shards.into_iter().zip(&mut self.shards) {
+            state.renders = shard.renders;
+            for stored in shard.rows {
+                let ix = RowIx::of(self.rows.len());
+                self.index.insert(stored.id.clone(), ix);
+                let seen = before.remove(&stored.id).and_then(|row| row.seen);
+                self.rows.push(Row { seen, ..Row::of(stored) });
+            }
+        }
+        let kinds: BTreeSet<_> = self.rows.iter().map(|row| row.id.kind().clone()).collect();
+        out.extend(kinds.into_iter().map(Effect::Watch));
+        self.phase = Phase::Idle;
+        self.next = self.next.take().or_else(|| self.desired.take());
+    }
+
+    fn wanted(&mut self, desired: Arc<Desired>) {
+        self.render_problems = None;
+        self.revision = Some(desired.revision.clone());
+        self.next = Some(desired);
+    }
+
+    fn unmoved(&mut self, revision: Revision, now: Timestamp) {
+        if self.revision.as_ref() == Some(&revision) && self.render_problems.is_none() {
+            return;
+        }
+        self.render_problems = None;
+        if self.run.is_none() && self.blocked.is_none() && self.applied.is_some() {
+            self.applied = Some(revision.clone());
+        }
+        self.revision = Some(revision);
+        self.changed(now);
+    }
+
+    fn render_failed(
+        &mut self,
+        revision: Revision,
+        problems: Vec<Problem>,
+        now: Timestamp,
+        out: &mut Vec<Effect>,
+    ) {
+        let failed = (revision, problems);
+        if self.render_problems.as_ref() == Some(&failed) {
+            return;
+        }
+        let problems = failed.1.iter().map(ToString::to_string).collect();
+        out.push(Effect::Notice(Notice::RenderFailed { revision: failed.0.to_string(), problems }));
+        self.render_problems = Some(failed);
+        self.changed(now);
+    }
+
+    fn source_failed(&mut self, reason: String, message: String, now: Timestamp, out: &mut Vec<Effect>) {
+        let problem = (reason, message);
+        if self.source_problem.as_ref() == Some(&problem) {
+            return;
+        }
+        let (reason, message) = problem.clone();
+        out.push(Effect::Notice(Notice::SourceFailed { reason, message }));
+        self.source_problem = Some(problem);
+        self.changed(now);
+    }
+
+    fn asked(&mut self, ask: Ask, now: Timestamp) {
+        if ask == self.ask {
+            return;
+        }
+        if ask.sync != self.ask.sync && ask.sync.is_some() {
+            self.replan = true;
+            for row in &mut self.rows {
+                row.trouble = None;
+            }
+            let drifted = self.rows.iter().enumerate().filter(|(_, row)| row.drift.is_some());
+            self.heals.extend(drifted.map(|(at, _)| RowIx::of(at)));
+        }
+        self.ask = ask;
+        self.changed(now);
+    }
+
+    fn apis_changed(&mut self, apis: Arc<ApiSet>) {
+        if *self.apis == *apis {
+            return;
+        }
+        self.replan |= self.held.iter().any(|(_, reason)| match reason {
+            HeldReason::MissingKind { kind, version } => apis.served(kind, version),
+            HeldReason::IncompleteDiscovery => apis.incomplete.len() < self.apis.incomplete.len(),
+            _ => false,
+        });
+        self.apis = apis;
+        if let Some(run) = &mut self.run {
+            self.due.extend(run.awaiting_kind.drain(..));
+        }
+    }
+
+    fn leased(&mut self, term: LeaseTerm, now: Timestamp) {
+        self.lease = term;
+        if term == LeaseTerm::Lost && self.phase != Phase::Standby {
+            self.phase = Phase::Standby;
+            self.run = None;
+            self.changed(now);
+        }
+    }
+
+    fn advance(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
+        if self.phase == Phase::Standby && self.has_lease(now) && self.open.is_empty() {
+            self.phase = Phase::Loading;
+            out.push(Effect::Load);
+        }
+        if matches!(self.phase, Phase::Standby | Phase::Loading) {
+            return;
+        }
+        self.retire_waits(now);
+        if self.wants_takeover(now) {
+            if self.rows_in_flight() == 0 {
+                self.take_over(now, out);
+            } else {
+                // Nothing new is started, so that what is open ends and the newer set can take over.
+                self.settle(now, out);
+                return self.publish(now, out);
+            }
+        }
+        self.start_heals(now, out);
+        self.start_inspections(out);
+        while self.advance_run(now, out) {}
+        self.start_lookups(out);
+        self.settle(now, out);
+        self.publish(now, out);
+    }
+
+    /// Moves the sync one phase on; returns whether the phase changed.
+    fn advance_run(&mut self, now: Timestamp, out: &mut Vec<Effect>) -> bool {
+        let before = self.phase;
+        match self.phase {
+            Phase::Standby | Phase::Loading | Phase::Idle => {}
+            Phase::Preflight => self.advance_preflight(now, out),
+            Phase::Gated => self.advance_gate(now, out),
+            Phase::Keeping => self.advance_keeping(now, out),
+            Phase::Claiming => self.advance_claiming(now, out),
+            Phase::Applying => self.advance_applying(now, out),
+            Phase::Pruning => self.advance_pruning(now, out),
+        }
+        self.phase != before
+    }
+
+    pub(super) fn changed(&mut self, now: Timestamp) {
+        self.changed_at.get_or_insert(now);
+    }
+
+    pub(super) fn row(&mut self, ix: RowIx) -> &mut Row {
+        &mut self.rows[ix.get()]
+    }
+
+    fn has_lease(&self, now: Timestamp) -> bool {
+        match self.lease {
+            LeaseTerm::Held { until } => until.duration_since(now) > self.limits.request_deadline,
+            LeaseTerm::Lost => false,
+        }
+    }
+
+    /// Whether a write may start now.
+    pub(super) fn may_write(&self, now: Timestamp) -> bool {
+        !self.draining && self.ask.paused.is_none() && self.has_lease(now)
+    }
+
+    pub(super) fn token(&mut self, open: Open) -> Token {
+        self.tokens += 1;
+        let token = Token(self.tokens);
+        self.open.insert(token, open);
+        token
+    }
+
+    /// Opens a request for a row, which has none open.
+    pub(super) fn depart(&mut self, ix: RowIx, op: Op) -> Token {
+        let token = self.token(Open::Row(ix));
+        let row = self.row(ix);
+        debug_assert!(row.flight.is_none(), "{} has a request open", row.id);
+        row.flight = Some(Flight { token, op, parked: None });
+        token
+    }
+
+    pub(super) fn rows_in_flight(&self) -> usize {
+        self.open.values().filter(|open| matches!(open, Open::Row(_))).count()
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.open.len() < self.limits.in_flight
+    }
+
+    pub(super) fn retry_at(&mut self, ix: RowIx, at: Timestamp) {
+        self.row(ix).trouble().not_before = Some(at);
+        self.retries.insert((at, ix));
+    }
+
+    /// Moves rows whose waiting time is over back to where they are started from.
+    fn retire_waits(&mut self, now: Timestamp) {
+        while let Some((at, ix)) = self.retries.first().copied() {
+            if at > now {
+                break;
+            }
+            self.retries.remove(&(at, ix));
+            let row = &self.rows[ix.get()];
+            // An object that preflight refused is tried again by a new plan.
+            self.replan |= row.held && row.task == Task::None && row.trouble.is_some();
+            if row.drift.is_some() {
+                self.heals.insert(ix);
+            }
+            self.due.insert(ix);
+        }
+    }
+
+    fn next_wake(&self, now: Timestamp) -> Option<Timestamp> {
+        if matches!(self.phase, Phase::Standby | Phase::Loading) {
+            return None;
+        }
+        let retry = self.retries.first().map(|(at, _)| *at);
+        let shards = self.shards.iter().filter_map(|shard| self.shard_due(shard)).min();
+        let publish = self.publish_due();
+        let blocked = self.blocked.as_ref().map(|blocked| blocked.retry_at);
+        [retry, shards, publish, blocked].into_iter().flatten().filter(|at| *at > now).min()
+    }
+
+    /// The sync phase, for tests and reports.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Everything that is known of every object, for tests and reports.
+    pub fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+}

@@ -1,0 +1,337 @@
+//! Reporting: the machine's state as a [`Report`], published when something visible changed.
+
+use jiff::Timestamp;
+
+use super::effect::Effect;
+use super::row::{Row, Task};
+use super::state::{Machine, Phase, Run};
+use crate::desired::Interval;
+use crate::gate;
+use crate::health::Health;
+use crate::inventory::Record;
+use crate::plan::Action;
+use crate::report::{
+    Condition, MAX_ROWS, ObjectCounts, ObjectReport, Outcome, PlanReport, Report, RunRecord, Stage,
+    SyncStatus,
+};
+
+/// Characters of a message that a status shows at most; the log has it whole.
+const MESSAGE: usize = 1_000;
+
+/// Things waited for that a status names at most.
+const NAMED: usize = 5;
+
+impl Machine {
+    /// Returns when the state is to be published; `None` when nothing changed.
+    pub(super) fn publish_due(&self) -> Option<Timestamp> {
+        let gathered = self.changed_at? + self.limits.publish_after;
+        let spaced = self.published_at.map(|at| at + self.limits.publish_every);
+        Some(spaced.map_or(gathered, |spaced| spaced.max(gathered)))
+    }
+
+    pub(super) fn publish(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
+        let last_words = self.draining && self.changed_at.is_some() && self.open.is_empty();
+        if !last_words && self.publish_due().is_none_or(|due| due > now) {
+            return;
+        }
+        self.changed_at = None;
+        let report = Box::new(self.report());
+        if self.published.as_ref() == Some(&report) {
+            return;
+        }
+        self.published_at = Some(now);
+        self.published = Some(report.clone());
+        out.push(Effect::Publish(report));
+    }
+
+    /// Returns the state of the app as it would be published now.
+    pub fn report(&self) -> Report {
+        let objects = self.counts();
+        Report {
+            sync: self.sync_status(&objects),
+            health: self.app_health(),
+            revision: self.revision.clone(),
+            applied: self.applied.clone(),
+            phase: self.phase.word(),
+            waiting_for: self.waiting_for(),
+            plan: self.run.as_ref().map(|run| run.report()),
+            conditions: self.conditions(&objects),
+            objects,
+            rows: self.object_reports(),
+            history: self.history.iter().cloned().collect(),
+        }
+    }
+
+    fn counts(&self) -> ObjectCounts {
+        let mut counts = ObjectCounts::default();
+        for row in self.rows.iter().filter(|row| row.wanted.is_some() || row.record != Record::None) {
+            counts.total += 1;
+            counts.healthy += u32::from(row.health() == Health::Healthy);
+            counts.out_of_sync += u32::from(!self.is_synced(row));
+            counts.drifted += u32::from(is_drifted(row));
+            counts.failed += u32::from(failure_of(row).is_some());
+        }
+        counts.held = u32::try_from(self.held.iter().filter(|(_, reason)| reason.out_of_sync()).count())
+            .unwrap_or(u32::MAX);
+        counts
+    }
+
+    fn is_synced(&self, row: &Row) -> bool {
+        let held = self.held.iter().any(|(id, reason)| *id == row.id && reason.out_of_sync());
+        let as_wanted = if row.wanted.is_some() { row.is_current() } else { row.held };
+        as_wanted && !held && !is_drifted(row)
+    }
+
+    fn sync_status(&self, objects: &ObjectCounts) -> SyncStatus {
+        let unknown = self.desired.is_none() || matches!(self.phase, Phase::Standby | Phase::Loading);
+        if unknown {
+            SyncStatus::Unknown
+        } else if objects.out_of_sync > 0 || self.blocked.is_some() || self.next.is_some() {
+            SyncStatus::OutOfSync
+        } else {
+            SyncStatus::Synced
+        }
+    }
+
+    /// Returns the worst health of the wanted objects.
+    fn app_health(&self) -> Health {
+        if self.desired.is_none() && self.rows.is_empty() {
+            return Health::Unknown;
+        }
+        let judged = self.rows.iter().filter(|row| row.wanted.is_some() && !row.options.ignore_health);
+        judged.map(|row| self.health_of(row)).fold(Health::Healthy, Health::worst)
+    }
+
+    /// Held objects that were never written are no sign of ill health.
+    fn health_of(&self, row: &Row) -> Health {
+        if row.held && row.record == Record::None { Health::Healthy } else { row.health() }
+    }
+
+    fn waiting_for(&self) -> Vec<String> {
+        let Some(run) = &self.run else { return Vec::new() };
+        match self.phase {
+            Phase::Gated => match gate::decide(self.policy.mode, &self.ask, run.digest) {
+                gate::Verdict::Wait(wait) => vec![wait.to_string()],
+                gate::Verdict::Go { .. } => Vec::new(),
+            },
+            Phase::Applying | Phase::Pruning => {
+                let waits = |row: &&Row| !row.is_ready() || matches!(row.task, Task::AwaitGone);
+                let mut named: Vec<String> =
+                    self.rows.iter().filter(waits).take(NAMED + 1).map(describe_wait).collect();
+                if named.len() > NAMED {
+                    named.truncate(NAMED);
+                    named.push("and more".to_owned());
+                }
+                named
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn conditions(&self, objects: &ObjectCounts) -> Vec<Condition> {
+        let mut conditions = vec![self.ready_condition(objects)];
+        if let Some((reason, message)) = &self.source_problem {
+            conditions.push(Condition {
+                kind: "SourceReady",
+                status: false,
+                reason: reason.clone(),
+                message: cut(message),
+            });
+        }
+        if let Some((_, problems)) = &self.render_problems {
+            let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            conditions.push(Condition {
+                kind: "Rendered",
+                status: false,
+                reason: "RenderFailed".to_owned(),
+                message: cut(&all.join("; ")),
+            });
+        }
+        let contested =
+            self.rows.iter().filter_map(|row| Some((row, row.trouble.as_ref()?.contested.as_ref()?)));
+        let contested: Vec<String> = contested
+            .take(NAMED)
+            .map(|(row, manager)| format!("{} contested by {manager:?}", row.id))
+            .collect();
+        if !contested.is_empty() {
+            conditions.push(Condition {
+                kind: "Contested",
+                status: true,
+                reason: "Contested".to_owned(),
+                message: cut(&contested.join("; ")),
+            });
+        }
+        conditions
+    }
+
+    fn ready_condition(&self, objects: &ObjectCounts) -> Condition {
+        let (status, reason, message) = self.readiness(objects);
+        Condition { kind: "Ready", status, reason: reason.to_owned(), message: cut(&message) }
+    }
+
+    fn readiness(&self, objects: &ObjectCounts) -> (bool, &'static str, String) {
+        if let Some(blocked) = &self.blocked {
+            let all: Vec<String> =
+                blocked.problems.iter().map(|(id, cause)| format!("{id}: {}", cause.message)).collect();
+            let text = format!("nothing was written, {} objects are refused: {}", all.len(), all.join("; "));
+            return (false, "PreflightFailed", text);
+        }
+        if let Some((revision, problems)) = &self.render_problems {
+            let first = problems.first().map(ToString::to_string).unwrap_or_default();
+            return (false, "RenderFailed", format!("{revision} cannot be rendered: {first}"));
+        }
+        if let Some(paused) = &self.ask.paused {
+            return (false, "Paused", format!("paused: {paused}"));
+        }
+        if objects.failed > 0 {
+            let failures =
+                self.rows.iter().filter_map(|row| Some(format!("{}: {}", row.id, failure_of(row)?)));
+            return (false, "ApplyFailed", failures.take(NAMED).collect::<Vec<_>>().join("; "));
+        }
+        match self.phase {
+            Phase::Standby => (false, "Standby", "another agent holds the lease".to_owned()),
+            Phase::Loading => (false, "Loading", "the recorded state is being read".to_owned()),
+            Phase::Gated => (false, "WaitingForApproval", self.waiting_for().join("; ")),
+            Phase::Idle => self.idle_readiness(objects),
+            _ => (false, "Syncing", self.waiting_for().join("; ")),
+        }
+    }
+
+    fn idle_readiness(&self, objects: &ObjectCounts) -> (bool, &'static str, String) {
+        if self.desired.is_none() {
+            let text = match &self.source_problem {
+                Some((_, message)) => message.clone(),
+                None => "the source has not been read yet".to_owned(),
+            };
+            return (false, "SourceNotRead", text);
+        }
+        if objects.held > 0 {
+            let held = self.held.iter().filter(|(_, reason)| reason.out_of_sync());
+            let named: Vec<String> = held.take(NAMED).map(|(id, reason)| format!("{id}: {reason}")).collect();
+            return (false, "Held", format!("{} objects are held back: {}", objects.held, named.join("; ")));
+        }
+        if objects.drifted > 0 {
+            let drifted = self.rows.iter().filter(|row| is_drifted(row)).take(NAMED).map(describe_drift);
+            return (false, "Drifted", drifted.collect::<Vec<_>>().join("; "));
+        }
+        match self.app_health() {
+            Health::Healthy | Health::Suspended => {
+                (true, "Synced", format!("{} objects as in Git", objects.total))
+            }
+            health => {
+                (false, health.word(), format!("{} of {} objects healthy", objects.healthy, objects.total))
+            }
+        }
+    }
+
+    /// Returns the objects worth showing, the worst first.
+    fn object_reports(&self) -> Vec<ObjectReport> {
+        let mut rows: Vec<&Row> =
+            self.rows.iter().filter(|row| row.wanted.is_some() || row.record != Record::None).collect();
+        let badness = |row: &Row| {
+            let failed = failure_of(row).is_some();
+            (!failed, !row.held, !is_drifted(row), self.is_synced(row), std::cmp::Reverse(row.health()))
+        };
+        rows.sort_by_cached_key(|row| (badness(row), row.id.clone()));
+        rows.truncate(MAX_ROWS);
+        rows.into_iter().map(|row| self.object_report(row)).collect()
+    }
+
+    fn object_report(&self, row: &Row) -> ObjectReport {
+        let held = self.held.iter().find(|(id, _)| *id == row.id).map(|(_, reason)| reason.to_string());
+        let drift = row.drift.as_ref().filter(|drift| !drift.ambiguous).map(|_| describe_drift(row));
+        let health = row.seen.as_ref().and_then(|seen| seen.health.message.clone());
+        let contested = row.trouble.as_ref().and_then(|trouble| trouble.contested.clone());
+        let contested = contested.map(|manager| format!("contested by {manager:?}"));
+        let message = failure_of(row).or(held).or(contested).or(drift).or(health).unwrap_or_default();
+        ObjectReport {
+            group: row.id.kind().group.to_string(),
+            kind: row.id.kind().kind.to_string(),
+            namespace: row.id.namespace().map(str::to_owned),
+            name: row.id.name().to_owned(),
+            sync: if self.is_synced(row) { SyncStatus::Synced } else { SyncStatus::OutOfSync },
+            health: self.health_of(row),
+            message: cut(&message),
+        }
+    }
+}
+
+fn is_drifted(row: &Row) -> bool {
+    row.drift.as_ref().is_some_and(|drift| !drift.ambiguous)
+}
+
+fn failure_of(row: &Row) -> Option<String> {
+    let cause = row.trouble.as_ref()?.cause.as_ref()?;
+    Some(format!("{}: {}", cause.reason.word(), cause.message))
+}
+
+fn describe_wait(row: &Row) -> String {
+    if row.task == Task::AwaitGone {
+        return format!("{} to be gone", row.id);
+    }
+    let message = row.seen.as_ref().and_then(|seen| seen.health.message.as_deref()).unwrap_or_default();
+    let colon = if message.is_empty() { "" } else { ": " };
+    format!("{} to be healthy (now {}{colon}{message})", row.id, row.health().word())
+}
+
+fn describe_drift(row: &Row) -> String {
+    let Some(drift) = &row.drift else { return String::new() };
+    let who = drift.what.actor.as_ref().map_or_else(String::new, |actor| format!(" by {:?}", actor.manager));
+    let paths: Vec<String> = drift.what.paths.iter().take(NAMED).map(ToString::to_string).collect();
+    let colon = if paths.is_empty() { "" } else { ": " };
+    format!("{} {}{who}{colon}{}", row.id, drift.what.kind.word(), paths.join(", "))
+}
+
+fn cut(message: &str) -> String {
+    if message.chars().count() <= MESSAGE {
+        return message.to_owned();
+    }
+    message.chars().take(MESSAGE).chain("…".chars()).collect()
+}
+
+impl Run {
+    fn report(&self) -> PlanReport {
+        PlanReport { digest: self.digest, counts: self.counts(), approved_by: self.approved_by.clone() }
+    }
+
+    fn counts(&self) -> Vec<(Action, u32)> {
+        let actions = [
+            Action::Created,
+            Action::Configured,
+            Action::Unchanged,
+            Action::Recreated,
+            Action::Pruned,
+            Action::Held,
+        ];
+        actions
+            .into_iter()
+            .map(|action| (action, self.plan.count(action)))
+            .filter(|(_, count)| *count > 0)
+            .collect()
+    }
+
+    /// Ends the present stage under `name` and begins the next.
+    pub(super) fn close_stage(&mut self, name: &'static str, now: Timestamp) {
+        let interval = Interval { start: self.stage_began, end: now };
+        self.stage_began = now;
+        match self.stages.iter_mut().find(|stage| stage.name == name) {
+            Some(stage) => stage.interval.end = now,
+            None => self.stages.push(Stage { name, interval, events: Vec::new() }),
+        }
+    }
+
+    pub(super) fn record(&self, outcome: Outcome, now: Timestamp) -> RunRecord {
+        let first = self.stages.first().map_or(self.began, |stage| stage.interval.start);
+        RunRecord {
+            revision: self.desired.revision.clone(),
+            cause: self.cause,
+            outcome,
+            stages: self.stages.clone(),
+            began: first.min(self.began),
+            ended: now,
+            counts: self.counts(),
+            failures: self.failures.clone(),
+            approved_by: self.approved_by.clone(),
+        }
+    }
+}

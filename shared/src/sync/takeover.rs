@@ -1,0 +1,276 @@
+//! Taking over: the newest wanted set becomes the rows, and a plan is made of them.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::effect::{Effect, Notice};
+use super::row::{Row, RowIx, Task};
+use super::state::{Machine, Phase, Run, SecureState, ShardState};
+use crate::desired::{Desired, Interval};
+use crate::inventory::{Record, shard_count};
+use crate::object::ObjectId;
+use crate::plan::{self, Candidate, Inputs, Plan, order};
+use crate::report::{self, HistoryEntry, Outcome, Stage};
+
+/// Releases that the history keeps.
+const HISTORY: usize = 10;
+
+impl Machine {
+    /// Whether something changed that a new plan must take into account.
+    pub(super) fn wants_takeover(&self, now: Timestamp) -> bool {
+        let retries = self.blocked.as_ref().is_some_and(|blocked| blocked.retry_at <= now);
+        let replans = self.desired.is_some() && (self.replan || retries);
+        !self.draining && (self.next.is_some() || replans)
+    }
+
+    /// Makes the newest set the wanted one and plans; no request for a row may be open.
+    pub(super) fn take_over(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
+        self.replan = false;
+        let newer = self.next.take();
+        let is_newer = newer.is_some();
+        let Some(desired) = newer.or_else(|| self.desired.clone()) else { return };
+        let same = self.desired.as_ref().is_some_and(|before| before.render == desired.render);
+        if let Some(run) = self.run.take_if(|_| is_newer && !same) {
+            self.end_run(*run, Outcome::Superseded, now, out);
+        }
+        if is_newer && !same {
+            self.blocked = None;
+        }
+        self.desired = Some(desired.clone());
+        self.show(&desired, is_newer && !same);
+        let plan = self.plan(&desired);
+        self.begin(desired, plan, now, out);
+    }
+
+    /// Brings the rows in line with the wanted set. Rows that are neither wanted nor recorded go.
+    fn show(&mut self, desired: &Desired, renewed: bool) {
+        for row in &mut self.rows {
+            row.wanted = None;
+            row.held = false;
+            row.task = Task::None;
+            if renewed {
+                row.trouble = row.trouble.take().filter(|trouble| trouble.contested.is_some());
+            }
+        }
+        for wanted in &desired.rows {
+            let ix = self.index.get(&wanted.id).copied().unwrap_or_else(|| {
+                let ix = RowIx::of(self.rows.len());
+                self.index.insert(wanted.id.clone(), ix);
+                self.rows.push(Row::new(wanted.id.clone(), wanted.version.clone()));
+                ix
+            });
+            let row = self.row(ix);
+            if row.wanted.replace(wanted.body) != Some(wanted.body) && !row.is_current() {
+                // A new body is a new start also for an object that was fought over.
+                row.trouble = None;
+            }
+            row.version = wanted.version.clone();
+            row.wave = wanted.wave;
+            row.options = wanted.options;
+        }
+        self.compact();
+    }
+
+    /// Drops rows that nothing speaks of any more and rebuilds what names rows by place.
+    fn compact(&mut self) {
+        self.rows.retain(|row| row.wanted.is_some() || row.record != Record::None);
+        self.index = self.rows.iter().enumerate().map(|(at, row)| (row.id.clone(), RowIx::of(at))).collect();
+        let places = || self.rows.iter().enumerate().map(|(at, row)| (RowIx::of(at), row));
+        self.heals = places().filter(|(_, row)| row.drift.is_some()).map(|(ix, _)| ix).collect();
+        self.retries =
+            places().filter_map(|(ix, row)| Some((row.trouble.as_ref()?.not_before?, ix))).collect();
+        let unseen = |row: &Row| {
+            let listed = self.watches.get(row.id.kind());
+            listed.is_some() && row.seen.is_none() && matches!(row.record, Record::Settled(_))
+        };
+        self.lookups = places().filter(|(_, row)| unseen(row)).map(|(ix, _)| ix).collect();
+        self.due.clear();
+        self.inspect.clear();
+    }
+
+    fn plan(&self, desired: &Desired) -> Plan {
+        let wanted: HashMap<&ObjectId, _> = desired.rows.iter().map(|row| (&row.id, row)).collect();
+        let candidates: Vec<Candidate<'_>> = self
+            .rows
+            .iter()
+            .map(|row| Candidate {
+                id: &row.id,
+                version: &row.version,
+                wanted: wanted.get(&row.id).copied(),
+                record: &row.record,
+                options: row.options,
+                wave: row.wave,
+                rewrite: row.drift.is_some() && !self.policy.self_heal && self.asked_for_sync(),
+            })
+            .collect();
+        plan::plan(&Inputs {
+            desired,
+            candidates: &candidates,
+            apis: &self.apis,
+            policy: &self.policy,
+            claims: &self.claims,
+        })
+    }
+
+    /// Whether a person asked for a sync that has not run since: it also puts back drift.
+    fn asked_for_sync(&self) -> bool {
+        self.ask.sync.is_some() && self.ask.sync != self.synced_for
+    }
+
+    fn begin(&mut self, desired: Arc<Desired>, plan: Plan, now: Timestamp, out: &mut Vec<Effect>) {
+        self.note_held(&plan, out);
+        let places = order::places(&desired);
+        for row in &desired.rows {
+            if let Some(ix) = self.index.get(&row.id).copied() {
+                self.row(ix).wave = places.of(row).wave;
+            }
+        }
+        for write in &plan.writes {
+            if let Some(ix) = self.index.get(&write.id).copied() {
+                self.row(ix).task = Task::Write { adopts: false };
+            }
+        }
+        self.changed(now);
+        if plan.is_empty() {
+            self.nothing_to_do(&desired, now, out);
+            return;
+        }
+        self.ensure_shards();
+        let before = self.run.take();
+        let run = self.new_run(desired, plan, before, now);
+        self.run = Some(Box::new(run));
+        self.enter_preflight();
+    }
+
+    fn nothing_to_do(&mut self, desired: &Desired, now: Timestamp, out: &mut Vec<Effect>) {
+        if let Some(run) = self.run.take() {
+            self.end_run(*run, Outcome::Success, now, out);
+        }
+        self.blocked = None;
+        self.applied = Some(desired.revision.clone());
+        self.released = Some(desired.revision.commit.clone());
+        self.synced_for.clone_from(&self.ask.sync);
+        self.phase = Phase::Idle;
+    }
+
+    fn new_run(
+        &mut self,
+        desired: Arc<Desired>,
+        plan: Plan,
+        before: Option<Box<Run>>,
+        now: Timestamp,
+    ) -> Run {
+        let first = self.released.as_ref() != Some(&desired.revision.commit);
+        let cause = if first { report::Cause::Release } else { report::Cause::Resync };
+        let (began, stages, announced, failures) = match before {
+            Some(before) => (before.began, before.stages, before.announced, before.failures),
+            None => (now, source_stages(&desired), false, Vec::new()),
+        };
+        let digest = plan.digest();
+        Run {
+            digest,
+            plan,
+            desired,
+            cause,
+            began,
+            stage_began: now,
+            stages,
+            checks: std::collections::VecDeque::new(),
+            unchecked: BTreeSet::new(),
+            substitutes: BTreeSet::new(),
+            rejected: BTreeMap::new(),
+            cursor: 0,
+            place: None,
+            unanswered: BTreeSet::new(),
+            awaiting_kind: Vec::new(),
+            unready: self.unready_by_wave(),
+            pruned: 0,
+            prune_step: 0,
+            going: BTreeSet::new(),
+            approved_by: None,
+            applied_at: None,
+            announced,
+            failures,
+        }
+    }
+
+    /// Counts the wanted rows that are not ready, by wave.
+    pub(super) fn unready_by_wave(&self) -> BTreeMap<i32, u32> {
+        let mut unready = BTreeMap::new();
+        for row in self.rows.iter().filter(|row| !row.is_ready()) {
+            *unready.entry(row.wave).or_default() += 1;
+        }
+        unready
+    }
+
+    /// Takes over the plan's held objects and tells of those that were not held before.
+    pub(super) fn note_held(&mut self, plan: &Plan, out: &mut Vec<Effect>) {
+        let before = std::mem::take(&mut self.held);
+        for held in &plan.held {
+            let entry = (held.id.clone(), held.reason.clone());
+            if !before.contains(&entry) {
+                out.push(Effect::Notice(Notice::Held { id: held.id.clone(), reason: held.reason.clone() }));
+            }
+            if let Some(ix) = self.index.get(&held.id).copied() {
+                self.row(ix).held = true;
+            }
+            self.held.push(entry);
+        }
+    }
+
+    /// Makes room for the rows: shards are doubled, and all of them are then written anew.
+    fn ensure_shards(&mut self) {
+        let have = u32::try_from(self.shards.len()).unwrap_or(u32::MAX);
+        let count = shard_count(self.rows.len(), have);
+        if count == have {
+            return;
+        }
+        // The renders of the smaller count stay referred to by the first of the new shards.
+        let renders: Vec<String> =
+            self.shards.iter().flat_map(|shard| shard.renders.iter().flatten().cloned()).collect();
+        self.shards =
+            vec![
+                ShardState { claim: SecureState::Needed, keep: SecureState::Needed, ..ShardState::default() };
+                count as usize
+            ];
+        if !renders.is_empty() {
+            self.shards[0].renders = vec![renders];
+        }
+        self.outgrown = have > 0;
+    }
+
+    /// Ends a sync: its facts go to telemetry and into the history.
+    pub(super) fn end_run(&mut self, mut run: Run, outcome: Outcome, now: Timestamp, out: &mut Vec<Effect>) {
+        let last = if outcome == Outcome::Success { "health" } else { "apply" };
+        if run.applied_at.is_some() || outcome != Outcome::Success {
+            run.close_stage(last, now);
+        }
+        let revision = run.desired.revision.clone();
+        let entry = HistoryEntry {
+            revision: revision.clone(),
+            render: run.desired.render,
+            seen_at: run.desired.seen_at,
+            applied_at: run.applied_at,
+            healthy_at: (outcome == Outcome::Success).then_some(now),
+            approved_by: run.approved_by.clone(),
+            outcome,
+        };
+        self.history.push_front(entry);
+        self.history.truncate(HISTORY);
+        if outcome != Outcome::Blocked {
+            self.released = Some(revision.commit.clone());
+        }
+        out.push(Effect::Finished(Box::new(run.record(outcome, now))));
+        self.changed(now);
+    }
+}
+
+/// Returns the spans of what came before the machine.
+fn source_stages(desired: &Desired) -> Vec<Stage> {
+    let stage = |name, interval: Option<Interval>| {
+        interval.map(|interval| Stage { name, interval, events: Vec::new() })
+    };
+    [stage("fetch", desired.fetched), stage("render", desired.rendered)].into_iter().flatten().collect()
+}
