@@ -98,8 +98,34 @@ mod tests {
 
     #[test]
     fn marks_of_other_tools_are_recognised() {
-        insta::assert_snapshot!(owner("l skiff.dev/instance=lab-2"), @"");
-        insta::assert_snapshot!(owner("l skiff.dev/instance=lab-1"), @"");
+        for (marks, expected) in [
+            ("l skiff.dev/instance=lab-2", r#"Skiff instance "lab-2""#),
+            ("l skiff.dev/instance=lab-1", "nobody"),
+            (
+                "a argocd.argoproj.io/tracking-id=shop:apps/Deployment:web/web",
+                r#"Argo CD application "shop""#,
+            ),
+            ("l app.kubernetes.io/instance=shop m argocd-controller", r#"Argo CD application "shop""#),
+            ("l app.kubernetes.io/instance=shop m kubectl", "nobody"),
+            (
+                "l kustomize.toolkit.fluxcd.io/name=apps l kustomize.toolkit.fluxcd.io/namespace=flux-system",
+                "Flux Kustomization flux-system/apps",
+            ),
+            (
+                "l helm.toolkit.fluxcd.io/name=web l helm.toolkit.fluxcd.io/namespace=shop \
+                 l app.kubernetes.io/managed-by=Helm a meta.helm.sh/release-name=web",
+                "Flux HelmRelease shop/web",
+            ),
+            (
+                "l app.kubernetes.io/managed-by=Helm a meta.helm.sh/release-name=web \
+                 a meta.helm.sh/release-namespace=shop",
+                "Helm release shop/web",
+            ),
+            ("l app.kubernetes.io/managed-by=Helm", "nobody"),
+            ("a meta.helm.sh/release-name=web", "nobody"),
+        ] {
+            assert_eq!(owner(marks), expected, "{marks}");
+        }
     }
 
     /// Reads marks such as `l label=value`, `a annotation=value` and `m manager`, separated by spaces.

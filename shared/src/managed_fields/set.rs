@@ -264,4 +264,4 @@ impl<'de> Visitor<'de> for LevelReader<'_> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
