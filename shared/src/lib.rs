@@ -14,4 +14,5 @@ pub mod plan;
 pub mod policy;
 pub mod report;
 pub mod sync;
+pub mod trace;
 pub mod yaml;
