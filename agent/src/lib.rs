@@ -1,1 +1,3 @@
 //! The agent: adapters, the daemon and the command line.
+
+pub mod telemetry;

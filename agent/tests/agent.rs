@@ -1,0 +1,4 @@
+//! Tests of the agent's adapters over real loopback connections: one binary, one module per adapter.
+
+#[path = "agent/chart.rs"]
+mod chart;

@@ -1,0 +1,94 @@
+//! The chart as real Helm renders it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+use skiff_harness::toolchain;
+
+fn chart() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the agent lies in the workspace")
+        .join("charts/skiff")
+}
+
+/// Renders the chart into namespace `skiff-system` with the committed example values and more arguments.
+fn render(arguments: &[&str]) -> Result<String, String> {
+    let lab = toolchain::ensure().expect("the lab's programs are built");
+    let chart = chart();
+    let home = tempfile::tempdir().unwrap();
+    let output = Command::new(lab.helm)
+        .args(["template", "skiff"])
+        .arg(&chart)
+        .args(["--namespace", "skiff-system", "--values"])
+        .arg(chart.join("rendered/values.yaml"))
+        .args(arguments)
+        .env("HOME", home.path())
+        .output()
+        .expect("helm starts");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("helm speaks UTF-8");
+    if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
+}
+
+fn documents(rendered: &str) -> Vec<Value> {
+    serde_saphyr::from_multiple(rendered).expect("helm renders YAML")
+}
+
+fn find<'a>(documents: &'a [Value], kind: &str) -> &'a Value {
+    documents.iter().find(|document| document["kind"] == kind).expect("the chart has the kind")
+}
+
+/// Compares a generated file with the committed one, or writes it where `UPDATE=1` asks for that.
+fn assert_committed(path: &Path, generated: &str) {
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(path, generated).expect("the file can be written");
+    }
+    let committed = std::fs::read_to_string(path).unwrap_or_default();
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    assert!(
+        committed == generated,
+        "{name} is out of date: run the test again with UPDATE=1 and commit the change"
+    );
+}
+
+#[test]
+fn rendered_default_is_committed() {
+    let rendered = render(&[]).expect("the example values are complete");
+    assert_committed(&chart().join("rendered/default.yaml"), &rendered);
+}
+
+#[test]
+fn values_become_the_configuration_as_they_are() {
+    let rendered =
+        render(&["--set-string", "cluster.vars.domain=eu.example", "--set", "telemetry.logs.format=json"]);
+    let documents = documents(&rendered.expect("the values are right"));
+    let file = find(&documents, "ConfigMap")["data"]["config.yaml"].as_str().expect("a file");
+    insta::assert_snapshot!(file, @"
+    cluster:
+      labels: {}
+      name: example
+      vars:
+        domain: eu.example
+    environments:
+    - name: production
+      source:
+        path: clusters/production
+        ref: main
+        url: https://git.example/shop
+    http:
+      listen: 0.0.0.0:9090
+    instance: example
+    telemetry:
+      logs:
+        format: json
+    ");
+}
+
+#[test]
+fn values_that_the_chart_does_not_know_are_refused() {
+    let error = render(&["--set", "enviroments[0].name=x"]).expect_err("a misspelt key");
+    assert!(error.contains("additional properties 'enviroments' not allowed"), "{error}");
+    let error = render(&["--set", "cluster.name="]).expect_err("no name");
+    assert!(error.contains("/cluster/name"), "{error}");
+}

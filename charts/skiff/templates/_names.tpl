@@ -1,0 +1,34 @@
+{{/* The name of everything in the release's namespace. */}}
+{{- define "skiff.name" -}}
+{{- if contains "skiff" .Release.Name }}{{ .Release.Name }}{{ else }}{{ .Release.Name }}-skiff{{ end }}
+{{- end }}
+
+{{/* The name of what has no namespace, so that two agents can share a cluster. */}}
+{{- define "skiff.clusterName" -}}
+{{ include "skiff.name" . }}-{{ .Release.Namespace }}
+{{- end }}
+
+{{- define "skiff.serviceAccount" -}}
+{{ .Values.serviceAccount.name | default (include "skiff.name" .) }}
+{{- end }}
+
+{{- define "skiff.selector" -}}
+app.kubernetes.io/name: skiff
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "skiff.labels" -}}
+{{ include "skiff.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+{{- end }}
+
+{{/* Every value that is not the chart's own is the agent's configuration. */}}
+{{- define "skiff.config" -}}
+{{- $own := list "global" "image" "imagePullSecrets" "replicas" "resources" "env" "credentials" "serviceAccount" "rbac" "crd" "approvalPolicy" "podLabels" "podAnnotations" "nodeSelector" "tolerations" "affinity" "priorityClassName" }}
+{{- $config := .Values }}
+{{- range $own }}{{ $config = omit $config . }}{{ end }}
+{{- $_ := set $config "instance" (.Values.instance | default .Values.cluster.name) }}
+{{- toYaml $config }}
+{{- end }}
