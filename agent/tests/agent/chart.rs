@@ -17,7 +17,7 @@ fn chart() -> PathBuf {
 fn render(arguments: &[&str]) -> Result<String, String> {
     let lab = toolchain::ensure().expect("the lab's programs are built");
     let chart = chart();
-    let home = tempfile::tempdir().unwrap();
+    let home = tempfile::tempdir().expect("a folder can be made");
     let output = Command::new(lab.helm)
         .args(["template", "skiff"])
         .arg(&chart)
