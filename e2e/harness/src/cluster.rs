@@ -20,6 +20,7 @@ use kube::{Api, Client};
 use tokio::time::Instant;
 
 pub use access::User;
+pub(crate) use access::{Access, client};
 pub use component::Component;
 
 use crate::audit::Audit;
@@ -165,6 +166,10 @@ impl Cluster {
     /// Lets a frozen component go on.
     pub fn thaw(&self, component: Component) -> anyhow::Result<()> {
         self.with(component, |process| process.thaw())
+    }
+
+    pub(crate) fn has_scheduler(&self) -> bool {
+        !self.options.without_scheduler
     }
 
     fn processes(&self) -> MutexGuard<'_, Vec<(Component, Process)>> {

@@ -6,9 +6,13 @@
 pub mod audit;
 mod background;
 pub mod certs;
+pub mod chart;
 pub mod cluster;
 pub mod fault_proxy;
 pub mod git_server;
+pub mod identity;
+pub mod kubelet;
 pub mod otlp;
 pub mod process;
 pub mod toolchain;
+pub mod wait;

@@ -1,7 +1,7 @@
 //! Child processes that cannot outlive the lab: own process group, killed on drop, and killed by the kernel when the
 //! lab itself is killed. Their output goes to a log file.
 //!
-//! Every program of the lab (control plane, Git, the agent under test) is started here and nowhere else.
+//! Every program that stays (control plane, the agent under test) is started here.
 
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
