@@ -39,6 +39,8 @@ pub fn documents(text: &str, options: Options) -> Documents<'_> {
     let depth = options.limits.depth;
     let parser_options = granit_parser::options! {
         block_scalar_eof_without_line_feed: true,
+        // Another crate of the build may turn the parser's feature `comments` on, and with it comment events.
+        emit_comments: false,
         flow_nesting_limit: depth,
         block_nesting_limit: depth,
     };
