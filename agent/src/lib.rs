@@ -1,3 +1,4 @@
 //! The agent: adapters, the daemon and the command line.
 
+pub mod config;
 pub mod telemetry;

@@ -9,10 +9,9 @@ const MAX_LENGTH: usize = 63;
 /// A name that Kubernetes does not take as a DNS label.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{what} {name:?} is not a DNS label: at most 63 lower-case letters, digits and \"-\", with a letter or digit at both ends"
+    "{name:?} is not a DNS label: at most 63 lower-case letters, digits and \"-\", with a letter or digit at both ends"
 )]
 pub struct InvalidName {
-    what: &'static str,
     name: String,
 }
 
@@ -27,7 +26,7 @@ pub struct Namespace(String);
 impl AppName {
     /// Checks a name.
     pub fn parse(name: &str) -> Result<Self, InvalidName> {
-        checked("name", name).map(Self)
+        checked(name).map(Self)
     }
 
     /// Returns the name as text.
@@ -39,7 +38,7 @@ impl AppName {
 impl Namespace {
     /// Checks a namespace's name.
     pub fn parse(name: &str) -> Result<Self, InvalidName> {
-        checked("namespace", name).map(Self)
+        checked(name).map(Self)
     }
 
     /// Returns the name as text.
@@ -48,7 +47,7 @@ impl Namespace {
     }
 }
 
-fn checked(what: &'static str, name: &str) -> Result<String, InvalidName> {
+fn checked(name: &str) -> Result<String, InvalidName> {
     let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let ends = |byte: Option<&u8>| byte.is_some_and(|byte| inner(*byte));
     let bytes = name.as_bytes();
@@ -56,7 +55,7 @@ fn checked(what: &'static str, name: &str) -> Result<String, InvalidName> {
         && ends(bytes.first())
         && ends(bytes.last())
         && bytes.iter().all(|byte| inner(*byte) || *byte == b'-');
-    if valid { Ok(name.to_owned()) } else { Err(InvalidName { what, name: name.to_owned() }) }
+    if valid { Ok(name.to_owned()) } else { Err(InvalidName { name: name.to_owned() }) }
 }
 
 impl fmt::Display for AppName {

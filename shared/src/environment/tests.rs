@@ -159,18 +159,18 @@ fn every_mistake_is_reported_with_its_line() {
     kustomize:
 "
     ), @r#"
-    environments/production/skiff.yaml:4: name "Web_Shop" is not a DNS label: at most 63 lower-case letters, digits and "-", with a letter or digit at both ends
+    environments/production/skiff.yaml:4: name: "Web_Shop" is not a DNS label: at most 63 lower-case letters, digits and "-", with a letter or digit at both ends
     environments/production/skiff.yaml:5: path "/etc" is absolute: it must be relative
     environments/production/skiff.yaml:6: missing key "name"
     environments/production/skiff.yaml:6: unknown key "nmae": did you mean "name"?
     environments/production/skiff.yaml:8: path "../../../other" leaves the repository
     environments/production/skiff.yaml:9: createNamespace needs a namespace
-    environments/production/skiff.yaml:11: expected one of auto, plain, kustomize, helm: did you mean "kustomize"?
-    environments/production/skiff.yaml:12: expected text (put it in quotes), found a number
+    environments/production/skiff.yaml:11: renderer: expected one of auto, plain, kustomize, helm: did you mean "kustomize"?
+    environments/production/skiff.yaml:12: namespace: expected text (put it in quotes), found a number
     environments/production/skiff.yaml:13: unknown key "extra": expected one of name, path, namespace, createNamespace, renderer, helm, kustomize, sync
     environments/production/skiff.yaml:14: app "b" is declared twice (first at line 10)
     environments/production/skiff.yaml:16: helm options need renderer: helm
-    environments/production/skiff.yaml:19: expected text (put it in quotes), found a number
+    environments/production/skiff.yaml:19: value: expected text (put it in quotes), found a number
     environments/production/skiff.yaml:22: path "../../../../passwd" leaves the repository
     environments/production/skiff.yaml:23: unknown key "release_name": did you mean "releaseName"?
     "#);

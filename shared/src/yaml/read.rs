@@ -45,7 +45,11 @@ pub fn read<T: DeserializeOwned>(value: &Value) -> Reading<T> {
             Err(error) => {
                 let pointer = error.pointer.unwrap_or_default();
                 if !error.missing.is_some_and(|key| state.is_set_aside(&format!("{pointer}/{key}"))) {
-                    state.report(pointer.clone(), error.message);
+                    let message = match (error.missing, label(&pointer)) {
+                        (None, Some(label)) => format!("{label}: {}", error.message),
+                        _ => error.message,
+                    };
+                    state.report(pointer.clone(), message);
                 }
                 let at_root = pointer.is_empty();
                 let repeated = !state.set_aside.borrow_mut().insert(pointer);
@@ -55,6 +59,19 @@ pub fn read<T: DeserializeOwned>(value: &Value) -> Reading<T> {
             }
         }
     }
+}
+
+/// Names a value by its key, and its place in a list: `valueFiles[1]`. `None` where no key leads to it.
+fn label(pointer: &str) -> Option<String> {
+    let mut index = String::new();
+    for segment in pointer.rsplit('/') {
+        match segment.parse::<usize>() {
+            Ok(place) => index = format!("[{place}]{index}"),
+            Err(_) if segment.is_empty() => return None,
+            Err(_) => return Some(format!("{}{index}", segment.replace("~1", "/").replace("~0", "~"))),
+        }
+    }
+    None
 }
 
 #[derive(Default)]
@@ -114,19 +131,21 @@ impl de::Error for ReadError {
         Self::custom(format_args!("expected {expected}, found {}", unexpected_kind(&unexpected)))
     }
 
-    fn invalid_value(unexpected: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Self::custom(format_args!("expected {expected}, found another {}", unexpected_kind(&unexpected)))
+    /// Leaves out what was found: the kind is right, and the value must not be shown.
+    fn invalid_value(_: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        Self::custom(format_args!("expected {expected}"))
     }
 }
 
 fn unexpected_kind(unexpected: &de::Unexpected<'_>) -> &'static str {
     match unexpected {
         de::Unexpected::Bool(_) => "true or false",
-        de::Unexpected::Unsigned(_) | de::Unexpected::Signed(_) | de::Unexpected::Float(_) => "number",
+        de::Unexpected::Unsigned(_) | de::Unexpected::Signed(_) | de::Unexpected::Float(_) => "a number",
         de::Unexpected::Str(_) | de::Unexpected::Char(_) => "text",
-        de::Unexpected::Seq => "list",
-        de::Unexpected::Map => "mapping",
-        _ => "kind of value",
+        de::Unexpected::Unit => "nothing",
+        de::Unexpected::Seq => "a list",
+        de::Unexpected::Map => "a mapping",
+        _ => "another kind of value",
     }
 }
 
@@ -297,13 +316,37 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
         visitor.visit_newtype_struct(self).map_err(|error| error.at(&pointer))
     }
 
+    fn deserialize_u8<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        visitor.visit_u64(self.whole_number(u8::MAX.into())?)
+    }
+
+    fn deserialize_u16<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        visitor.visit_u64(self.whole_number(u16::MAX.into())?)
+    }
+
+    fn deserialize_u32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        visitor.visit_u64(self.whole_number(u32::MAX.into())?)
+    }
+
+    fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        visitor.visit_u64(self.whole_number(u64::MAX)?)
+    }
+
     serde::forward_to_deserialize_any! {
-        i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char bytes byte_buf unit unit_struct tuple tuple_struct
+        i8 i16 i32 i64 i128 u128 f32 f64 char bytes byte_buf unit unit_struct tuple tuple_struct
         identifier ignored_any
     }
 }
 
 impl Reader<'_> {
+    fn whole_number(&self, most: u64) -> Result<u64, ReadError> {
+        let number = self.value.as_u64().filter(|number| *number <= most);
+        number.ok_or_else(|| {
+            let message = format_args!("expected a whole number from 0 to {most}");
+            <ReadError as de::Error>::custom(message).at(&self.pointer)
+        })
+    }
+
     fn expected_word(&self, word: &str, variants: &[&str]) -> ReadError {
         let hint =
             closest(word, variants).map(|word| format!(": did you mean {word:?}?")).unwrap_or_default();

@@ -225,6 +225,55 @@ fn canonical_json_has_one_spelling() {
     );
 }
 
+#[derive(Debug, PartialEq, serde::Deserialize)]
+struct Settings {
+    name: String,
+    #[serde(default)]
+    tags: Vec<String>,
+    #[serde(default)]
+    prune: Switch,
+    #[serde(default)]
+    rest: Value,
+}
+
+#[derive(Debug, Default, PartialEq, serde::Deserialize)]
+struct Switch {
+    enabled: Option<bool>,
+    limit: Option<u8>,
+}
+
+fn settings(text: &str) -> (Option<Settings>, String) {
+    let reading = super::read::<Settings>(&load(text).unwrap().value);
+    let mismatches = reading.mismatches.into_iter().map(|it| format!("{} {}\n", it.pointer, it.message));
+    (reading.value, mismatches.collect())
+}
+
+#[test]
+fn reading_a_type_reports_every_mistake_and_keeps_the_rest() {
+    let (value, mismatches) = settings("name: a\ntags: [x, 1, z, {}]\nprune: {limit: 300, enabeld: true}\n");
+    insta::assert_snapshot!(mismatches, @r#"
+    /prune/enabeld unknown key "enabeld": did you mean "enabled"?
+    /prune/limit limit: expected a whole number from 0 to 255
+    /tags/1 tags[1]: expected text (put it in quotes), found a number
+    /tags/3 tags[3]: expected text, found a mapping
+    "#);
+    assert_eq!(value.unwrap().tags, ["x", "z"]);
+    assert_eq!(settings("tags: []\n"), (None, " missing key \"name\"\n".to_owned()));
+    assert_eq!(
+        settings("name: 5\n"),
+        (None, "/name name: expected text (put it in quotes), found a number\n".to_owned())
+    );
+}
+
+#[test]
+fn reading_a_type_takes_nothing_for_absent_and_a_boolean_for_a_switch() {
+    let (value, mismatches) = settings("name: a\ntags:\nprune: yes\nrest: {a: null, b: 1}\n");
+    let value = value.unwrap();
+    assert_eq!(mismatches, "");
+    assert_eq!((value.prune.enabled, value.prune.limit), (Some(true), None));
+    assert_eq!(value.rest, json!({ "a": null, "b": 1 }));
+}
+
 proptest::proptest! {
     #[test]
     fn any_text_is_read_or_refused(text in "[ -~\n\t]{0,200}") {

@@ -1,0 +1,252 @@
+//! The agent's configuration: one YAML file, and `SKIFF__…` variables over it.
+//!
+//! The first thing a verb reads. Everything is checked here, once, and every mistake is reported with its line or
+//! variable; what is left is a value without options that somebody else would have to interpret. Holds no secret,
+//! only the paths of files that do ([`Secret`]). The wiring takes [`Config`] apart by a pattern that names every
+//! field, so that a key which nothing uses does not compile.
+//!
+//! # The file
+//!
+#![doc = concat!("```yaml\n", include_str!("config/example.yaml"), "```")]
+//!
+//! # Defaults by the environment's name
+//!
+//! | environment | `mode` | `prune` | `selfHeal` | `prune.sensitiveKinds` |
+//! | --- | --- | --- | --- | --- |
+//! | `development` | `auto` | `true` | `true` | `true` |
+//! | `staging` | `auto` | `true` | `true` | `false` |
+//! | `production` and any other name | `manual` | `true`, with the approved plan | `false` | `false` |
+//!
+//! An unknown name is treated as production: forgetting to choose must not delete anything.
+//!
+//! # Variables
+//!
+//! `SKIFF__AGENT__NAMESPACE` sets `agent.namespace`: two underscores part the keys, one parts the words of a key
+//! (`SKIFF__ENVIRONMENTS__0__SYNC__SELF_HEAL` sets `environments[0].sync.selfHeal`). Values are read as in the file, empty ones are
+//! ignored.//! `cluster.labels` and `cluster.vars` have keys of any case and so are set in the file alone.
+
+mod check;
+mod layers;
+mod raw;
+mod secret;
+mod units;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use skiff_shared::desired::Problem;
+use skiff_shared::environment::{AppName, Namespace, RepoPath};
+use skiff_shared::policy::Policy;
+
+pub use secret::{Secret, SecretError};
+pub use watch::{Changes, Watched, watch};
+
+/// The checked configuration of an agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    pub cluster: Cluster,
+    pub agent: Agent,
+    /// At least one. No name twice.
+    pub environments: Vec<EnvironmentConfig>,
+    pub telemetry: Telemetry,
+    pub http: Http,
+    pub render: Render,
+    pub state: State,
+    pub lease: Lease,
+}
+
+/// What the agent is told of its cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cluster {
+    pub name: String,
+    pub labels: BTreeMap<String, String>,
+    pub vars: BTreeMap<String, String>,
+}
+
+/// Who the agent is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Agent {
+    pub namespace: Namespace,
+    /// The value of the label `skiff.dev/instance`.
+    pub instance: String,
+}
+
+/// One path in Git and how it is synced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EnvironmentConfig {
+    pub name: AppName,
+    pub source: Source,
+    pub policy: Policy,
+    /// How often the repository is asked.
+    pub interval: Duration,
+    pub on_duplicate: OnDuplicate,
+}
+
+/// Where an environment's files are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// `http` or `https`, without user and password.
+    pub url: String,
+    pub reference: Reference,
+    pub path: RepoPath,
+    pub credentials: Credentials,
+}
+
+/// Which state of a repository is wanted.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Reference {
+    Branch(String),
+    Tag(String),
+    /// The full id of a commit, in lower case.
+    Commit(String),
+}
+
+/// Files with what a repository asks for. Read at each use.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Credentials {
+    pub username_file: Option<PathBuf>,
+    pub password_file: Option<PathBuf>,
+    pub token_file: Option<PathBuf>,
+    pub ca_file: Option<PathBuf>,
+}
+
+/// What happens if an app renders the same object twice, differently.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OnDuplicate {
+    /// The app is not synced.
+    #[default]
+    Refuse,
+    /// The last one is taken, with a warning.
+    LastWins,
+}
+
+/// What is told to whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Telemetry {
+    pub otlp: Otlp,
+    pub detail: Detail,
+}
+
+/// Where OTLP goes. What is `None` is taken from the `OTEL_…` variables.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Otlp {
+    pub endpoint: Option<String>,
+    pub headers_file: Option<PathBuf>,
+}
+
+/// How many spans a release has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Detail {
+    /// A span for every stage.
+    #[default]
+    Full,
+    /// One span per app.
+    App,
+}
+
+/// The agent's own HTTP endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Http {
+    pub listen: SocketAddr,
+}
+
+/// The renderers and their bounds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Render {
+    pub helm: PathBuf,
+    pub kustomize: PathBuf,
+    pub timeout: Duration,
+    pub limits: RenderLimits,
+}
+
+/// What one renderer may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RenderLimits {
+    /// Bytes of memory.
+    pub memory: u64,
+    pub cpu_time: Duration,
+    /// Bytes of output.
+    pub output: u64,
+}
+
+/// What the agent keeps on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct State {
+    pub directory: PathBuf,
+}
+
+/// The Lease that makes one agent the active one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    pub name: String,
+    pub duration: Duration,
+    pub renew_interval: Duration,
+}
+
+/// Everything that is wrong with a configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigErrors {
+    /// At least one.
+    pub problems: Vec<Problem>,
+}
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.problems.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "\n" };
+            write!(f, "{separator}{problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigErrors {}
+
+impl ConfigErrors {
+    fn one(place: String, message: String) -> Self {
+        Self { problems: vec![Problem { place, message }] }
+    }
+}
+
+impl Config {
+    /// Reads and checks the configuration file with the variables over it. Variables that are not `SKIFF__…` are ignored.
+    pub fn load(
+        path: &Path,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigErrors> {
+        let bytes = std::fs::read(path).map_err(|error| unreadable(path, &error))?;
+        Self::parse(&bytes, &path.display().to_string(), variables)
+    }
+
+    /// Checks the content of a configuration file, which messages call `file`, with the variables over it.
+    pub fn parse(
+        bytes: &[u8],
+        file: &str,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigErrors> {
+        let layers = layers::merge(bytes, file, variables)?;
+        check::check(&layers)
+    }
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> ConfigErrors {
+    ConfigErrors::one(path.display().to_string(), format!("cannot be read: {error}"))
+}
+
+/// Returns the process's `SKIFF__…` variables. One that is not Unicode is kept as far as it can be read, so that
+/// it is refused rather than overlooked.
+pub fn process_variables() -> Vec<(String, String)> {
+    std::env::vars_os()
+        .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
+        .filter(|(name, _)| name.starts_with(layers::PREFIX))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

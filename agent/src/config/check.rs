@@ -1,0 +1,359 @@
+//! Turns what was written into a checked [`Config`], or says everything that is wrong with it.
+
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::Value;
+use skiff_shared::desired::Problem;
+use skiff_shared::environment::{AppName, Namespace, RepoPath};
+use skiff_shared::policy::{Adopt, Mode, OnInvalid, Policy, Prune, PruneWhen};
+use skiff_shared::yaml;
+
+use super::layers::Layers;
+use super::raw::{
+    RawAgent, RawCluster, RawConfig, RawCredentials, RawEnvironment, RawHttp, RawLease, RawLimits, RawOtlp,
+    RawPrune, RawReference, RawRender, RawSource, RawState, RawSync, RawTelemetry,
+};
+use super::units::{Bytes, Span};
+use super::{
+    Agent, Cluster, Config, ConfigErrors, Credentials, EnvironmentConfig, Http, Lease, Otlp, Reference,
+    Render, RenderLimits, Source, State, Telemetry,
+};
+
+const MEBIBYTE: u64 = 1 << 20;
+
+/// Checks the merged settings. Fails with all mistakes at once.
+pub(super) fn check(layers: &Layers) -> Result<Config, ConfigErrors> {
+    let mut check = Check { layers, found: Vec::new() };
+    let reading = yaml::read::<RawConfig>(&layers.value);
+    for mismatch in reading.mismatches {
+        check.report(&mismatch.pointer, mismatch.message);
+    }
+    let config = reading.value.and_then(|raw| check.config(raw));
+    check.found.sort_by_key(|(line, _)| *line);
+    let found = check.found.into_iter().map(|(_, problem)| problem);
+    let problems: Vec<Problem> = found.chain(layers.problems.iter().cloned()).collect();
+    match config {
+        Some(config) if problems.is_empty() => Ok(config),
+        _ => Err(ConfigErrors { problems }),
+    }
+}
+
+struct Check<'a> {
+    layers: &'a Layers,
+    found: Vec<(u32, Problem)>,
+}
+
+impl Check<'_> {
+    fn report(&mut self, pointer: &str, message: String) {
+        let problem = Problem { place: self.layers.place(pointer), message };
+        self.found.push((self.layers.line(pointer), problem));
+    }
+
+    /// Reports a required key that nobody wrote. One that is there but wrong was reported when it was read.
+    fn missing(&mut self, pointer: &str, key: &str) {
+        let key_pointer = format!("{pointer}/{key}");
+        if self.layers.value.pointer(&key_pointer).is_none_or(Value::is_null) {
+            let keys = key_pointer.split('/').filter(|key| !key.is_empty());
+            let path = keys.collect::<Vec<_>>().join(".");
+            self.report(pointer, format!("missing key {path}"));
+        }
+    }
+
+    fn config(&mut self, raw: RawConfig) -> Option<Config> {
+        let RawConfig { cluster, agent, environments, telemetry, http, render, state, lease } = raw;
+        let cluster = self.cluster(cluster);
+        let agent = self.agent(agent, cluster.as_ref());
+        let environments = self.environments(&environments);
+        let telemetry = self.telemetry(telemetry);
+        let http = self.http(http);
+        let render = self.render(render);
+        let lease = self.lease(lease);
+        let RawState { directory } = state;
+        let state = State { directory: directory.unwrap_or_else(|| PathBuf::from("/var/lib/skiff")) };
+        Some(Config {
+            cluster: cluster?,
+            agent: agent?,
+            environments,
+            telemetry,
+            http: http?,
+            render,
+            state,
+            lease,
+        })
+    }
+
+    fn cluster(&mut self, raw: RawCluster) -> Option<Cluster> {
+        let RawCluster { name, labels, vars } = raw;
+        let Some(name) = name else {
+            self.missing("/cluster", "name");
+            return None;
+        };
+        self.label_value("/cluster/name", "name", &name);
+        Some(Cluster { name, labels, vars })
+    }
+
+    fn agent(&mut self, raw: RawAgent, cluster: Option<&Cluster>) -> Option<Agent> {
+        let RawAgent { namespace, instance } = raw;
+        if let Some(instance) = &instance {
+            self.label_value("/agent/instance", "instance", instance);
+        }
+        let namespace = namespace
+            .unwrap_or_else(|| Namespace::parse("skiff").expect("the default namespace is a DNS label"));
+        let instance = instance.or_else(|| cluster.map(|cluster| cluster.name.clone()))?;
+        Some(Agent { namespace, instance })
+    }
+
+    fn label_value(&mut self, pointer: &str, what: &str, value: &str) {
+        let ends = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+        let bytes = value.as_bytes();
+        let inner = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        let valid = bytes.len() <= 63 && ends(bytes.first()) && ends(bytes.last()) && bytes.iter().all(inner);
+        if !valid {
+            self.report(
+                pointer,
+                format!("{what} {value:?} cannot be a label's value: at most 63 letters, digits, \"-\", \"_\" and \".\", with a letter or digit at both ends"),
+            );
+        }
+    }
+
+    fn environments(&mut self, items: &[Value]) -> Vec<EnvironmentConfig> {
+        if items.is_empty() && self.layers.value["environments"].as_array().is_none_or(Vec::is_empty) {
+            self.report("/environments", "no environment: an agent needs at least one".to_owned());
+        }
+        let mut places: HashMap<AppName, String> = HashMap::new();
+        let mut environments = Vec::new();
+        for (index, item) in items.iter().enumerate() {
+            let at = format!("/environments/{index}");
+            let Some(environment) = self.environment(item, &at) else { continue };
+            let pointer = format!("{at}/name");
+            if let Some(first) = places.get(&environment.name) {
+                self.report(
+                    &pointer,
+                    format!(
+                        "environment {:?} is declared twice (first at {first})",
+                        environment.name.as_str()
+                    ),
+                );
+            } else {
+                places.insert(environment.name.clone(), self.layers.place(&pointer));
+            }
+            environments.push(environment);
+        }
+        environments
+    }
+
+    fn environment(&mut self, item: &Value, at: &str) -> Option<EnvironmentConfig> {
+        let reading = yaml::read::<RawEnvironment>(item);
+        for mismatch in reading.mismatches {
+            self.report(&format!("{at}{}", mismatch.pointer), mismatch.message);
+        }
+        let RawEnvironment { name, source, sync, on_duplicate } = reading.value?;
+        let source = self.source(source, &format!("{at}/source"));
+        let Some(name) = name else {
+            self.missing(at, "name");
+            return None;
+        };
+        let interval = self.positive(sync.interval, Duration::from_secs(60), &format!("{at}/sync/interval"));
+        let policy = self.policy(&name, &sync, &format!("{at}/sync"));
+        Some(EnvironmentConfig { name, source: source?, policy, interval, on_duplicate })
+    }
+
+    fn source(&mut self, raw: RawSource, at: &str) -> Option<Source> {
+        let RawSource { url, reference, path, credentials } = raw;
+        let credentials = self.credentials(credentials, &format!("{at}/credentials"));
+        let path = RepoPath::parse(path.as_deref().unwrap_or_default());
+        let path = path.map_err(|error| self.report(&format!("{at}/path"), error.to_string())).ok();
+        let reference = self.reference(reference, &format!("{at}/ref"));
+        let Some(url) = url else {
+            self.missing(at, "url");
+            return None;
+        };
+        if let Err(message) = check_url(&url) {
+            self.report(&format!("{at}/url"), message.to_owned());
+        }
+        Some(Source { url, reference: reference?, path: path?, credentials })
+    }
+
+    fn reference(&mut self, raw: RawReference, at: &str) -> Option<Reference> {
+        let reference = match raw {
+            RawReference { branch: Some(branch), tag: None, commit: None } => Reference::Branch(branch),
+            RawReference { branch: None, tag: Some(tag), commit: None } => Reference::Tag(tag),
+            RawReference { branch: None, tag: None, commit: Some(commit) } => Reference::Commit(commit),
+            _ => {
+                self.report(at, "ref needs exactly one of branch, tag and commit".to_owned());
+                return None;
+            }
+        };
+        let (key, valid) = match &reference {
+            Reference::Branch(name) => ("branch", is_reference_name(name)),
+            Reference::Tag(name) => ("tag", is_reference_name(name)),
+            Reference::Commit(id) => ("commit", is_commit_id(id)),
+        };
+        if !valid {
+            let expected =
+                if key == "commit" { "a full commit id in lower case" } else { "a name that Git allows" };
+            self.report(&format!("{at}/{key}"), format!("{key} is not {expected}"));
+        }
+        Some(reference)
+    }
+
+    fn credentials(&mut self, raw: RawCredentials, at: &str) -> Credentials {
+        let RawCredentials { username_file, password_file, token_file, ca_file } = raw;
+        if username_file.is_some() && password_file.is_none() {
+            self.report(at, "usernameFile needs passwordFile".to_owned());
+        }
+        if password_file.is_some() && username_file.is_none() {
+            self.report(at, "passwordFile needs usernameFile".to_owned());
+        }
+        if token_file.is_some() && (username_file.is_some() || password_file.is_some()) {
+            self.report(
+                at,
+                "tokenFile stands instead of usernameFile and passwordFile, not beside them".to_owned(),
+            );
+        }
+        Credentials { username_file, password_file, token_file, ca_file }
+    }
+
+    fn policy(&mut self, name: &AppName, sync: &RawSync, at: &str) -> Policy {
+        let default = default_policy(name);
+        let RawSync { mode, prune, self_heal, adopt, on_invalid, interval: _ } = sync;
+        let RawPrune { enabled, when, max_share, sensitive_kinds } = prune;
+        let max_share = max_share.unwrap_or(default.prune.max_share);
+        if max_share > 100 {
+            self.report(&format!("{at}/prune/maxShare"), "maxShare is a percentage: at most 100".to_owned());
+        }
+        Policy {
+            mode: mode.unwrap_or(default.mode),
+            self_heal: self_heal.unwrap_or(default.self_heal),
+            adopt: adopt.unwrap_or(default.adopt),
+            on_invalid: on_invalid.unwrap_or(default.on_invalid),
+            prune: Prune {
+                enabled: enabled.unwrap_or(default.prune.enabled),
+                when: when.unwrap_or(default.prune.when),
+                max_share,
+                sensitive_kinds: sensitive_kinds.unwrap_or(default.prune.sensitive_kinds),
+            },
+        }
+    }
+
+    fn telemetry(&mut self, raw: RawTelemetry) -> Telemetry {
+        let RawTelemetry { otlp: RawOtlp { endpoint, headers_file }, detail } = raw;
+        if let Some(endpoint) = &endpoint
+            && let Err(message) = check_url(endpoint)
+        {
+            self.report("/telemetry/otlp/endpoint", message.to_owned());
+        }
+        Telemetry { otlp: Otlp { endpoint, headers_file }, detail }
+    }
+
+    fn http(&mut self, raw: RawHttp) -> Option<Http> {
+        let RawHttp { listen } = raw;
+        let listen = match listen {
+            None => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 9090)),
+            Some(listen) => match listen.parse() {
+                Ok(address) => address,
+                Err(_) => {
+                    self.report(
+                        "/http/listen",
+                        "listen must be an address and a port, such as 0.0.0.0:9090".to_owned(),
+                    );
+                    return None;
+                }
+            },
+        };
+        Some(Http { listen })
+    }
+
+    fn render(&mut self, raw: RawRender) -> Render {
+        let RawRender { helm, kustomize, timeout, limits } = raw;
+        let RawLimits { memory, cpu_time, output } = limits;
+        let bytes = |bytes: Option<Bytes>, default: u64| bytes.map_or(default, |Bytes(bytes)| bytes);
+        Render {
+            helm: helm.unwrap_or_else(|| PathBuf::from("/usr/local/bin/helm")),
+            kustomize: kustomize.unwrap_or_else(|| PathBuf::from("/usr/local/bin/kustomize")),
+            timeout: self.positive(timeout, Duration::from_secs(60), "/render/timeout"),
+            limits: RenderLimits {
+                memory: bytes(memory, 512 * MEBIBYTE),
+                cpu_time: self.positive(cpu_time, Duration::from_secs(30), "/render/limits/cpuTime"),
+                output: bytes(output, 64 * MEBIBYTE),
+            },
+        }
+    }
+
+    fn lease(&mut self, raw: RawLease) -> Lease {
+        let RawLease { name, duration, renew_interval } = raw;
+        let duration = self.positive(duration, Duration::from_secs(30), "/lease/duration");
+        let renew_interval = self.positive(renew_interval, Duration::from_secs(5), "/lease/renewInterval");
+        if duration.subsec_nanos() != 0 {
+            self.report("/lease/duration", "duration must be whole seconds".to_owned());
+        }
+        if renew_interval * 3 > duration {
+            self.report(
+                "/lease/renewInterval",
+                "renewInterval must be at most a third of the lease's duration".to_owned(),
+            );
+        }
+        Lease { name: name.unwrap_or_else(|| "skiff".to_owned()), duration, renew_interval }
+    }
+
+    fn positive(&mut self, span: Option<Span>, default: Duration, pointer: &str) -> Duration {
+        let Span(duration) = span.unwrap_or(Span(default));
+        if duration.is_zero() {
+            let key = pointer.rsplit('/').next().unwrap_or_default();
+            self.report(pointer, format!("{key} must be more than zero"));
+        }
+        duration
+    }
+}
+
+/// Returns the policy of an environment whose file says nothing: DESIGN §8.
+fn default_policy(name: &AppName) -> Policy {
+    let (mode, self_heal, sensitive_kinds) = match name.as_str() {
+        "development" => (Mode::Auto, true, true),
+        "staging" => (Mode::Auto, true, false),
+        // Production, and any name that is unknown: forgetting to choose must not delete anything.
+        _ => (Mode::Manual, false, false),
+    };
+    Policy {
+        mode,
+        self_heal,
+        adopt: Adopt::IfUnowned,
+        on_invalid: OnInvalid::Block,
+        prune: Prune { enabled: true, when: PruneWhen::Healthy, max_share: 50, sensitive_kinds },
+    }
+}
+
+fn check_url(url: &str) -> Result<(), &'static str> {
+    let Some(rest) = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")) else {
+        return Err("the URL must begin with https:// or http://");
+    };
+    let authority = rest.split('/').next().unwrap_or_default();
+    if authority.contains('@') {
+        return Err("the URL must not hold a user name or password: name files with them instead");
+    }
+    let visible = url.chars().all(|character| !character.is_whitespace() && !character.is_control());
+    if authority.is_empty() || !visible || url.contains(['?', '#']) {
+        return Err("the URL is not one of a server and a path");
+    }
+    Ok(())
+}
+
+/// Says whether Git would take the name for a branch or tag: the rules of `git check-ref-format`.
+fn is_reference_name(name: &str) -> bool {
+    let forbidden = |character: char| character.is_control() || " ~^:?*[\\".contains(character);
+    let parts = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.ends_with(".lock");
+    !name.starts_with('-')
+        && !name.ends_with('.')
+        && name != "@"
+        && !name.contains("..")
+        && !name.contains("@{")
+        && !name.contains(forbidden)
+        && name.split('/').all(parts)
+}
+
+fn is_commit_id(id: &str) -> bool {
+    matches!(id.len(), 40 | 64) && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}

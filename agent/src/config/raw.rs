@@ -1,0 +1,149 @@
+//! The configuration as it is written: every key optional, nothing checked yet.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use serde_json::Value;
+use skiff_shared::environment::{AppName, Namespace};
+use skiff_shared::policy::{Adopt, Mode, OnInvalid, PruneWhen};
+
+use super::units::{Bytes, Span};
+use super::{Detail, OnDuplicate};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[derive(Default)]
+pub(super) struct RawConfig {
+    pub(super) cluster: RawCluster,
+    pub(super) agent: RawAgent,
+    /// Read one by one, so that each keeps its place in the list.
+    pub(super) environments: Vec<Value>,
+    pub(super) telemetry: RawTelemetry,
+    pub(super) http: RawHttp,
+    pub(super) render: RawRender,
+    pub(super) state: RawState,
+    pub(super) lease: RawLease,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct RawCluster {
+    pub(super) name: Option<String>,
+    pub(super) labels: BTreeMap<String, String>,
+    pub(super) vars: BTreeMap<String, String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct RawAgent {
+    pub(super) namespace: Option<Namespace>,
+    pub(super) instance: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct RawEnvironment {
+    pub(super) name: Option<AppName>,
+    pub(super) source: RawSource,
+    pub(super) sync: RawSync,
+    pub(super) on_duplicate: OnDuplicate,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct RawSource {
+    pub(super) url: Option<String>,
+    #[serde(rename = "ref")]
+    pub(super) reference: RawReference,
+    pub(super) path: Option<String>,
+    pub(super) credentials: RawCredentials,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct RawReference {
+    pub(super) branch: Option<String>,
+    pub(super) tag: Option<String>,
+    pub(super) commit: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct RawCredentials {
+    pub(super) username_file: Option<PathBuf>,
+    pub(super) password_file: Option<PathBuf>,
+    pub(super) token_file: Option<PathBuf>,
+    pub(super) ca_file: Option<PathBuf>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct RawSync {
+    pub(super) mode: Option<Mode>,
+    pub(super) prune: RawPrune,
+    pub(super) self_heal: Option<bool>,
+    pub(super) adopt: Option<Adopt>,
+    pub(super) on_invalid: Option<OnInvalid>,
+    pub(super) interval: Option<Span>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct RawPrune {
+    pub(super) enabled: Option<bool>,
+    pub(super) when: Option<PruneWhen>,
+    pub(super) max_share: Option<u8>,
+    pub(super) sensitive_kinds: Option<bool>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct RawTelemetry {
+    pub(super) otlp: RawOtlp,
+    pub(super) detail: Detail,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct RawOtlp {
+    pub(super) endpoint: Option<String>,
+    pub(super) headers_file: Option<PathBuf>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct RawHttp {
+    pub(super) listen: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct RawRender {
+    pub(super) helm: Option<PathBuf>,
+    pub(super) kustomize: Option<PathBuf>,
+    pub(super) timeout: Option<Span>,
+    pub(super) limits: RawLimits,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct RawLimits {
+    pub(super) memory: Option<Bytes>,
+    pub(super) cpu_time: Option<Span>,
+    pub(super) output: Option<Bytes>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct RawState {
+    pub(super) directory: Option<PathBuf>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct RawLease {
+    pub(super) name: Option<String>,
+    pub(super) duration: Option<Span>,
+    pub(super) renew_interval: Option<Span>,
+}
