@@ -28,7 +28,9 @@ impl Release {
     /// Returns the agent's own chart, as release `skiff`.
     #[must_use]
     pub fn skiff(namespace: &str, values: Value) -> Self {
-        let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../charts/skiff");
+        let harness = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let root = harness.ancestors().nth(2).expect("the harness lies two folders below the root");
+        let chart = root.join("charts/skiff");
         Self { chart, name: "skiff".to_owned(), namespace: namespace.to_owned(), values }
     }
 
