@@ -2,3 +2,5 @@
 
 #[path = "agent/chart.rs"]
 mod chart;
+#[path = "agent/telemetry.rs"]
+mod telemetry;

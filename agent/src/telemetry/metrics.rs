@@ -1,0 +1,262 @@
+//! Facts as metrics: the same instruments feed OTLP and `/metrics`.
+//!
+//! [`Metrics::record`] is the one place that turns what happened into numbers. Labels are bounded: app,
+//! environment, states and classes; never a revision, an object's name or the text of an error.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{Counter, Histogram, Meter};
+use opentelemetry_semantic_conventions::{attribute as name, metric};
+use skiff_shared::report::{Cause, Outcome, Report};
+use skiff_shared::sync::effect::Notice;
+
+use super::app::AppName;
+use super::spans::{Sync, error_type};
+
+mod gauges;
+
+/// Something that happened to an app.
+pub(super) enum Fact<'a> {
+    Finished(&'a Sync<'a>),
+    Reported(&'a Report),
+    Noticed(&'a Notice),
+    /// It left the environment: its gauges end.
+    Gone,
+}
+
+/// The instruments, and the state that gauges are read from.
+pub(super) struct Metrics {
+    run_duration: Histogram<f64>,
+    run_errors: Counter<u64>,
+    commit_to_healthy: Histogram<f64>,
+    render_duration: Histogram<f64>,
+    drifts: Counter<u64>,
+    heals: Counter<u64>,
+    heal_duration: Histogram<f64>,
+    contested: Counter<u64>,
+    requests: Counter<u64>,
+    observed: Arc<Observed>,
+}
+
+/// What gauges show when somebody looks.
+#[derive(Default)]
+struct Observed {
+    apps: Mutex<BTreeMap<AppName, AppState>>,
+    /// When each environment's source was last read, or else first asked for.
+    sources: Mutex<BTreeMap<String, Timestamp>>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct AppState {
+    report: Option<Shown>,
+    last_sync: Option<Timestamp>,
+}
+
+/// The part of a report that numbers can show.
+#[derive(Clone, Debug)]
+struct Shown {
+    sync: &'static str,
+    health: &'static str,
+    objects: [(&'static str, u32); 5],
+    total: u32,
+    applied: Option<Applied>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Applied {
+    /// The commit's first 48 bits, which a float holds exactly.
+    number: u64,
+    committed_at: Option<Timestamp>,
+}
+
+impl Metrics {
+    pub(super) fn new(meter: &Meter) -> Self {
+        let observed = Arc::new(Observed::default());
+        gauges::register(meter, &observed);
+        let seconds = |name, bounds: &[f64], text| {
+            let histogram = meter.f64_histogram(name).with_unit("s").with_description(text);
+            histogram.with_boundaries(bounds.to_vec()).build()
+        };
+        let counter =
+            |name, unit, text| meter.u64_counter(name).with_unit(unit).with_description(text).build();
+        Self {
+            run_duration: seconds(
+                metric::CICD_PIPELINE_RUN_DURATION,
+                &RUN,
+                "Duration of a sync by state and result",
+            ),
+            run_errors: counter(
+                metric::CICD_PIPELINE_RUN_ERRORS,
+                "{error}",
+                "Objects refused or failed in syncs",
+            ),
+            commit_to_healthy: seconds(
+                "skiff.commit_to_healthy.duration",
+                &LONG,
+                "From the commit to all healthy",
+            ),
+            render_duration: seconds("skiff.render.duration", &RUN, "Duration of one render"),
+            drifts: counter("skiff.drifts", "{drift}", "Changes by others to what Git declares"),
+            heals: counter("skiff.heals", "{heal}", "Objects re-applied after drift"),
+            heal_duration: seconds(
+                "skiff.heal.duration",
+                &SHORT,
+                "From the drift event to the healed object",
+            ),
+            contested: counter(
+                "skiff.contested",
+                "{object}",
+                "Times that an object was left to another manager",
+            ),
+            requests: counter(
+                "skiff.api.requests",
+                "{request}",
+                "Requests to the API server by verb and code",
+            ),
+            observed,
+        }
+    }
+
+    /// Turns one fact into metrics.
+    pub(super) fn record(&self, app: &AppName, fact: &Fact<'_>) {
+        let labels = labels(app);
+        match fact {
+            Fact::Finished(sync) => self.finished(app, &labels, sync),
+            Fact::Reported(report) => self.observed.app(app, |state| state.report = Some(Shown::of(report))),
+            Fact::Noticed(notice) => self.noticed(&labels, notice),
+            Fact::Gone => drop(lock(&self.observed.apps).remove(app)),
+        }
+    }
+
+    fn finished(&self, app: &AppName, labels: &[KeyValue], sync: &Sync<'_>) {
+        let run = sync.run;
+        let waited = run.stages.iter().filter(|stage| stage.name == "approve");
+        let waited: f64 = waited.map(|stage| seconds(stage.interval.start, stage.interval.end)).sum();
+        let worked = (seconds(run.began, run.ended) - waited).max(0.0);
+        if waited > 0.0 {
+            let pending = KeyValue::new(name::CICD_PIPELINE_RUN_STATE, "pending");
+            self.run_duration.record(waited, &with(labels, [pending]));
+        }
+        let mut executing = with(
+            labels,
+            [
+                KeyValue::new(name::CICD_PIPELINE_RUN_STATE, "executing"),
+                KeyValue::new(name::CICD_PIPELINE_RESULT, run.outcome.word()),
+            ],
+        );
+        executing.extend(error_type(run).map(|error| KeyValue::new(name::ERROR_TYPE, error)));
+        self.run_duration.record(worked, &executing);
+        for (_, reason, _) in &run.failures {
+            self.run_errors.add(1, &with(labels, [KeyValue::new(name::ERROR_TYPE, *reason)]));
+        }
+        if run.outcome == Outcome::Success {
+            self.observed.app(app, |state| state.last_sync = Some(run.ended));
+        }
+        if let (Outcome::Success, Cause::Release, Some(committed_at)) =
+            (run.outcome, sync.cause, run.revision.committed_at)
+        {
+            self.commit_to_healthy.record(seconds(committed_at, run.ended), labels);
+        }
+    }
+
+    fn noticed(&self, labels: &[KeyValue], notice: &Notice) {
+        match notice {
+            Notice::Drifted(drift) => {
+                self.drifts.add(1, &with(labels, [KeyValue::new("skiff.drift.kind", drift.kind.word())]));
+            }
+            Notice::Healed { seen_at, healed_at, .. } => {
+                self.heals.add(1, labels);
+                self.heal_duration.record(seconds(*seen_at, *healed_at), labels);
+            }
+            Notice::Contested { .. } => self.contested.add(1, labels),
+            _ => {}
+        }
+    }
+
+    pub(super) fn request(&self, verb: &'static str, code: u16) {
+        let labels = [
+            KeyValue::new("skiff.api.verb", verb),
+            KeyValue::new(name::HTTP_RESPONSE_STATUS_CODE, i64::from(code)),
+        ];
+        self.requests.add(1, &labels);
+    }
+
+    pub(super) fn rendered(&self, app: &AppName, renderer: &'static str, took: Duration) {
+        let labels = with(&labels(app), [KeyValue::new("skiff.renderer", renderer)]);
+        self.render_duration.record(took.as_secs_f64(), &labels);
+    }
+
+    /// Notes that an environment's source is asked for from now on, without saying that it was read.
+    pub(super) fn source_expected(&self, environment: &str, now: Timestamp) {
+        lock(&self.observed.sources).entry(environment.to_owned()).or_insert(now);
+    }
+
+    pub(super) fn source_read(&self, environment: &str, now: Timestamp) {
+        lock(&self.observed.sources).insert(environment.to_owned(), now);
+    }
+
+    pub(super) fn source_gone(&self, environment: &str) {
+        lock(&self.observed.sources).remove(environment);
+    }
+}
+
+impl Observed {
+    fn app(&self, app: &AppName, change: impl FnOnce(&mut AppState)) {
+        let mut apps = lock(&self.apps);
+        match apps.get_mut(app) {
+            Some(state) => change(state),
+            None => change(apps.entry(app.clone()).or_default()),
+        }
+    }
+}
+
+impl Shown {
+    fn of(report: &Report) -> Self {
+        let objects = &report.objects;
+        Self {
+            sync: report.sync.word(),
+            health: report.health.word(),
+            objects: [
+                ("healthy", objects.healthy),
+                ("out_of_sync", objects.out_of_sync),
+                ("drifted", objects.drifted),
+                ("held", objects.held),
+                ("failed", objects.failed),
+            ],
+            total: objects.total,
+            applied: report.applied.as_ref().and_then(|revision| {
+                let head = revision.id().get(..12)?;
+                let number = u64::from_str_radix(head, 16).ok()?;
+                Some(Applied { number, committed_at: revision.committed_at })
+            }),
+        }
+    }
+}
+
+const SHORT: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
+const RUN: [f64; 14] = [0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0];
+const LONG: [f64; 12] =
+    [5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 14_400.0, 86_400.0, 604_800.0];
+
+fn labels(app: &AppName) -> Vec<KeyValue> {
+    vec![
+        KeyValue::new(name::CICD_PIPELINE_NAME, app.app.clone()),
+        KeyValue::new(name::DEPLOYMENT_ENVIRONMENT_NAME, app.environment.clone()),
+    ]
+}
+
+fn with<const N: usize>(labels: &[KeyValue], more: [KeyValue; N]) -> Vec<KeyValue> {
+    labels.iter().cloned().chain(more).collect()
+}
+
+fn seconds(start: Timestamp, end: Timestamp) -> f64 {
+    end.duration_since(start).as_secs_f64().max(0.0)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,134 @@
+//! What a person reads as it happens: one line for each notice.
+//!
+//! Lines name objects, fields, managers and reasons, never a body; what an API server says of a Secret is
+//! withheld, as it may quote it.
+
+use skiff_shared::managed_fields::Actor;
+use skiff_shared::sync::effect::{Drift, DriftKind, Notice};
+
+use super::redacted;
+
+/// Paths that a line names at most.
+const MAX_PATHS: usize = 5;
+
+/// How much a line matters.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Level {
+    Info,
+    Warn,
+    Error,
+}
+
+/// A line, and what machines may want to select it by.
+#[derive(PartialEq, Eq, Debug)]
+pub(super) struct Line {
+    pub(super) level: Level,
+    /// One word for what happened.
+    pub(super) event: &'static str,
+    pub(super) text: String,
+    pub(super) object: Option<String>,
+    pub(super) error_type: Option<&'static str>,
+}
+
+impl Line {
+    fn new(level: Level, event: &'static str, text: String) -> Self {
+        Self { level, event, text, object: None, error_type: None }
+    }
+
+    fn about(self, object: &impl ToString) -> Self {
+        Self { object: Some(object.to_string()), ..self }
+    }
+
+    fn failed(self, error_type: &'static str) -> Self {
+        Self { error_type: Some(error_type), ..self }
+    }
+}
+
+pub(super) fn line(notice: &Notice) -> Line {
+    match notice {
+        Notice::SyncStarted { revision, writes, prunes, held } => {
+            let text =
+                format!("sync to {revision} started: {writes} to write, {prunes} to prune, {held} held");
+            Line::new(Level::Info, "sync_started", text)
+        }
+        Notice::Written { id, action } => {
+            Line::new(Level::Info, "written", format!("{action} {id}")).about(id)
+        }
+        Notice::WriteFailed { id, cause, attempt } => {
+            let again = if *attempt > 0 { format!(" (attempt {attempt})") } else { String::new() };
+            let (reason, object) = (cause.reason.word(), id.to_string());
+            let text =
+                format!("failed to write {object}{again}: {reason}: {}", redacted(&object, &cause.message));
+            Line::new(Level::Warn, "write_failed", text).about(id).failed(reason)
+        }
+        Notice::Held { id, reason } => {
+            Line::new(Level::Warn, "held", format!("held {id}: {reason}")).about(id).failed(reason.word())
+        }
+        Notice::Drifted(drift) => {
+            let text = format!("drift of {}: {}", drift.id, what(drift));
+            Line::new(Level::Warn, "drifted", text).about(&drift.id)
+        }
+        Notice::Healed { drift, seen_at, healed_at } => {
+            let took = healed_at.duration_since(*seen_at).as_millis();
+            let text = format!("healed {} in {took} ms: {}", drift.id, what(drift));
+            Line::new(Level::Info, "healed", text).about(&drift.id)
+        }
+        Notice::Contested { id, manager, until } => {
+            let text = format!(
+                "{id} is contested by {manager:?}, which keeps changing it back: left alone until {until}"
+            );
+            Line::new(Level::Warn, "contested", text).about(id)
+        }
+        Notice::Pruned { id } => Line::new(Level::Info, "pruned", format!("pruned {id}")).about(id),
+        Notice::WaitingForApproval { digest } => {
+            Line::new(Level::Info, "waiting_for_approval", format!("plan {digest} waits for approval"))
+        }
+        Notice::SyncBlocked { problems, first } => blocked(*problems, first),
+        Notice::RenderFailed { revision, problems } => render_failed(revision, problems),
+        Notice::SourceFailed { reason, message } => {
+            Line::new(Level::Warn, "source_failed", format!("failed to read the source: {reason}: {message}"))
+        }
+    }
+}
+
+fn blocked(problems: u32, first: &str) -> Line {
+    let text = format!(
+        "sync blocked, nothing was written: {problems} refused; the first: {}",
+        redacted(first, first)
+    );
+    Line::new(Level::Error, "sync_blocked", text)
+}
+
+fn render_failed(revision: &str, problems: &[String]) -> Line {
+    let text = match problems {
+        [] => format!("failed to render {revision}"),
+        [only] => format!("failed to render {revision}: {only}"),
+        [first, rest @ ..] => format!("failed to render {revision}: {first} (and {} more)", rest.len()),
+    };
+    Line::new(Level::Error, "render_failed", text)
+}
+
+/// Says who did what, as far as it is known: `"kubectl" (Update) changed .spec.replicas`.
+fn what(drift: &Drift) -> String {
+    let who = drift.actor.as_ref().map_or_else(|| "somebody".to_owned(), who);
+    match drift.kind {
+        DriftKind::Deleted => format!("{who} deleted it"),
+        DriftKind::Replaced => format!("{who} replaced it"),
+        DriftKind::Changed if drift.paths.is_empty() => format!("{who} changed fields of it"),
+        DriftKind::Changed => {
+            let named: Vec<String> = drift.paths.iter().take(MAX_PATHS).map(ToString::to_string).collect();
+            let more = drift.paths.len().saturating_sub(MAX_PATHS);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            format!("{who} changed {}{more}", named.join(", "))
+        }
+    }
+}
+
+fn who(actor: &Actor) -> String {
+    let through =
+        if actor.subresource.is_empty() { String::new() } else { format!(" on {}", actor.subresource) };
+    format!("{:?} ({}{through})", actor.manager, actor.operation)
+}
+
+#[cfg(test)]
+mod tests;

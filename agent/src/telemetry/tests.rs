@@ -1,0 +1,196 @@
+//! Metrics as a scraper reads them.
+
+use jiff::{SignedDuration, Timestamp};
+use skiff_shared::desired::{Interval, Revision};
+use skiff_shared::health::Health;
+use skiff_shared::object::Interner;
+use skiff_shared::report::{Cause, ObjectCounts, Outcome, Report, RunRecord, Stage, SyncStatus};
+use skiff_shared::sync::effect::{Drift, DriftKind, Notice};
+
+use super::*;
+
+fn telemetry() -> Telemetry {
+    Telemetry::start(TelemetryConfig {
+        identity: Identity::new("eu-1", "eu-1", None),
+        endpoint: None,
+        headers_file: None,
+        detail: Detail::Stages,
+        log_format: LogFormat::Text,
+        log_filter: Some("off".to_owned()),
+        variables: Variables::default(),
+    })
+}
+
+fn web(telemetry: &Telemetry) -> AppTelemetry {
+    let (environment, app) = ("production".to_owned(), "web".to_owned());
+    telemetry.app(AppName { environment, app, namespace: Some("shop".to_owned()) })
+}
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::UNIX_EPOCH + SignedDuration::from_secs(1_795_000_000 + seconds)
+}
+
+fn revision() -> Revision {
+    Revision {
+        url: "https://git.example/shop".to_owned(),
+        reference: "main".to_owned(),
+        commit: "sha1:4f2c9a7d3be1a90c5d6e7f8091a2b3c4d5e6f708".to_owned(),
+        committed_at: Some(at(-20)),
+        ..Revision::default()
+    }
+}
+
+fn run(outcome: Outcome) -> RunRecord {
+    let approve = Interval { start: at(1), end: at(31) };
+    RunRecord {
+        revision: revision(),
+        cause: Cause::Release,
+        outcome,
+        stages: vec![Stage { name: "approve", interval: approve, events: Vec::new() }],
+        began: at(0),
+        ended: at(40),
+        counts: Vec::new(),
+        failures: Vec::new(),
+        approved_by: None,
+    }
+}
+
+fn report(sync: SyncStatus, health: Health) -> Report {
+    Report {
+        sync,
+        health,
+        revision: Some(revision()),
+        applied: Some(revision()),
+        phase: "Idle",
+        waiting_for: Vec::new(),
+        plan: None,
+        conditions: Vec::new(),
+        objects: ObjectCounts { total: 5, healthy: 3, out_of_sync: 2, drifted: 1, held: 1, failed: 0 },
+        rows: Vec::new(),
+        history: Vec::new(),
+    }
+}
+
+/// Returns the samples of the metrics whose names begin like this.
+fn samples(telemetry: &Telemetry, prefix: &str) -> String {
+    let all = telemetry.prometheus().expect("the metrics can be encoded");
+    let kept: Vec<&str> = all.lines().filter(|line| line.starts_with(prefix)).collect();
+    kept.join("\n")
+}
+
+#[test]
+fn states_of_an_app_are_gauges_that_end_with_it() {
+    let telemetry = telemetry();
+    let app = web(&telemetry);
+    app.report(&report(SyncStatus::OutOfSync, Health::Degraded));
+    assert!(samples(&telemetry, "skiff_app_info").contains("OutOfSync"));
+    app.report(&report(SyncStatus::Synced, Health::Healthy));
+    insta::assert_snapshot!(samples(&telemetry, "skiff_app"), @r#"
+    skiff_app_info{cicd_pipeline_name="web",deployment_environment_name="production",skiff_health_status="Healthy",skiff_sync_status="Synced"} 1
+    skiff_app_objects{cicd_pipeline_name="web",deployment_environment_name="production"} 5
+    skiff_app_objects_by_state{cicd_pipeline_name="web",deployment_environment_name="production",skiff_object_state="drifted"} 1
+    skiff_app_objects_by_state{cicd_pipeline_name="web",deployment_environment_name="production",skiff_object_state="failed"} 0
+    skiff_app_objects_by_state{cicd_pipeline_name="web",deployment_environment_name="production",skiff_object_state="healthy"} 3
+    skiff_app_objects_by_state{cicd_pipeline_name="web",deployment_environment_name="production",skiff_object_state="held"} 1
+    skiff_app_objects_by_state{cicd_pipeline_name="web",deployment_environment_name="production",skiff_object_state="out_of_sync"} 2
+    skiff_app_revision{cicd_pipeline_name="web",deployment_environment_name="production"} 87052989053921
+    skiff_app_revision_commit_time_seconds{cicd_pipeline_name="web",deployment_environment_name="production"} 1794999980
+    "#);
+    app.gone();
+    assert_eq!(samples(&telemetry, "skiff_app"), "");
+}
+
+#[test]
+fn a_sync_is_measured_without_the_time_that_it_waited_for_a_person() {
+    let telemetry = telemetry();
+    let app = web(&telemetry);
+    app.finished(&run(Outcome::Success));
+    insta::assert_snapshot!(samples(&telemetry, "cicd_pipeline_run_duration_seconds_sum"), @r#"
+    cicd_pipeline_run_duration_seconds_sum{cicd_pipeline_name="web",cicd_pipeline_run_state="pending",deployment_environment_name="production"} 30
+    cicd_pipeline_run_duration_seconds_sum{cicd_pipeline_name="web",cicd_pipeline_result="success",cicd_pipeline_run_state="executing",deployment_environment_name="production"} 10
+    "#);
+    insta::assert_snapshot!(samples(&telemetry, "skiff_commit_to_healthy_duration_seconds_sum"), @r#"skiff_commit_to_healthy_duration_seconds_sum{cicd_pipeline_name="web",deployment_environment_name="production"} 60"#);
+    insta::assert_snapshot!(samples(&telemetry, "skiff_app_last_sync"), @r#"skiff_app_last_sync_time_seconds{cicd_pipeline_name="web",deployment_environment_name="production"} 1795000040"#);
+}
+
+#[test]
+fn errors_are_counted_by_class() {
+    let telemetry = telemetry();
+    let failure = |id: &str, reason| (id.to_owned(), reason, "words".to_owned());
+    let failures = vec![
+        failure("Deployment/shop/a", "Invalid"),
+        failure("Deployment/shop/b", "Forbidden"),
+        failure("Deployment/shop/c", "Invalid"),
+    ];
+    web(&telemetry).finished(&RunRecord { failures, ..run(Outcome::Blocked) });
+    insta::assert_snapshot!(samples(&telemetry, "cicd_pipeline_run_errors"), @r#"
+    cicd_pipeline_run_errors_total{cicd_pipeline_name="web",deployment_environment_name="production",error_type="Forbidden"} 1
+    cicd_pipeline_run_errors_total{cicd_pipeline_name="web",deployment_environment_name="production",error_type="Invalid"} 2
+    "#);
+    insta::assert_snapshot!(samples(&telemetry, "cicd_pipeline_run_duration_seconds_count"), @r#"
+    cicd_pipeline_run_duration_seconds_count{cicd_pipeline_name="web",cicd_pipeline_run_state="pending",deployment_environment_name="production"} 1
+    cicd_pipeline_run_duration_seconds_count{cicd_pipeline_name="web",cicd_pipeline_result="failure",cicd_pipeline_run_state="executing",deployment_environment_name="production",error_type="Invalid"} 1
+    "#);
+    assert_eq!(samples(&telemetry, "skiff_app_last_sync"), "");
+}
+
+#[test]
+fn drift_heals_and_fights_are_counted() {
+    let telemetry = telemetry();
+    let app = web(&telemetry);
+    let id = Interner::default().object("apps", "Deployment", Some("shop"), "web");
+    let drift = Drift { id: id.clone(), kind: DriftKind::Changed, paths: Vec::new(), actor: None };
+    app.notice(&Notice::Drifted(drift.clone()));
+    app.notice(&Notice::Healed { drift, seen_at: at(0), healed_at: at(1) });
+    app.notice(&Notice::Contested { id, manager: "autoscaler".to_owned(), until: at(60) });
+    insta::assert_snapshot!(samples(&telemetry, "skiff_drifts"), @r#"skiff_drifts_total{cicd_pipeline_name="web",deployment_environment_name="production",skiff_drift_kind="changed"} 1"#);
+    insta::assert_snapshot!(samples(&telemetry, "skiff_heals"), @r#"skiff_heals_total{cicd_pipeline_name="web",deployment_environment_name="production"} 1"#);
+    insta::assert_snapshot!(samples(&telemetry, "skiff_heal_duration_seconds_sum"), @r#"skiff_heal_duration_seconds_sum{cicd_pipeline_name="web",deployment_environment_name="production"} 1"#);
+    insta::assert_snapshot!(samples(&telemetry, "skiff_contested"), @r#"skiff_contested_total{cicd_pipeline_name="web",deployment_environment_name="production"} 1"#);
+}
+
+#[test]
+fn requests_renders_and_sources_have_their_series() {
+    let telemetry = telemetry();
+    telemetry.api_request("apply", 200);
+    telemetry.api_request("apply", 200);
+    telemetry.api_request("get", 404);
+    web(&telemetry).rendered("helm", Duration::from_millis(500));
+    insta::assert_snapshot!(samples(&telemetry, "skiff_api_requests"), @r#"
+    skiff_api_requests_total{http_response_status_code="200",skiff_api_verb="apply"} 2
+    skiff_api_requests_total{http_response_status_code="404",skiff_api_verb="get"} 1
+    "#);
+    insta::assert_snapshot!(samples(&telemetry, "skiff_render_duration_seconds_sum"), @r#"skiff_render_duration_seconds_sum{cicd_pipeline_name="web",deployment_environment_name="production",skiff_renderer="helm"} 0.5"#);
+
+    assert_eq!(samples(&telemetry, "skiff_source_age"), "");
+    telemetry.source_expected("production");
+    assert!(samples(&telemetry, "skiff_source_age_seconds{").contains("production"));
+    telemetry.source_read("production");
+    telemetry.source_gone("production");
+    assert_eq!(samples(&telemetry, "skiff_source_age_seconds{"), "");
+}
+
+#[test]
+fn a_fleet_of_many_apps_is_not_summed_up() {
+    let telemetry = telemetry();
+    for number in 0..1_000 {
+        let (environment, app) = ("production".to_owned(), format!("app-{number}"));
+        let app = telemetry.app(AppName { environment, app, namespace: None });
+        app.report(&report(SyncStatus::Synced, Health::Healthy));
+    }
+    assert_eq!(samples(&telemetry, "skiff_app_info{").lines().count(), 1_000);
+    assert_eq!(samples(&telemetry, "skiff_app_objects_by_state{").lines().count(), 5_000);
+}
+
+#[test]
+fn the_process_tells_its_memory_and_its_name() {
+    let telemetry = telemetry();
+    let memory = samples(&telemetry, "process_memory_usage_bytes ");
+    let bytes: f64 = memory.rsplit(' ').next().unwrap().parse().unwrap();
+    assert!(bytes > 1_000_000.0, "{memory}");
+    let info = samples(&telemetry, "target_info");
+    assert!(
+        info.contains(r#"k8s_cluster_name="eu-1""#) && info.contains(r#"service_name="skiff""#),
+        "{info}"
+    );
+}
