@@ -1,1 +1,3 @@
 //! Helpers of the cluster tests, the benchmark and the demo.
+
+pub mod drift;

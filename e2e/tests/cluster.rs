@@ -1,0 +1,6 @@
+//! Tests on real control planes. Each starts its own, and leaves nothing behind.
+
+#[path = "cluster/drift.rs"]
+mod drift;
+#[path = "cluster/surgery.rs"]
+mod surgery;
