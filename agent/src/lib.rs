@@ -1,4 +1,7 @@
 //! The agent: adapters, the daemon and the command line.
 
 pub mod config;
+pub mod render;
+pub mod sandbox;
+pub mod store;
 pub mod telemetry;

@@ -2,5 +2,7 @@
 
 #[path = "agent/chart.rs"]
 mod chart;
+#[path = "agent/render.rs"]
+mod render;
 #[path = "agent/telemetry.rs"]
 mod telemetry;

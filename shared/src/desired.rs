@@ -3,6 +3,10 @@
 //! Between render and plan. A row says everything that plan and machine must know of an object; its
 //! body stays in the content-addressed store and is named by digest.
 
+pub mod annotations;
+pub mod manifest;
+pub mod scope;
+
 use std::sync::Arc;
 
 use jiff::Timestamp;

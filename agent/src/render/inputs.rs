@@ -1,0 +1,71 @@
+//! The digest of everything that a render depends on: the same digest, the same render.
+
+use skiff_shared::environment::Renderer;
+use skiff_shared::object::{Digest, Hashing};
+
+use super::{OnDuplicate, Request};
+
+/// Returns the digest of a render's inputs. The folder's content is named by `tree_id`: the tree of everything that
+/// the app reads, which for charts and kustomizations can lie outside the app's own folder.
+pub fn input_digest(request: &Request<'_>, tree_id: &str) -> Digest {
+    let Request {
+        app,
+        instance,
+        directory: _,
+        path,
+        namespace,
+        create_namespace,
+        renderer,
+        apis,
+        kube_version,
+        tools,
+        on_duplicate,
+        interner: _,
+    } = *request;
+    let on_duplicate = match on_duplicate {
+        OnDuplicate::Refuse => "refuse",
+        OnDuplicate::LastWins => "lastWins",
+    };
+    // The program's version stands for the tools it brings and for how it reads.
+    let mut hashing = Hashing::default()
+        .part(env!("CARGO_PKG_VERSION").as_bytes())
+        .part(tools.helm.as_os_str().as_encoded_bytes())
+        .part(tools.kustomize.as_os_str().as_encoded_bytes())
+        .part(tree_id.as_bytes())
+        .part(app.as_bytes())
+        .part(instance.as_bytes())
+        .part(path.as_str().as_bytes())
+        .part(namespace.unwrap_or_default().as_bytes())
+        .part(&[u8::from(create_namespace)])
+        .part(kube_version.as_bytes())
+        .part(on_duplicate.as_bytes());
+    for (kind, served) in &apis.kinds {
+        hashing = hashing.part(kind.to_string().as_bytes()).part(&[u8::from(served.namespaced)]);
+        hashing = served.versions.iter().fold(hashing, |hashing, version| hashing.part(version.as_bytes()));
+    }
+    hashing = apis.incomplete.iter().fold(hashing, |hashing, group| hashing.part(group.as_bytes()));
+    options(hashing, renderer).finish()
+}
+
+fn options(hashing: Hashing, renderer: &Renderer) -> Hashing {
+    let helm = match renderer {
+        Renderer::Auto => return hashing.part(b"auto"),
+        Renderer::Plain => return hashing.part(b"plain"),
+        Renderer::Kustomize(_) => return hashing.part(b"kustomize"),
+        Renderer::Helm(options) => options,
+    };
+    let values = serde_json::to_vec(&helm.values).expect("values are JSON");
+    let mut hashing = hashing
+        .part(b"helm")
+        .part(helm.release_name.as_deref().unwrap_or_default().as_bytes())
+        .part(&values)
+        .part(&[u8::from(helm.skip_crds)]);
+    for file in &helm.value_files {
+        hashing = hashing.part(b"file").part(file.as_str().as_bytes());
+    }
+    for parameter in &helm.parameters {
+        let kind: &[u8] = if parameter.force_string { b"text" } else { b"any" };
+        hashing = hashing.part(kind).part(parameter.name.as_bytes()).part(parameter.value.as_bytes());
+    }
+    hashing
+}

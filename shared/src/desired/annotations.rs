@@ -1,0 +1,311 @@
+//! What an object's annotations ask of Skiff: its wave, its options and whether it is applied at all.
+//!
+//! Between a rendered document and its row. Argo CD's, Flux's and Helm's annotations are honoured beside our own;
+//! ours win. Nothing is ignored silently: what is unknown, misspelt or not supported yet becomes a warning.
+
+use serde_json::{Map, Value};
+
+use super::ObjectOptions;
+
+const WAVE: &str = "skiff.dev/wave";
+const PRUNE: &str = "skiff.dev/prune";
+const IGNORE_HEALTH: &str = "skiff.dev/ignore-health";
+const SKIP_DRY_RUN: &str = "skiff.dev/skip-dry-run";
+const HOOK: &str = "skiff.dev/hook";
+const OURS: &str = "skiff.dev/";
+
+const ARGO_WAVE: &str = "argocd.argoproj.io/sync-wave";
+const ARGO_HOOK: &str = "argocd.argoproj.io/hook";
+const ARGO_OPTIONS: &str = "argocd.argoproj.io/sync-options";
+const ARGO_IGNORE_HEALTH: &str = "argocd.argoproj.io/ignore-healthcheck";
+
+const HELM_HOOK: &str = "helm.sh/hook";
+const HELM_WEIGHT: &str = "helm.sh/hook-weight";
+const HELM_POLICY: &str = "helm.sh/resource-policy";
+
+const FLUX_PRUNE: &str = "kustomize.toolkit.fluxcd.io/prune";
+const FLUX: &str = "kustomize.toolkit.fluxcd.io/";
+
+/// What annotations make of an object.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Annotated {
+    pub wave: i32,
+    pub options: ObjectOptions,
+    pub role: Role,
+    /// What could not be honoured, without the object's name.
+    pub warnings: Vec<String>,
+}
+
+/// Whether an object is applied.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Role {
+    /// It is applied with the others.
+    #[default]
+    Object,
+    /// A test of `helm test`: never a part of the app.
+    Test,
+    /// `hook: Skip`: it asks not to be applied.
+    Skip,
+    /// A hook, as written. Hooks are not run yet, and never applied as ordinary objects.
+    Hook(String),
+}
+
+/// Reads the annotations of an object, whose values were checked to be text.
+pub fn read(annotations: &Map<String, Value>) -> Annotated {
+    let mut reader = Reader { annotations, result: Annotated::default() };
+    reader.role();
+    reader.wave();
+    reader.prune();
+    reader.health();
+    reader.argo_options();
+    reader.unknown();
+    reader.result
+}
+
+struct Reader<'a> {
+    annotations: &'a Map<String, Value>,
+    result: Annotated,
+}
+
+impl<'a> Reader<'a> {
+    fn text(&self, key: &str) -> Option<&'a str> {
+        self.annotations.get(key).and_then(Value::as_str).map(str::trim).filter(|text| !text.is_empty())
+    }
+
+    fn warn(&mut self, warning: String) {
+        self.result.warnings.push(warning);
+    }
+
+    fn unknown_value(&mut self, key: &str, value: &str, allowed: &str) {
+        self.warn(format!(
+            "annotation {key} has the unknown value {value:?} and is ignored: write {allowed}"
+        ));
+    }
+
+    fn role(&mut self) {
+        let own = self.text(HOOK).or_else(|| self.text(ARGO_HOOK));
+        self.result.role = match own {
+            Some("Skip") => Role::Skip,
+            Some(hook) => Role::Hook(hook.to_owned()),
+            None => self.text(HELM_HOOK).map_or(Role::Object, helm_role),
+        };
+    }
+
+    fn wave(&mut self) {
+        for key in [WAVE, ARGO_WAVE, HELM_WEIGHT] {
+            let Some(text) = self.text(key) else { continue };
+            match text.parse() {
+                Ok(wave) => {
+                    self.result.wave = wave;
+                    return;
+                }
+                Err(_) => self.unknown_value(key, text, "a whole number"),
+            }
+        }
+    }
+
+    fn prune(&mut self) {
+        match self.text(PRUNE) {
+            None | Some("enabled") => {}
+            Some("disabled") => self.result.options.keep = true,
+            Some("confirm") => self.result.options.confirm_prune = true,
+            Some(other) => self.unknown_value(PRUNE, other, "enabled, disabled or confirm"),
+        }
+        match self.text(FLUX_PRUNE) {
+            Some(value) if value.eq_ignore_ascii_case("disabled") => self.result.options.keep = true,
+            Some(value) if !value.eq_ignore_ascii_case("enabled") => {
+                self.unknown_value(FLUX_PRUNE, value, "enabled or disabled");
+            }
+            _ => {}
+        }
+        match self.text(HELM_POLICY) {
+            Some(value) if value.eq_ignore_ascii_case("keep") => self.result.options.keep = true,
+            Some(other) => self.unknown_value(HELM_POLICY, other, "keep"),
+            None => {}
+        }
+    }
+
+    fn health(&mut self) {
+        self.result.options.ignore_health = self.flag(IGNORE_HEALTH) || self.flag(ARGO_IGNORE_HEALTH);
+        self.result.options.skip_dry_run = self.flag(SKIP_DRY_RUN);
+    }
+
+    fn flag(&mut self, key: &str) -> bool {
+        match self.text(key) {
+            Some("true") => true,
+            None | Some("false") => false,
+            Some(other) => {
+                self.unknown_value(key, other, "\"true\" or \"false\"");
+                false
+            }
+        }
+    }
+
+    fn argo_options(&mut self) {
+        let Some(text) = self.text(ARGO_OPTIONS) else { return };
+        for option in text.split(',').map(str::trim).filter(|option| !option.is_empty()) {
+            self.argo_option(option);
+        }
+    }
+
+    fn argo_option(&mut self, option: &str) {
+        let options = &mut self.result.options;
+        match option {
+            "Prune=false" => options.keep = true,
+            "Prune=confirm" => options.confirm_prune = true,
+            "SkipDryRunOnMissingResource=true" => options.skip_dry_run = true,
+            _ if has_no_effect(option) => {}
+            "Replace=true" | "Force=true" => self.warn(format!(
+                "{ARGO_OPTIONS}: {option} is not supported yet: the object is applied server-side and never recreated"
+            )),
+            _ => self.warn(format!("{ARGO_OPTIONS}: {option:?} is unknown and ignored")),
+        }
+    }
+
+    fn unknown(&mut self) {
+        for (key, value) in self.annotations {
+            let known = [WAVE, PRUNE, IGNORE_HEALTH, SKIP_DRY_RUN, HOOK, FLUX_PRUNE].contains(&key.as_str());
+            if known {
+                continue;
+            }
+            if key.starts_with(OURS) {
+                self.warn(format!("annotation {key} is unknown and ignored"));
+            } else if key.starts_with(FLUX) && !asks_for_the_usual(key, value) {
+                self.warn(format!(
+                    "annotation {key} is not supported yet: the object is applied all the same"
+                ));
+            }
+        }
+    }
+}
+
+/// Returns what a Helm hook is to us: tests are dropped, CRDs are objects, all others are hooks.
+fn helm_role(hooks: &str) -> Role {
+    let mut kinds = hooks.split(',').map(str::trim);
+    if kinds.clone().all(|kind| kind == "crd-install") {
+        Role::Object
+    } else if kinds.any(|kind| matches!(kind, "test" | "test-success" | "test-failure")) {
+        Role::Test
+    } else {
+        Role::Hook(hooks.to_owned())
+    }
+}
+
+/// Returns whether an option of Argo CD asks for what happens anyway, or concerns what Skiff does not do.
+fn has_no_effect(option: &str) -> bool {
+    let (name, value) = option.split_once('=').unwrap_or((option, ""));
+    match name {
+        "Prune" => value == "true",
+        "Replace" | "Force" | "SkipDryRunOnMissingResource" => value == "false",
+        // Objects are always applied server-side, always last to be pruned, and checked by a dry run.
+        "ServerSideApply" | "ClientSideApplyMigration" | "PruneLast" | "Validate" => true,
+        "ApplyOutOfSyncOnly" | "RespectIgnoreDifferences" | "Delete" => true,
+        _ => false,
+    }
+}
+
+/// Flux writes some of its annotations and labels itself; these values change nothing.
+fn asks_for_the_usual(key: &str, value: &Value) -> bool {
+    let value = value.as_str().unwrap_or_default();
+    match key.strip_prefix(FLUX).unwrap_or_default() {
+        "reconcile" => value.eq_ignore_ascii_case("enabled"),
+        "ssa" => value.eq_ignore_ascii_case("override"),
+        "force" => value.eq_ignore_ascii_case("disabled"),
+        "checksum" => true,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn annotated(annotations: Value) -> Annotated {
+        let Value::Object(map) = annotations else { panic!("annotations are a mapping") };
+        read(&map)
+    }
+
+    #[test]
+    fn object_without_annotations_gets_the_defaults() {
+        assert_eq!(annotated(json!({})), Annotated::default());
+    }
+
+    #[test]
+    fn own_wave_wins_over_argo_and_helm() {
+        let all = json!({ WAVE: "3", ARGO_WAVE: "-2", HELM_WEIGHT: "7" });
+        assert_eq!(annotated(all).wave, 3);
+        assert_eq!(annotated(json!({ ARGO_WAVE: "-2", HELM_WEIGHT: "7" })).wave, -2);
+        assert_eq!(annotated(json!({ HELM_WEIGHT: "7" })).wave, 7);
+    }
+
+    #[test]
+    fn wave_that_is_no_number_is_named() {
+        let result = annotated(json!({ ARGO_WAVE: "first" }));
+        assert_eq!(result.wave, 0);
+        insta::assert_snapshot!(result.warnings.join("\n"), @r#"annotation argocd.argoproj.io/sync-wave has the unknown value "first" and is ignored: write a whole number"#);
+    }
+
+    #[test]
+    fn every_spelling_of_keep_keeps() {
+        for keep in [
+            json!({ PRUNE: "disabled" }),
+            json!({ FLUX_PRUNE: "Disabled" }),
+            json!({ HELM_POLICY: "keep" }),
+            json!({ ARGO_OPTIONS: "Validate=false, Prune=false" }),
+        ] {
+            let result = annotated(keep);
+            assert!(result.options.keep);
+            assert_eq!(result.warnings, Vec::<String>::new());
+        }
+    }
+
+    #[test]
+    fn other_options_are_read_in_both_spellings() {
+        let argo = json!({
+            ARGO_OPTIONS: "Prune=confirm,SkipDryRunOnMissingResource=true", ARGO_IGNORE_HEALTH: "true",
+        });
+        let ours = json!({ PRUNE: "confirm", SKIP_DRY_RUN: "true", IGNORE_HEALTH: "true" });
+        let wanted =
+            ObjectOptions { keep: false, confirm_prune: true, ignore_health: true, skip_dry_run: true };
+        assert_eq!(annotated(argo).options, wanted);
+        assert_eq!(annotated(ours).options, wanted);
+    }
+
+    #[test]
+    fn what_cannot_be_honoured_is_warned_of() {
+        let result = annotated(json!({
+            PRUNE: "never",
+            ARGO_OPTIONS: "Replace=true,Purne=false",
+            HELM_POLICY: "delete",
+            "kustomize.toolkit.fluxcd.io/reconcile": "disabled",
+            "kustomize.toolkit.fluxcd.io/ssa": "Override",
+            "skiff.dev/wafe": "1",
+        }));
+        insta::assert_snapshot!(result.warnings.join("\n"), @r#"
+        annotation skiff.dev/prune has the unknown value "never" and is ignored: write enabled, disabled or confirm
+        annotation helm.sh/resource-policy has the unknown value "delete" and is ignored: write keep
+        argocd.argoproj.io/sync-options: Replace=true is not supported yet: the object is applied server-side and never recreated
+        argocd.argoproj.io/sync-options: "Purne=false" is unknown and ignored
+        annotation kustomize.toolkit.fluxcd.io/reconcile is not supported yet: the object is applied all the same
+        annotation skiff.dev/wafe is unknown and ignored
+        "#);
+        assert_eq!(result.options, ObjectOptions::default());
+    }
+
+    #[test]
+    fn hooks_are_told_from_tests_and_from_objects() {
+        let role = |annotations| annotated(annotations).role;
+        assert_eq!(role(json!({ HELM_HOOK: "test" })), Role::Test);
+        assert_eq!(role(json!({ HELM_HOOK: "test-success" })), Role::Test);
+        assert_eq!(role(json!({ HELM_HOOK: "crd-install" })), Role::Object);
+        assert_eq!(
+            role(json!({ HELM_HOOK: "pre-install, pre-upgrade" })),
+            Role::Hook("pre-install, pre-upgrade".into())
+        );
+        assert_eq!(role(json!({ ARGO_HOOK: "PostSync", HELM_HOOK: "test" })), Role::Hook("PostSync".into()));
+        assert_eq!(role(json!({ ARGO_HOOK: "Skip" })), Role::Skip);
+        assert_eq!(role(json!({ HOOK: "PreSync" })), Role::Hook("PreSync".into()));
+    }
+}
