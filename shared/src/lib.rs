@@ -3,6 +3,7 @@
 //! The modules in the order in which a change passes them. Nothing here awaits, reads a clock or the
 //! environment, or knows a client; the `agent` crate does all of that.
 
+pub mod api;
 pub mod desired;
 pub mod environment;
 pub mod gate;

@@ -1,0 +1,372 @@
+//! `App` in version `v1alpha1`.
+//!
+//! `spec` is what people ask for, and the agent never writes it; `status` is what is, and only the
+//! agent writes it. [`AppSpec::ask`] reads the former, [`AppStatus::of`] makes the latter from a
+//! [`Report`]. The field names are part of the admission policy for approvals.
+
+use jiff::Timestamp;
+use kube_derive::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::desired;
+use crate::health::Health;
+use crate::plan::Action;
+use crate::report::{self, Report};
+use crate::sync::event::{Approval, Ask};
+
+/// Finished syncs that a status remembers.
+pub const MAX_HISTORY: usize = 20;
+
+/// Characters that one message may have; longer ones are cut.
+const MAX_MESSAGE: usize = 1_024;
+
+/// Characters that the message of one object row may have: a hundred of them stay small.
+const MAX_ROW_MESSAGE: usize = 256;
+
+/// What people ask of an app.
+#[derive(CustomResource, Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "skiff.dev",
+    version = "v1alpha1",
+    kind = "App",
+    namespaced,
+    doc = "One app that Skiff keeps equal to Git: people write the spec, the agent writes the status.",
+    status = "AppStatus",
+    derive = "PartialEq",
+    category = "gitops",
+    crates(kube_core = "kube_core"),
+    printcolumn(name = "Sync", type_ = "string", json_path = ".status.sync"),
+    printcolumn(name = "Health", type_ = "string", json_path = ".status.health"),
+    printcolumn(name = "Revision", type_ = "string", json_path = ".status.revision.name"),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.message"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase", priority = 1),
+    printcolumn(name = "Objects", type_ = "integer", json_path = ".status.counts.total", priority = 1),
+    printcolumn(name = "Applied", type_ = "string", json_path = ".status.applied.name", priority = 1),
+    printcolumn(name = "Repository", type_ = "string", json_path = ".status.revision.url", priority = 1),
+    printcolumn(name = "Plan", type_ = "string", json_path = ".status.plan.digest", priority = 1)
+)]
+#[serde(rename_all = "camelCase")]
+pub struct AppSpec {
+    /// The plan that may be applied, and who said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalRequest>,
+    /// Set while nothing may be written for this app.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause: Option<Pause>,
+    /// Changed, to anything else, to ask for a sync now; usually a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub sync: Option<String>,
+}
+
+/// A person's word on one plan.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ApprovalRequest {
+    /// The plan's digest as `status.plan.digest` shows it: nothing else is applied.
+    #[schemars(regex(pattern = r"^[0-9a-f]{32}$"))]
+    pub digest: String,
+    /// The person, as the API server knows them.
+    #[schemars(length(min = 1, max = 256))]
+    pub by: String,
+}
+
+/// Why an app is paused.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Pause {
+    /// For people; shown wherever the app is.
+    #[schemars(length(max = 1024))]
+    pub reason: String,
+}
+
+impl AppSpec {
+    /// Returns what the machine understands of it. An approval whose digest cannot be one is none.
+    pub fn ask(&self) -> Ask {
+        let approval = self.approval.as_ref().and_then(|request| {
+            let digest = request.digest.parse().ok()?;
+            Some(Approval { digest, by: request.by.clone() })
+        });
+        Ask { approval, paused: self.pause.as_ref().map(|pause| pause.reason.clone()), sync: self.sync.clone() }
+    }
+}
+
+/// What an app is.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AppStatus {
+    /// `Synced`, `OutOfSync` or `Unknown`.
+    pub sync: String,
+    /// `Healthy`, `Progressing`, `Degraded`, `Suspended`, `Missing` or `Unknown`.
+    pub health: String,
+    /// What the agent does at the moment.
+    pub phase: String,
+    /// What it waits for or what is wrong, in one line; empty where all is well.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// The revision last taken from Git.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revision: Option<Revision>,
+    /// The revision that the cluster was last made equal to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub applied: Option<Revision>,
+    /// The plan that is being applied or waits for approval.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan: Option<PlanSummary>,
+    /// What the app waits for, in words.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub waiting_for: Vec<String>,
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+    pub counts: Counts,
+    /// The objects that are not as they should be, the worst first; at most 100.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub objects: Vec<ObjectRow>,
+    /// The last syncs, the newest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<HistoryEntry>,
+}
+
+/// A state of the source.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Revision {
+    /// `main@sha1:4f2c9a…`, for people.
+    pub name: String,
+    /// Repository URL, without credentials.
+    pub url: String,
+    /// Branch or tag; empty where the source names a commit.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reference: String,
+    /// Object format and id.
+    pub commit: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub author: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub subject: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub committed_at: Option<Timestamp>,
+}
+
+/// A plan in numbers.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PlanSummary {
+    /// What an approval names.
+    pub digest: String,
+    pub created: u32,
+    pub configured: u32,
+    pub recreated: u32,
+    pub pruned: u32,
+    pub unchanged: u32,
+    pub held: u32,
+    pub failed: u32,
+    /// The person whose approval is in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approved_by: Option<String>,
+}
+
+/// A condition as Kubernetes has them.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Condition {
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `True` or `False`.
+    pub status: String,
+    pub reason: String,
+    #[serde(default)]
+    pub message: String,
+    /// When `status` last changed.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub last_transition_time: Timestamp,
+}
+
+/// All objects of an app in numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Counts {
+    pub total: u32,
+    pub healthy: u32,
+    pub out_of_sync: u32,
+    pub drifted: u32,
+    pub held: u32,
+    pub failed: u32,
+}
+
+/// One object.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ObjectRow {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub group: String,
+    pub kind: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    pub name: String,
+    pub sync: String,
+    pub health: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub message: String,
+}
+
+/// One sync of the past.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HistoryEntry {
+    pub revision: Revision,
+    /// Digest of the rendered set.
+    pub render: String,
+    /// When the agent saw the commit.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub seen_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub applied_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub healthy_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved_by: Option<String>,
+    /// `success`, `failure`, `cancellation` or `running`.
+    pub outcome: String,
+}
+
+impl AppStatus {
+    /// Returns the status that shows `report`. A condition that is as it was in `previous` keeps the
+    /// time of its last change.
+    pub fn of(report: &Report, previous: Option<&Self>, now: Timestamp) -> Self {
+        let known = previous.map_or(&[][..], |previous| &previous.conditions);
+        Self {
+            sync: report.sync.word().to_owned(),
+            health: word(report.health).to_owned(),
+            phase: report.phase.to_owned(),
+            message: cut(&headline(report), MAX_ROW_MESSAGE),
+            revision: report.revision.as_ref().map(Revision::of),
+            applied: report.applied.as_ref().map(Revision::of),
+            plan: report.plan.as_ref().map(PlanSummary::of),
+            waiting_for: report.waiting_for.iter().map(|text| cut(text, MAX_ROW_MESSAGE)).collect(),
+            conditions: report.conditions.iter().map(|condition| Condition::of(condition, known, now)).collect(),
+            counts: Counts::of(report.objects),
+            objects: report.rows.iter().take(report::MAX_ROWS).map(ObjectRow::of).collect(),
+            history: report.history.iter().take(MAX_HISTORY).map(HistoryEntry::of).collect(),
+        }
+    }
+}
+
+/// Returns the one line that a list of apps has room for: what the app waits for, else what is wrong.
+fn headline(report: &Report) -> String {
+    if !report.waiting_for.is_empty() {
+        return report.waiting_for.join("; ");
+    }
+    let troubled = report.rows.iter().find(|row| !row.message.is_empty());
+    troubled.map_or_else(String::new, |row| {
+        let place = row.namespace.as_deref().map_or_else(String::new, |namespace| format!("{namespace}/"));
+        format!("{}/{place}{}: {}", row.kind, row.name, row.message)
+    })
+}
+
+/// Returns the first `limit` characters of a text.
+fn cut(text: &str, limit: usize) -> String {
+    match text.char_indices().nth(limit) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+fn word(health: Health) -> &'static str {
+    match health {
+        Health::Healthy => "Healthy",
+        Health::Suspended => "Suspended",
+        Health::Progressing => "Progressing",
+        Health::Missing => "Missing",
+        Health::Degraded => "Degraded",
+        Health::Unknown => "Unknown",
+    }
+}
+
+impl Revision {
+    fn of(revision: &desired::Revision) -> Self {
+        Self {
+            name: revision.to_string(),
+            url: revision.url.clone(),
+            reference: revision.reference.clone(),
+            commit: revision.commit.clone(),
+            author: cut(&revision.author, MAX_ROW_MESSAGE),
+            subject: cut(&revision.subject, MAX_ROW_MESSAGE),
+            committed_at: revision.committed_at,
+        }
+    }
+}
+
+impl PlanSummary {
+    fn of(plan: &report::PlanReport) -> Self {
+        let count = |wanted| plan.counts.iter().filter(|(action, _)| *action == wanted).map(|(_, n)| n).sum();
+        Self {
+            digest: plan.digest.to_string(),
+            created: count(Action::Created),
+            configured: count(Action::Configured),
+            recreated: count(Action::Recreated),
+            pruned: count(Action::Pruned),
+            unchanged: count(Action::Unchanged),
+            held: count(Action::Held),
+            failed: count(Action::Failed),
+            approved_by: plan.approved_by.clone(),
+        }
+    }
+}
+
+impl Condition {
+    fn of(condition: &report::Condition, known: &[Self], now: Timestamp) -> Self {
+        let status = if condition.status { "True" } else { "False" };
+        let before = known.iter().find(|known| known.kind == condition.kind && known.status == status);
+        Self {
+            kind: condition.kind.to_owned(),
+            status: status.to_owned(),
+            reason: condition.reason.clone(),
+            message: cut(&condition.message, MAX_MESSAGE),
+            last_transition_time: before.map_or(now, |before| before.last_transition_time),
+        }
+    }
+}
+
+impl Counts {
+    fn of(counts: report::ObjectCounts) -> Self {
+        let report::ObjectCounts { total, healthy, out_of_sync, drifted, held, failed } = counts;
+        Self { total, healthy, out_of_sync, drifted, held, failed }
+    }
+}
+
+impl ObjectRow {
+    fn of(row: &report::ObjectReport) -> Self {
+        Self {
+            group: row.group.clone(),
+            kind: row.kind.clone(),
+            namespace: row.namespace.clone(),
+            name: row.name.clone(),
+            sync: row.sync.word().to_owned(),
+            health: word(row.health).to_owned(),
+            message: cut(&row.message, MAX_ROW_MESSAGE),
+        }
+    }
+}
+
+impl HistoryEntry {
+    fn of(entry: &report::HistoryEntry) -> Self {
+        Self {
+            revision: Revision::of(&entry.revision),
+            render: entry.render.to_string(),
+            seen_at: entry.seen_at,
+            applied_at: entry.applied_at,
+            healthy_at: entry.healthy_at,
+            approved_by: entry.approved_by.clone(),
+            outcome: entry.outcome.word().to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

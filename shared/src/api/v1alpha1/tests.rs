@@ -1,0 +1,159 @@
+//! The pure mappings of `App`, and its definition.
+
+use kube_core::CustomResourceExt as _;
+
+use super::*;
+use crate::object::Digest;
+use crate::report::{ObjectCounts, ObjectReport, SyncStatus};
+
+fn report() -> Report {
+    Report {
+        sync: SyncStatus::OutOfSync,
+        health: Health::Degraded,
+        revision: Some(desired::Revision {
+            url: "https://git.example/shop".into(),
+            reference: "main".into(),
+            commit: "sha1:4f2c9a0000000000000000000000000000000000".into(),
+            ..desired::Revision::default()
+        }),
+        applied: None,
+        phase: "Applying",
+        waiting_for: Vec::new(),
+        plan: None,
+        conditions: vec![condition(true)],
+        objects: ObjectCounts { total: 2, ..ObjectCounts::default() },
+        rows: vec![row("web", "quota exceeded")],
+        history: Vec::new(),
+    }
+}
+
+fn condition(status: bool) -> report::Condition {
+    report::Condition { kind: "Ready", status, reason: "Because".into(), message: "so".into() }
+}
+
+fn row(name: &str, message: &str) -> ObjectReport {
+    ObjectReport {
+        group: "apps".into(),
+        kind: "Deployment".into(),
+        namespace: Some("shop".into()),
+        name: name.into(),
+        sync: SyncStatus::OutOfSync,
+        health: Health::Degraded,
+        message: message.into(),
+    }
+}
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).expect("in range")
+}
+
+#[test]
+fn a_list_of_apps_reads_like_a_sentence() {
+    let status = AppStatus::of(&report(), None, at(7));
+    let shown = serde_json::to_string_pretty(&status).expect("JSON");
+    insta::assert_snapshot!(shown, @r#"
+    {
+      "sync": "OutOfSync",
+      "health": "Degraded",
+      "phase": "Applying",
+      "message": "Deployment/shop/web: quota exceeded",
+      "revision": {
+        "name": "main@sha1:4f2c9a000000",
+        "url": "https://git.example/shop",
+        "reference": "main",
+        "commit": "sha1:4f2c9a0000000000000000000000000000000000"
+      },
+      "conditions": [
+        {
+          "type": "Ready",
+          "status": "True",
+          "reason": "Because",
+          "message": "so",
+          "lastTransitionTime": "1970-01-01T00:00:07Z"
+        }
+      ],
+      "counts": {
+        "total": 2,
+        "healthy": 0,
+        "outOfSync": 0,
+        "drifted": 0,
+        "held": 0,
+        "failed": 0
+      },
+      "objects": [
+        {
+          "group": "apps",
+          "kind": "Deployment",
+          "namespace": "shop",
+          "name": "web",
+          "sync": "OutOfSync",
+          "health": "Degraded",
+          "message": "quota exceeded"
+        }
+      ]
+    }
+    "#);
+}
+
+#[test]
+fn what_an_app_waits_for_comes_before_what_is_wrong() {
+    let waiting = Report { waiting_for: vec!["approval of plan 12".into()], ..report() };
+    assert_eq!(AppStatus::of(&waiting, None, at(7)).message, "approval of plan 12");
+}
+
+#[test]
+fn a_condition_keeps_its_time_until_its_status_changes() {
+    let first = AppStatus::of(&report(), None, at(7));
+    let same = AppStatus::of(&report(), Some(&first), at(8));
+    assert_eq!(same.conditions[0].last_transition_time, at(7));
+    let turned = Report { conditions: vec![condition(false)], ..report() };
+    let changed = AppStatus::of(&turned, Some(&same), at(9));
+    assert_eq!(changed.conditions[0].last_transition_time, at(9));
+}
+
+#[test]
+fn rows_messages_and_history_are_bounded() {
+    let long = "ä".repeat(3_000);
+    let rows = (0..500).map(|n| row(&n.to_string(), &long)).collect();
+    let status = AppStatus::of(&Report { rows, ..report() }, None, at(7));
+    assert_eq!(status.objects.len(), 100);
+    assert_eq!(status.objects[0].message.chars().count(), MAX_ROW_MESSAGE + 1);
+    let bytes = serde_json::to_vec(&status).expect("JSON").len();
+    assert!(bytes < 100_000, "{bytes} bytes");
+}
+
+#[test]
+fn an_approval_is_taken_by_digest_and_anything_else_is_none() {
+    let digest = Digest::of(b"plan");
+    let spec = AppSpec {
+        approval: Some(ApprovalRequest { digest: digest.to_string(), by: "ops".into() }),
+        pause: Some(Pause { reason: "holidays".into() }),
+        sync: Some("2026-11-23T08:00:00Z".into()),
+    };
+    let ask = spec.ask();
+    assert_eq!(ask.approval, Some(Approval { digest, by: "ops".into() }));
+    assert_eq!(ask.paused.as_deref(), Some("holidays"));
+    let odd = AppSpec { approval: Some(ApprovalRequest { digest: "latest".into(), by: "ops".into() }), ..spec };
+    assert_eq!(odd.ask().approval, None);
+}
+
+#[test]
+fn the_definition_names_apps_and_their_columns() {
+    let definition = App::crd();
+    assert_eq!(definition.metadata.name.as_deref(), Some("apps.skiff.dev"));
+    let columns = definition.spec.versions[0].additional_printer_columns.clone().unwrap_or_default();
+    let columns: Vec<_> =
+        columns.iter().map(|column| format!("{} {}", column.name, column.json_path)).collect();
+    insta::assert_snapshot!(columns.join("\n"), @r"
+    Sync .status.sync
+    Health .status.health
+    Revision .status.revision.name
+    Message .status.message
+    Age .metadata.creationTimestamp
+    Phase .status.phase
+    Objects .status.counts.total
+    Applied .status.applied.name
+    Repository .status.revision.url
+    Plan .status.plan.digest
+    ");
+}
