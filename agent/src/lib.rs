@@ -1,5 +1,6 @@
 //! The agent: adapters, the daemon and the command line.
 
+pub mod cluster;
 pub mod config;
 pub mod render;
 pub mod sandbox;

@@ -2,6 +2,10 @@
 
 #[path = "agent/chart.rs"]
 mod chart;
+// The attribute tells clippy that helpers in it are tests as well.
+#[cfg(test)]
+#[path = "agent/cluster.rs"]
+mod cluster;
 #[path = "agent/render.rs"]
 mod render;
 #[path = "agent/telemetry.rs"]

@@ -36,16 +36,16 @@ const MAX_ROW_MESSAGE: usize = 256;
     derive = "PartialEq",
     category = "gitops",
     crates(kube_core = "kube_core"),
-    printcolumn(name = "Sync", type_ = "string", json_path = ".status.sync"),
-    printcolumn(name = "Health", type_ = "string", json_path = ".status.health"),
-    printcolumn(name = "Revision", type_ = "string", json_path = ".status.revision.name"),
-    printcolumn(name = "Message", type_ = "string", json_path = ".status.message"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase", priority = 1),
-    printcolumn(name = "Objects", type_ = "integer", json_path = ".status.counts.total", priority = 1),
-    printcolumn(name = "Applied", type_ = "string", json_path = ".status.applied.name", priority = 1),
-    printcolumn(name = "Repository", type_ = "string", json_path = ".status.revision.url", priority = 1),
-    printcolumn(name = "Plan", type_ = "string", json_path = ".status.plan.digest", priority = 1)
+    printcolumn = r#"{"name":"Sync","type":"string","jsonPath":".status.sync"}"#,
+    printcolumn = r#"{"name":"Health","type":"string","jsonPath":".status.health"}"#,
+    printcolumn = r#"{"name":"Revision","type":"string","jsonPath":".status.revision.name"}"#,
+    printcolumn = r#"{"name":"Message","type":"string","jsonPath":".status.message"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
+    printcolumn = r#"{"name":"Phase","type":"string","jsonPath":".status.phase","priority":1}"#,
+    printcolumn = r#"{"name":"Objects","type":"integer","jsonPath":".status.counts.total","priority":1}"#,
+    printcolumn = r#"{"name":"Applied","type":"string","jsonPath":".status.applied.name","priority":1}"#,
+    printcolumn = r#"{"name":"Repository","type":"string","jsonPath":".status.revision.url","priority":1}"#,
+    printcolumn = r#"{"name":"Plan","type":"string","jsonPath":".status.plan.digest","priority":1}"#
 )]
 #[serde(rename_all = "camelCase")]
 pub struct AppSpec {
@@ -89,7 +89,11 @@ impl AppSpec {
             let digest = request.digest.parse().ok()?;
             Some(Approval { digest, by: request.by.clone() })
         });
-        Ask { approval, paused: self.pause.as_ref().map(|pause| pause.reason.clone()), sync: self.sync.clone() }
+        Ask {
+            approval,
+            paused: self.pause.as_ref().map(|pause| pause.reason.clone()),
+            sync: self.sync.clone(),
+        }
     }
 }
 
@@ -249,7 +253,11 @@ impl AppStatus {
             applied: report.applied.as_ref().map(Revision::of),
             plan: report.plan.as_ref().map(PlanSummary::of),
             waiting_for: report.waiting_for.iter().map(|text| cut(text, MAX_ROW_MESSAGE)).collect(),
-            conditions: report.conditions.iter().map(|condition| Condition::of(condition, known, now)).collect(),
+            conditions: report
+                .conditions
+                .iter()
+                .map(|condition| Condition::of(condition, known, now))
+                .collect(),
             counts: Counts::of(report.objects),
             objects: report.rows.iter().take(report::MAX_ROWS).map(ObjectRow::of).collect(),
             history: report.history.iter().take(MAX_HISTORY).map(HistoryEntry::of).collect(),

@@ -133,7 +133,8 @@ fn an_approval_is_taken_by_digest_and_anything_else_is_none() {
     let ask = spec.ask();
     assert_eq!(ask.approval, Some(Approval { digest, by: "ops".into() }));
     assert_eq!(ask.paused.as_deref(), Some("holidays"));
-    let odd = AppSpec { approval: Some(ApprovalRequest { digest: "latest".into(), by: "ops".into() }), ..spec };
+    let odd =
+        AppSpec { approval: Some(ApprovalRequest { digest: "latest".into(), by: "ops".into() }), ..spec };
     assert_eq!(odd.ask().approval, None);
 }
 

@@ -1,0 +1,19 @@
+//! The cluster: every request that the agent sends to the API server, and every answer it reads.
+//!
+//! Adapter beside the whole pipeline: it carries out what the machine asks ([`requests`], [`state`]),
+//! tells it what happens ([`watch`]) and what there is ([`discovery`]). It decides nothing: an answer is
+//! classed by [`classify`] and handed on as a value of `skiff_shared`.
+
+pub mod classify;
+pub mod connection;
+pub mod discovery;
+mod error;
+pub mod generations;
+mod live;
+mod path;
+pub mod requests;
+pub mod watch;
+
+pub use connection::Connection;
+pub use error::ClusterError;
+pub use generations::Generations;

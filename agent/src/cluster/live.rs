@@ -1,0 +1,195 @@
+//! A live object as it comes from the API server, reduced while it is read.
+//!
+//! Only what drift, health, adoption and pruning need is kept; data of a ConfigMap or Secret is never
+//! even copied. The whole `managedFields` are text until somebody asks for them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+use skiff_shared::api::{APP_LABEL, INSTANCE_LABEL};
+use skiff_shared::health::{self, Assessment, Observed};
+use skiff_shared::inventory::Uid;
+use skiff_shared::managed_fields::{Entry, Fields, ForeignOwner, Marks, foreign_owner};
+use skiff_shared::object::GroupKind;
+use skiff_shared::sync::event::{Point, Seen};
+
+/// Prefixes of the annotations by which other tools mark what is theirs.
+const MARKS: [&str; 2] = ["argocd.argoproj.io/", "meta.helm.sh/"];
+
+/// The label that is a mark only together with Argo CD's manager.
+const ARGO_LABEL: &str = "app.kubernetes.io/instance";
+
+/// An object, reduced.
+#[derive(Clone, Deserialize)]
+pub(super) struct Live {
+    #[serde(default)]
+    pub metadata: Metadata,
+    #[serde(default)]
+    spec: Option<Box<RawValue>>,
+    #[serde(default)]
+    status: Option<Box<RawValue>>,
+}
+
+#[derive(Clone, Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Metadata {
+    pub name: Box<str>,
+    pub namespace: Option<Box<str>>,
+    pub uid: Box<str>,
+    /// 0 where there is none: what a dry run would create has none.
+    #[serde(deserialize_with = "number")]
+    pub resource_version: u64,
+    pub generation: i64,
+    deletion_timestamp: Option<IgnoredAny>,
+    #[serde(deserialize_with = "or_default")]
+    owner_references: Vec<IgnoredAny>,
+    #[serde(deserialize_with = "or_default")]
+    labels: BTreeMap<String, String>,
+    #[serde(deserialize_with = "marks")]
+    annotations: BTreeMap<String, String>,
+    managed_fields: Option<Box<RawValue>>,
+}
+
+/// Whether the whole managedFields go with an observation.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keep {
+    Entries,
+    /// While a list is read: ten thousand objects, and nearly all of them are as they should be.
+    Digests,
+}
+
+/// Who looks, and at what.
+#[derive(Clone, Copy)]
+pub(super) struct View<'a> {
+    pub kind: &'a GroupKind,
+    /// Our value of the instance label.
+    pub instance: &'a str,
+}
+
+impl Live {
+    /// Returns the object as an observation.
+    pub fn seen(&self, view: View<'_>, watch: u32, keep: Keep) -> Result<Seen, serde_json::Error> {
+        let Metadata { resource_version, generation, .. } = self.metadata;
+        let entries = match keep {
+            Keep::Entries => Some(Arc::from(self.entries()?)),
+            Keep::Digests => None,
+        };
+        Ok(Seen {
+            at: Point { watch, rv: resource_version },
+            uid: Uid(self.metadata.uid.clone()),
+            generation,
+            fields: self.fields()?,
+            health: self.assess(view.kind),
+            deleting: self.metadata.deletion_timestamp.is_some(),
+            has_owner: !self.metadata.owner_references.is_empty(),
+            is_ours: self.metadata.labels.get(INSTANCE_LABEL).is_some_and(|label| label == view.instance),
+            foreign: self.foreign(view.instance)?,
+            entries,
+        })
+    }
+
+    /// Returns the app that the object says it is of.
+    pub fn app(&self) -> Option<&str> {
+        self.metadata.labels.get(APP_LABEL).map(String::as_str)
+    }
+
+    /// Returns the whole managedFields.
+    pub fn entries(&self) -> Result<Vec<Entry>, serde_json::Error> {
+        self.metadata.read_managed()
+    }
+
+    /// Returns the managedFields reduced to digests.
+    pub fn fields(&self) -> Result<Fields, serde_json::Error> {
+        self.metadata.read_managed()
+    }
+
+    /// Reads the spec; the default where there is none.
+    pub fn read_spec<T: DeserializeOwned + Default>(&self) -> Result<T, serde_json::Error> {
+        self.spec.as_ref().map_or_else(|| Ok(T::default()), |spec| serde_json::from_str(spec.get()))
+    }
+
+    fn foreign(&self, instance: &str) -> Result<Option<ForeignOwner>, serde_json::Error> {
+        #[derive(Deserialize)]
+        struct Named<'a> {
+            #[serde(borrow, default)]
+            manager: std::borrow::Cow<'a, str>,
+        }
+        let Metadata { labels, annotations, managed_fields, .. } = &self.metadata;
+        let named: Vec<Named<'_>> = match managed_fields {
+            Some(list) if labels.contains_key(ARGO_LABEL) => serde_json::from_str(list.get())?,
+            _ => Vec::new(),
+        };
+        let managers: Vec<&str> = named.iter().map(|entry| &*entry.manager).collect();
+        Ok(foreign_owner(&Marks { labels, annotations, managers: &managers, instance }))
+    }
+
+    fn assess(&self, kind: &GroupKind) -> Assessment {
+        let object = Observed {
+            generation: self.metadata.generation,
+            deleting: self.metadata.deletion_timestamp.is_some(),
+            annotations: &self.metadata.annotations,
+            spec: self.spec.as_deref(),
+            status: self.status.as_deref(),
+        };
+        health::assess(kind, &object)
+    }
+}
+
+impl Metadata {
+    fn read_managed<T: DeserializeOwned + Default>(&self) -> Result<T, serde_json::Error> {
+        self.managed_fields.as_ref().map_or_else(|| Ok(T::default()), |list| serde_json::from_str(list.get()))
+    }
+}
+
+fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// Reads a number that is written as text.
+fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+    if text.is_empty() {
+        return Ok(0);
+    }
+    text.parse().map_err(|_| serde::de::Error::custom(format!("resourceVersion {text:?} is not a number")))
+}
+
+/// Reads the annotations that anyone here looks at, and passes over the others: one may be a whole old
+/// manifest.
+fn marks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    deserializer.deserialize_any(MarksVisitor)
+}
+
+struct MarksVisitor;
+
+impl<'de> Visitor<'de> for MarksVisitor {
+    type Value = BTreeMap<String, String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("annotations")
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(BTreeMap::new())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut kept = BTreeMap::new();
+        while let Some(key) = map.next_key::<std::borrow::Cow<'de, str>>()? {
+            let read =
+                MARKS.iter().any(|prefix| key.starts_with(prefix)) || health::ANNOTATIONS.contains(&&*key);
+            if read {
+                kept.insert(key.into_owned(), map.next_value()?);
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(kept)
+    }
+}

@@ -1,0 +1,242 @@
+//! The requests of a machine: apply, dry run, get, delete, adopt.
+//!
+//! Bodies are sent as they were rendered, never parsed. Every function sends as few requests as it can
+//! and answers in the words of the machine; nothing is tried twice here.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::Method;
+use serde_json::{Value, json};
+use skiff_shared::desired::BodyDigest;
+use skiff_shared::health;
+use skiff_shared::inventory::{Applied, Uid};
+use skiff_shared::managed_fields::{
+    Adoption, BEFORE_FIRST_APPLY, Entry, FIELD_MANAGER, FieldSet, adopt, field_set_of,
+};
+use skiff_shared::object::{ApiSet, ObjectId, Target, api_version};
+use skiff_shared::sync::effect::WithFields;
+use skiff_shared::sync::event::{Answer, AppliedAnswer, Cause, Failure, Observation, Point, Refusal, Seen};
+use tokio::sync::watch;
+
+use super::connection::{Call, Connection, JSON, METADATA, Reply};
+use super::generations::Generations;
+use super::live::{Keep, Live, View};
+use super::path;
+
+/// The managers of the tools that people come from: what they own becomes ours on adoption.
+const ADOPTED: [&str; 9] = [
+    "kubectl",
+    "kubectl-client-side-apply",
+    "kubectl-create",
+    "kubectl-last-applied",
+    "helm",
+    "argocd-controller",
+    "kustomize-controller",
+    "helm-controller",
+    BEFORE_FIRST_APPLY,
+];
+
+/// How often an adoption reads again because somebody wrote in between.
+const ADOPTION_TRIES: u32 = 5;
+
+/// The content type of a server-side apply; JSON is YAML.
+const APPLY_PATCH: &str = "application/apply-patch+yaml";
+
+/// Sends a machine's requests.
+#[derive(Clone)]
+pub struct Requests {
+    connection: Connection,
+    apis: watch::Receiver<Arc<ApiSet>>,
+    generations: Generations,
+    /// Our value of the instance label.
+    instance: Arc<str>,
+}
+
+/// A body on its way to the cluster.
+#[derive(Clone, Debug)]
+pub struct Sending {
+    pub target: Target,
+    pub digest: BodyDigest,
+    /// Canonical JSON.
+    pub body: Bytes,
+    pub with_fields: WithFields,
+}
+
+/// Where a dry run is sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DryRunPlace<'a> {
+    /// The object's own namespace.
+    Own,
+    /// This namespace, which exists.
+    Substitute(&'a str),
+}
+
+impl Requests {
+    /// Sends over `connection` to what `apis` says is served. `generations` are those of the watches, so
+    /// that answers and events can be ordered.
+    pub fn new(
+        connection: Connection,
+        apis: watch::Receiver<Arc<ApiSet>>,
+        generations: Generations,
+        instance: Arc<str>,
+    ) -> Self {
+        Self { connection, apis, generations, instance }
+    }
+
+    /// Applies a body.
+    pub async fn apply(&self, sending: &Sending) -> Result<Answer, Failure> {
+        let Sending { target, digest, body, with_fields } = sending;
+        let call = self.applying(target, body.clone(), "")?.accept(form(target));
+        let reply = self.connection.call(call).await?.success()?;
+        let live: Live = reply.json()?;
+        let seen = self.seen(target, &live)?;
+        let applied = Applied {
+            body: *digest,
+            uid: seen.uid.clone(),
+            rv: seen.at.rv,
+            generation: seen.generation,
+            fields: seen.fields,
+        };
+        let owned = owned(&live, *with_fields)?;
+        Ok(Answer::Applied(Box::new(AppliedAnswer { applied, seen, owned })))
+    }
+
+    /// Has the server go through an apply without storing anything.
+    pub async fn dry_run(&self, sending: &Sending, place: DryRunPlace<'_>) -> Result<Answer, Failure> {
+        let Sending { target, body, with_fields, .. } = sending;
+        let (target, body) = match place {
+            DryRunPlace::Own => (target.clone(), body.clone()),
+            DryRunPlace::Substitute(namespace) => moved(target, body, namespace)?,
+        };
+        let call = self.applying(&target, body, "&dryRun=All")?.accept(METADATA);
+        let reply = self.connection.call(call).await?.success()?;
+        let live: Live = reply.json()?;
+        // What would be created has been stored nowhere, so it has no version.
+        Ok(Answer::DryRun { exists: live.metadata.resource_version != 0, owned: owned(&live, *with_fields)? })
+    }
+
+    /// Reads an object.
+    pub async fn get(&self, target: &Target) -> Result<Answer, Failure> {
+        let call = Call::get(self.path(target)?).accept(form(target));
+        let observation = match self.connection.call(call).await?.unless_absent()? {
+            Some(reply) => Observation::Present(Box::new(self.seen(target, &reply.json()?)?)),
+            None => Observation::Absent(Point { watch: self.generations.current(target.id.kind()), rv: 0 }),
+        };
+        Ok(Answer::Got(observation))
+    }
+
+    /// Deletes an object if it is still the one with this uid.
+    pub async fn delete(&self, target: &Target, uid: &Uid) -> Result<Answer, Failure> {
+        // Without an explicit policy the default of a Job leaves its pods behind.
+        let options = json!({
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "preconditions": { "uid": &*uid.0 },
+            "propagationPolicy": "Background",
+        });
+        let call = Call::of(Method::DELETE, self.path(target)?).accept(METADATA).json(&options);
+        match self.connection.call(call).await?.unless_absent() {
+            Ok(None) => Ok(Answer::Deleted { gone: true }),
+            Ok(Some(reply)) => Ok(Answer::Deleted { gone: is_status(&reply)? }),
+            // The only precondition is the uid.
+            Err(Failure::Unavailable(cause)) if cause.reason == Refusal::Conflict => {
+                Err(Failure::Replaced(cause))
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Makes the fields of other tools ours, so that a field that leaves Git leaves the object.
+    pub async fn adopt(&self, target: &Target) -> Result<Answer, Failure> {
+        let path = self.path(target)?;
+        let version = api_version(&target.id.kind().group, &target.version);
+        for _ in 0..ADOPTION_TRIES {
+            let read = self.connection.call(Call::get(path.clone()).accept(METADATA)).await?;
+            let Some(reply) = read.unless_absent()? else { return Ok(Answer::Adopted) };
+            let live: Live = reply.json()?;
+            let entries = live.entries().map_err(|error| unreadable(&error))?;
+            let adoption = Adoption { api_version: &version, take: &ADOPTED, yielded: &[] };
+            let adopted = adopt(&entries, &adoption).map_err(|error| unreadable(&error))?;
+            if adopted.entries == entries {
+                return Ok(Answer::Adopted);
+            }
+            let patch = replacing(&adopted.entries, live.metadata.resource_version)?;
+            let uri = format!("{path}?fieldManager={FIELD_MANAGER}");
+            let call = Call::of(Method::PATCH, uri).accept(METADATA);
+            let call = call.body("application/json-patch+json", patch);
+            match self.connection.call(call).await?.success() {
+                // Somebody wrote in between: what they own has to be read again.
+                Err(Failure::Unavailable(cause)) if cause.reason == Refusal::Conflict => {}
+                other => return other.map(|_| Answer::Adopted),
+            }
+        }
+        let message = format!("{} kept changing while it was being adopted", target.id);
+        Err(Failure::Unavailable(Cause { reason: Refusal::Conflict, code: 409, message }))
+    }
+
+    fn path(&self, target: &Target) -> Result<String, Failure> {
+        path::of_object(&self.apis.borrow(), target)
+    }
+
+    fn applying(&self, target: &Target, body: Bytes, more: &str) -> Result<Call, Failure> {
+        let path = self.path(target)?;
+        let uri = format!("{path}?fieldManager={FIELD_MANAGER}&force=true&fieldValidation=Strict{more}");
+        Ok(Call::of(Method::PATCH, uri).body(APPLY_PATCH, body))
+    }
+
+    fn seen(&self, target: &Target, live: &Live) -> Result<Seen, Failure> {
+        let kind = target.id.kind();
+        let view = View { kind, instance: &self.instance };
+        live.seen(view, self.generations.current(kind), Keep::Entries).map_err(|error| unreadable(&error))
+    }
+}
+
+/// Returns the form of the answer: whole only where health reads more than metadata.
+fn form(target: &Target) -> &'static str {
+    if health::needs(target.id.kind()).is_metadata_only() { METADATA } else { JSON }
+}
+
+fn owned(live: &Live, with_fields: WithFields) -> Result<Option<FieldSet>, Failure> {
+    match with_fields {
+        WithFields::No => Ok(None),
+        WithFields::Yes => {
+            let entries = live.entries().map_err(|error| unreadable(&error))?;
+            field_set_of(&entries).map(Some).map_err(|error| unreadable(&error))
+        }
+    }
+}
+
+fn unreadable(error: &dyn std::error::Error) -> Failure {
+    Failure::Unknown(format!("the answer cannot be read: {error}"))
+}
+
+/// Returns the object as it would be in another namespace.
+fn moved(target: &Target, body: &[u8], namespace: &str) -> Result<(Target, Bytes), Failure> {
+    let mut object: Value = serde_json::from_slice(body).map_err(|error| unreadable(&error))?;
+    if let Some(metadata) = object.get_mut("metadata") {
+        metadata["namespace"] = namespace.into();
+    }
+    let id = ObjectId::new(target.id.kind().clone(), Some(namespace.into()), target.id.name());
+    Ok((Target { id, version: target.version.clone() }, object.to_string().into()))
+}
+
+/// Returns the patch that replaces the whole list: patching single paths of it is refused in ways that
+/// cannot be told apart, and the version makes it a compare-and-swap.
+fn replacing(entries: &[Entry], resource_version: u64) -> Result<Bytes, Failure> {
+    let entries = serde_json::value::to_raw_value(entries).map_err(|error| unreadable(&error))?;
+    let patch = format!(
+        r#"[{{"op":"replace","path":"/metadata/managedFields","value":{entries}}},{{"op":"replace","path":"/metadata/resourceVersion","value":"{resource_version}"}}]"#
+    );
+    Ok(patch.into())
+}
+
+/// Whether an answer is a `Status`: a delete answers with the object while something holds it.
+fn is_status(reply: &Reply) -> Result<bool, Failure> {
+    #[derive(serde::Deserialize)]
+    struct Kind {
+        kind: String,
+    }
+    let Kind { kind } = reply.json()?;
+    Ok(kind == "Status")
+}
