@@ -10,7 +10,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::desired;
-use crate::health::Health;
 use crate::plan::Action;
 use crate::report::{self, Report};
 use crate::sync::event::{Approval, Ask};
@@ -246,7 +245,7 @@ impl AppStatus {
         let known = previous.map_or(&[][..], |previous| &previous.conditions);
         Self {
             sync: report.sync.word().to_owned(),
-            health: word(report.health).to_owned(),
+            health: report.health.word().to_owned(),
             phase: report.phase.to_owned(),
             message: cut(&headline(report), MAX_ROW_MESSAGE),
             revision: report.revision.as_ref().map(Revision::of),
@@ -282,17 +281,6 @@ fn cut(text: &str, limit: usize) -> String {
     match text.char_indices().nth(limit) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
-    }
-}
-
-fn word(health: Health) -> &'static str {
-    match health {
-        Health::Healthy => "Healthy",
-        Health::Suspended => "Suspended",
-        Health::Progressing => "Progressing",
-        Health::Missing => "Missing",
-        Health::Degraded => "Degraded",
-        Health::Unknown => "Unknown",
     }
 }
 
@@ -356,7 +344,7 @@ impl ObjectRow {
             namespace: row.namespace.clone(),
             name: row.name.clone(),
             sync: row.sync.word().to_owned(),
-            health: word(row.health).to_owned(),
+            health: row.health.word().to_owned(),
             message: cut(&row.message, MAX_ROW_MESSAGE),
         }
     }

@@ -3,6 +3,7 @@
 use kube_core::CustomResourceExt as _;
 
 use super::*;
+use crate::health::Health;
 use crate::object::Digest;
 use crate::report::{ObjectCounts, ObjectReport, SyncStatus};
 
