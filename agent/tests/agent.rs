@@ -6,6 +6,8 @@ mod chart;
 #[cfg(test)]
 #[path = "agent/cluster.rs"]
 mod cluster;
+#[path = "agent/definition.rs"]
+mod definition;
 #[path = "agent/render.rs"]
 mod render;
 #[path = "agent/telemetry.rs"]

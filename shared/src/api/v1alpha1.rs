@@ -34,6 +34,7 @@ const MAX_ROW_MESSAGE: usize = 256;
     status = "AppStatus",
     derive = "PartialEq",
     category = "gitops",
+    annotation("helm.sh/resource-policy", "keep"),
     crates(kube_core = "kube_core"),
     printcolumn = r#"{"name":"Sync","type":"string","jsonPath":".status.sync"}"#,
     printcolumn = r#"{"name":"Health","type":"string","jsonPath":".status.health"}"#,
