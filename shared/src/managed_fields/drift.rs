@@ -86,28 +86,37 @@ impl Actor {
 
 /// Returns who took the lost fields, or else who is likeliest to have removed them.
 ///
-/// In this order: the manager that holds most of the lost paths now, the newest of several; our own entry, if its
-/// time is after `since`, because somebody applied under our name; the newest entry of another manager at or after
-/// `since` (the time of our entry as recorded). `None` if nobody left a trace: removing a field leaves none.
+/// `since` is the time of our entry as recorded. In this order:
+/// 1. the manager that holds most of the lost paths and wrote at or after `since`, the newest of several;
+/// 2. our own entry, if its time is after `since`: somebody applied under our name;
+/// 3. whoever holds lost paths, whatever its time says: two API servers have two clocks;
+/// 4. the newest entry of another manager at or after `since`.
+///
+/// `None` if nobody left a trace: who only removes a field leaves none.
 ///
 /// # Errors
 /// Fails if a stored field set is not an object of objects.
 pub fn blame(entries: &[Entry], lost: &[Path], since: i64) -> Result<Option<Actor>, EntryError> {
     let (ours, others): (Vec<&Entry>, Vec<&Entry>) = entries.iter().partition(|entry| entry.is_ours());
+    let is_since = |entry: &Entry| entry.seconds() >= Some(since);
     let mut holders = Vec::new();
     for entry in &others {
-        let held = entry.field_set()?;
-        holders.push((lost.iter().filter(|path| held.touches(path)).count(), entry.seconds(), entry));
+        let set = entry.field_set()?;
+        let held = lost.iter().filter(|path| set.touches(path)).count();
+        if held > 0 {
+            holders.push((is_since(entry), held, entry.seconds(), *entry));
+        }
     }
-    let holder =
-        holders.into_iter().filter(|(held, ..)| *held > 0).max_by_key(|(held, time, _)| (*held, *time));
-    let applier = || ours.iter().find(|entry| entry.seconds() > Some(since));
-    let newest = || {
-        let is_since = |entry: &&&Entry| entry.subresource != "status" && entry.seconds() >= Some(since);
-        others.iter().filter(is_since).max_by_key(|entry| entry.seconds())
+    let holder = holders.into_iter().max_by_key(|(since, held, time, _)| (*since, *held, *time));
+    let applier = ours.into_iter().find(|entry| entry.seconds() > Some(since));
+    let newest = others.into_iter().filter(|entry| entry.subresource != "status" && is_since(entry));
+    let found = match (holder, applier) {
+        (Some((true, .., holder)), _) => Some(holder),
+        (_, Some(applier)) => Some(applier),
+        (Some((false, .., holder)), None) => Some(holder),
+        (None, None) => newest.max_by_key(|entry| entry.seconds()),
     };
-    let found = holder.map(|(.., entry)| entry).or_else(applier).or_else(newest);
-    Ok(found.map(|entry| Actor::of(entry)))
+    Ok(found.map(Actor::of))
 }
 
 #[cfg(test)]

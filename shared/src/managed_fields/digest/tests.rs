@@ -155,6 +155,13 @@ proptest! {
     }
 
     #[test]
+    fn values_are_reduced_as_text_is(entries in entries(), seed: u64) {
+        let text = list(&entries, seed);
+        let value: serde_json::Value = serde_json::from_str(&text).expect("valid");
+        prop_assert_eq!(serde_json::from_value::<Fields>(value).expect("valid"), fields(&text));
+    }
+
+    #[test]
     fn order_of_foreign_entries_does_not_matter(mut entries in entries()) {
         let ordered = fields(&list(&entries, 0));
         entries.reverse();

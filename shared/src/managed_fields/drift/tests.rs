@@ -87,6 +87,17 @@ fn applies_under_our_name_are_named_so() {
 }
 
 #[test]
+fn co_owners_of_old_are_not_blamed_for_what_was_applied_under_our_name() {
+    let ours = OUR_ENTRY.replace("41:57", "42:01");
+    let co_owner = r#"{"manager":"ops-tool","operation":"Apply","time":"2026-11-23T07:00:00Z",
+        "fieldsV1":{"f:spec":{"f:replicas":{}}}}"#;
+    let actor = blamed(&format!("[{ours},{co_owner}]")).expect("the time moved");
+    assert_eq!(actor.manager, "skiff");
+    let actor = blamed(&format!("[{OUR_ENTRY},{co_owner}]")).expect("it holds the field");
+    assert_eq!(actor.manager, "ops-tool", "the clock of another API server may be behind");
+}
+
+#[test]
 fn nobody_is_named_without_a_trace() {
     assert_eq!(blamed(&format!("[{OUR_ENTRY}]")), None);
 }
