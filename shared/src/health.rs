@@ -4,7 +4,7 @@
 //! [`Assessment`] is kept. [`needs`] tells the watcher which parts of a kind have to be read at all.
 //!
 //! The built-in kinds follow Argo CD's rules, each file says where we differ and why. All other kinds follow kstatus
-//! ([`generic`]); Argo CD has no opinion on most of them. Three differences are the same everywhere:
+//! (`health/generic.rs`); Argo CD has no opinion on most of them. Three differences are the same everywhere:
 //! - an object that cannot be read is `Unknown` and says what is wrong with it, as in Argo CD, but a status of an
 //!   unknown kind that has another shape than usual is no mistake;
 //! - `Healthy` says why only where that is news, because ten thousand rows keep what it says;
