@@ -2,6 +2,7 @@
 
 pub mod cluster;
 pub mod config;
+pub mod http;
 pub mod render;
 pub mod sandbox;
 pub mod store;

@@ -8,6 +8,8 @@ mod chart;
 mod cluster;
 #[path = "agent/definition.rs"]
 mod definition;
+#[path = "agent/http.rs"]
+mod http;
 #[path = "agent/render.rs"]
 mod render;
 #[path = "agent/telemetry.rs"]
