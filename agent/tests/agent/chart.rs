@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
+use skiff::config::Config;
 use skiff_harness::toolchain;
 
 fn chart() -> PathBuf {
@@ -58,13 +59,20 @@ fn rendered_default_is_committed() {
     assert_committed(&chart().join("rendered/default.yaml"), &rendered);
 }
 
+/// Returns the configuration file that the agent is given.
+fn config_file(rendered: &str) -> String {
+    let documents = documents(rendered);
+    find(&documents, "ConfigMap")["data"]["config.yaml"].as_str().expect("a file").to_owned()
+}
+
 #[test]
 fn values_become_the_configuration_as_they_are() {
-    let rendered =
-        render(&["--set-string", "cluster.vars.domain=eu.example", "--set", "telemetry.logs.format=json"]);
-    let documents = documents(&rendered.expect("the values are right"));
-    let file = find(&documents, "ConfigMap")["data"]["config.yaml"].as_str().expect("a file");
+    let rendered = render(&["--set-string", "cluster.vars.domain=eu.example", "--set", "lease.duration=20s"]);
+    let file = config_file(&rendered.expect("the values are right"));
     insta::assert_snapshot!(file, @"
+    agent:
+      instance: example
+      namespace: skiff-system
     cluster:
       labels: {}
       name: example
@@ -74,15 +82,29 @@ fn values_become_the_configuration_as_they_are() {
     - name: production
       source:
         path: clusters/production
-        ref: main
+        ref:
+          branch: main
         url: https://git.example/shop
     http:
       listen: 0.0.0.0:9090
-    instance: example
-    telemetry:
-      logs:
-        format: json
+    lease:
+      duration: 20s
+      name: skiff
+    render: {}
+    state: {}
+    telemetry: {}
     ");
+}
+
+#[test]
+fn configuration_of_the_chart_is_one_that_the_agent_takes() {
+    let endpoint = ["--set", "telemetry.otlp.endpoint=http://collector:4318", "--set", "agent.instance=blue"];
+    let file = config_file(&render(&endpoint).expect("the values are right"));
+    let config = Config::parse(file.as_bytes(), "config.yaml", Vec::new()).expect("the agent takes it");
+    assert_eq!((config.agent.namespace.as_str(), config.agent.instance.as_str()), ("skiff-system", "blue"));
+    assert_eq!(config.telemetry.otlp.endpoint.as_deref(), Some("http://collector:4318"));
+    // The Deployment mounts its cache where the agent looks for it.
+    assert_eq!(config.state.directory, Path::new("/var/lib/skiff"));
 }
 
 #[test]

@@ -24,11 +24,13 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end }}
 
-{{/* Every value that is not the chart's own is the agent's configuration. */}}
+{{/* Every value that is not the chart's own is the agent's configuration; what the release decides is filled in. */}}
 {{- define "skiff.config" -}}
 {{- $own := list "global" "image" "imagePullSecrets" "replicas" "resources" "env" "credentials" "serviceAccount" "rbac" "crd" "approvalPolicy" "podLabels" "podAnnotations" "nodeSelector" "tolerations" "affinity" "priorityClassName" }}
 {{- $config := .Values }}
 {{- range $own }}{{ $config = omit $config . }}{{ end }}
-{{- $_ := set $config "instance" (.Values.instance | default .Values.cluster.name) }}
+{{- $instance := .Values.agent.instance | default .Values.cluster.name }}
+{{- $_ := set $config "agent" (dict "namespace" .Release.Namespace "instance" $instance) }}
+{{- $_ = set $config "lease" (merge (dict) .Values.lease (dict "name" (include "skiff.name" .))) }}
 {{- toYaml $config }}
 {{- end }}
