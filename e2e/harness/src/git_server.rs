@@ -63,6 +63,16 @@ impl Default for Options<'_> {
     }
 }
 
+/// Which of Git's protocols the server speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// All of them, as the client asks.
+    #[default]
+    Newest,
+    /// The one from before `ls-refs`: the advertisement lists every reference.
+    Old,
+}
+
 /// A running server; it ends when it is dropped.
 pub struct GitServer {
     base: String,
@@ -83,6 +93,7 @@ struct Shared {
 #[derive(Clone, Default)]
 struct Manners {
     access: Access,
+    protocol: Protocol,
     everywhere: Fault,
     particular: HashMap<RequestKind, Fault>,
 }
@@ -167,6 +178,11 @@ impl GitServer {
         self.change(|manners| manners.access = access);
     }
 
+    /// Speaks only this from now on.
+    pub fn speak(&self, protocol: Protocol) {
+        self.change(|manners| manners.protocol = protocol);
+    }
+
     /// Returns what requests of one kind moved so far.
     pub fn count(&self, kind: RequestKind) -> Count {
         self.shared.traffic.count(kind)
@@ -186,13 +202,16 @@ impl GitServer {
 fn finished(_ended: std::io::Result<()>) {}
 
 async fn serve(State(shared): State<Arc<Shared>>, request: axum::extract::Request) -> Response {
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
     let Ok(body) = to_bytes(body, usize::MAX).await else {
         return plain(StatusCode::BAD_REQUEST, "the request's body broke off");
     };
     let kind = classify(&head, &body);
     let meter = shared.traffic.begin(record(kind, &head), body.len() as u64);
     let manners = shared.manners.lock().expect("no code panics while it holds the manners").clone();
+    if manners.protocol == Protocol::Old {
+        head.headers.remove("git-protocol");
+    }
     let fault = manners.particular.get(&kind).unwrap_or(&manners.everywhere).clone();
     let response = match refuse(&fault, &head).await {
         Some(refusal) => refusal,

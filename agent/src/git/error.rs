@@ -1,0 +1,252 @@
+//! What can go wrong between a repository and its files, each with its reason word and when to try again.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::reference::CommitId;
+
+/// When it is worth trying again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// Soon, then ever later: the fault is likely to pass by itself.
+    Backoff,
+    /// At the ordinary interval: a person has to act, and asking is cheap.
+    AtInterval,
+    /// Not before this time has passed: the server said so.
+    After(Duration),
+    /// When the source or its config has changed: the same again would fail the same way.
+    OnChange,
+}
+
+/// Why a source could not be fetched. No text holds a credential.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    #[error("failed to fetch {url}: credential file {path} cannot be read", path = path.display())]
+    CredentialsUnreadable { url: String, path: PathBuf, source: io::Error },
+    #[error("failed to fetch {url}: credential file {path} is empty", path = path.display())]
+    CredentialsEmpty { url: String, path: PathBuf },
+    #[error("failed to fetch {url}: the credential files hold characters that no header can carry")]
+    CredentialsUnprintable { url: String },
+    #[error("failed to fetch {url}: both a password and a token are given; leave one out")]
+    CredentialsAmbiguous { url: String },
+    #[error("failed to fetch {url}: {path} holds no PEM certificate", path = path.display())]
+    CertificatesMissing { url: String, path: PathBuf },
+    #[error("failed to fetch {url}: credentials are not sent over plain HTTP; use https")]
+    InsecureCredentials { url: String },
+    #[error("failed to fetch {url}: the server cannot be reached")]
+    Unreachable { url: String, source: reqwest::Error },
+    #[error("failed to fetch {url}: the connection broke after {received} bytes")]
+    Interrupted { url: String, received: u64, source: reqwest::Error },
+    #[error(
+        "failed to fetch {url}: the server wants credentials (401); name files with a password or a token"
+    )]
+    CredentialsWanted { url: String },
+    #[error(
+        "failed to fetch {url}: the server does not accept the credentials (401); check the credential files"
+    )]
+    CredentialsRefused { url: String },
+    #[error("failed to fetch {url}: access is forbidden (403); check what the credentials may read")]
+    Forbidden { url: String, retry_after: Option<Duration> },
+    #[error(
+        "failed to fetch {url}: repository not found (404); check the URL, and the credentials if it is private"
+    )]
+    RepositoryNotFound { url: String },
+    #[error("failed to fetch {url}: too many requests (429)")]
+    RateLimited { url: String, retry_after: Option<Duration> },
+    #[error("failed to fetch {url}: the server answered {status}")]
+    Status { url: String, status: u16, retry_after: Option<Duration> },
+    #[error("failed to fetch {url}: redirect to {to} refused: {problem}")]
+    Redirect { url: String, to: String, problem: &'static str },
+    #[error("failed to fetch {url}: the answer is not Git's; is this the address of a repository?")]
+    NotGit { url: String, source: GitCause },
+    #[error("failed to fetch {url}: the server refuses")]
+    Refused { url: String, source: GitCause },
+    #[error("failed to fetch {url}: reference {reference:?} not found")]
+    ReferenceNotFound { url: String, reference: String },
+    #[error(
+        "failed to fetch {url}: {name:?} is a branch and a tag; write refs/heads/{name} or refs/tags/{name}"
+    )]
+    ReferenceAmbiguous { url: String, name: String },
+    #[error("failed to fetch {url}: {commit} not found")]
+    CommitNotFound { url: String, commit: CommitId },
+    #[error("failed to fetch {url}: {commit} is not a commit")]
+    NotACommit { url: String, commit: CommitId },
+    #[error("failed to fetch {url}: not done after {}s, {received} bytes received; raise the deadline if that is too short", deadline.as_secs())]
+    Deadline { url: String, deadline: Duration, received: u64 },
+    #[error("failed to fetch {url}: more than {limit} bytes; raise the transfer limit to allow it")]
+    TransferTooLarge { url: String, limit: u64 },
+    #[error(
+        "failed to fetch {url}: a file in it has more than {limit} bytes; raise the file limit to allow it"
+    )]
+    FileTooLarge { url: String, limit: u64, source: GitCause },
+    #[error("failed to fetch {url}: what was received is damaged")]
+    Damaged { url: String, source: GitCause },
+    #[error("failed to keep {url} in {path}", path = path.display())]
+    Storage { url: String, path: PathBuf, source: StorageCause },
+    #[error("failed to fetch {url}: the agent is shutting down")]
+    Cancelled { url: String },
+}
+
+/// What Git's machinery said, as one line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct GitCause(pub(super) String);
+
+/// What stands behind a failure of the cache on disk.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageCause {
+    #[error("{0}")]
+    Io(io::Error),
+    #[error("{0}")]
+    Git(GitCause),
+}
+
+impl FetchError {
+    /// Returns the word for conditions, events and `error.type`.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::CredentialsUnreadable { .. }
+            | Self::CredentialsEmpty { .. }
+            | Self::CredentialsUnprintable { .. }
+            | Self::CredentialsAmbiguous { .. }
+            | Self::CertificatesMissing { .. }
+            | Self::InsecureCredentials { .. } => "CredentialsInvalid",
+            Self::CredentialsWanted { .. } | Self::CredentialsRefused { .. } | Self::Forbidden { .. } => {
+                "AccessDenied"
+            }
+            Self::Unreachable { .. } | Self::Interrupted { .. } => "Unreachable",
+            Self::RepositoryNotFound { .. } | Self::NotGit { .. } => "RepositoryNotFound",
+            Self::RateLimited { .. } => "RateLimited",
+            Self::Status { .. } | Self::Refused { .. } => "ServerError",
+            Self::Redirect { .. } => "RedirectRefused",
+            Self::ReferenceNotFound { .. } | Self::ReferenceAmbiguous { .. } => "ReferenceNotFound",
+            Self::CommitNotFound { .. } | Self::NotACommit { .. } => "CommitNotFound",
+            Self::Deadline { .. } => "DeadlineExceeded",
+            Self::TransferTooLarge { .. } | Self::FileTooLarge { .. } => "TooLarge",
+            Self::Damaged { .. } => "TransferDamaged",
+            Self::Storage { .. } => "CacheFailed",
+            Self::Cancelled { .. } => "Cancelled",
+        }
+    }
+
+    /// Says when it is worth trying again.
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::RateLimited { retry_after, .. } | Self::Status { retry_after, .. } => {
+                retry_after.map_or(Retry::Backoff, Retry::After)
+            }
+            Self::Forbidden { retry_after, .. } => retry_after.map_or(Retry::AtInterval, Retry::After),
+            Self::Unreachable { .. }
+            | Self::Interrupted { .. }
+            | Self::Deadline { .. }
+            | Self::Refused { .. }
+            | Self::Damaged { .. }
+            | Self::Storage { .. }
+            | Self::Cancelled { .. } => Retry::Backoff,
+            Self::CredentialsUnreadable { .. }
+            | Self::CredentialsEmpty { .. }
+            | Self::CredentialsUnprintable { .. }
+            | Self::CertificatesMissing { .. }
+            | Self::CredentialsWanted { .. }
+            | Self::CredentialsRefused { .. }
+            | Self::RepositoryNotFound { .. }
+            | Self::Redirect { .. }
+            | Self::NotGit { .. }
+            | Self::ReferenceNotFound { .. }
+            | Self::ReferenceAmbiguous { .. }
+            | Self::CommitNotFound { .. }
+            | Self::NotACommit { .. } => Retry::AtInterval,
+            Self::CredentialsAmbiguous { .. }
+            | Self::InsecureCredentials { .. }
+            | Self::TransferTooLarge { .. }
+            | Self::FileTooLarge { .. } => Retry::OnChange,
+        }
+    }
+}
+
+/// Why a file or a folder of a fetched revision could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    #[error("{commit} of {url} is not in the cache; fetch it again")]
+    CommitMissing { url: String, commit: CommitId },
+    #[error("the cache of {url} is damaged; fetch it again")]
+    Damaged { url: String, source: GitCause },
+    #[error("path {path:?} not found in {commit} of {url}")]
+    PathNotFound { url: String, commit: CommitId, path: String },
+    #[error("{path} is not a folder")]
+    NotAFolder { path: String },
+    #[error("{path} is not a file")]
+    NotAFile { path: String },
+    #[error("{path} is not a path inside the repository")]
+    PathInvalid { path: String },
+    #[error("{folder} holds an entry with the name {name:?}, which is not allowed")]
+    NameInvalid { folder: String, name: String },
+    #[error("symlink {path} points to {target:?}, outside of {root}; only what is inside can be read")]
+    SymlinkLeaves { path: String, target: String, root: String },
+    #[error("symlink {path} points to {target:?}, which does not exist")]
+    SymlinkDangles { path: String, target: String },
+    #[error("symlinks lead from {path} in a circle")]
+    SymlinkCircle { path: String },
+    #[error("{path} is a submodule; submodules are not supported, commit its files instead")]
+    Submodule { path: String },
+    #[error("{path} is a pointer to Git LFS; LFS is not supported, commit the file itself")]
+    LargeFilePointer { path: String },
+    #[error("{path} has {size} bytes; the limit is {limit}")]
+    FileTooLarge { path: String, size: u64, limit: u64 },
+    #[error("failed to write {path}", path = path.display())]
+    Write { path: PathBuf, source: io::Error },
+}
+
+impl ReadError {
+    /// Returns the word for conditions, events and `error.type`.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::CommitMissing { .. } | Self::Damaged { .. } | Self::Write { .. } => "CacheFailed",
+            Self::PathNotFound { .. } | Self::NotAFolder { .. } | Self::NotAFile { .. } => "PathNotFound",
+            Self::PathInvalid { .. } | Self::NameInvalid { .. } => "PathInvalid",
+            Self::SymlinkLeaves { .. } | Self::SymlinkDangles { .. } | Self::SymlinkCircle { .. } => {
+                "SymlinkRefused"
+            }
+            Self::Submodule { .. } => "SubmoduleRefused",
+            Self::LargeFilePointer { .. } => "LargeFilePointerRefused",
+            Self::FileTooLarge { .. } => "TooLarge",
+        }
+    }
+
+    /// Says when it is worth trying again; before it is, [`Cache::fetch`](super::Cache::fetch) mends the cache.
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::CommitMissing { .. } | Self::Damaged { .. } | Self::Write { .. } => Retry::Backoff,
+            _ => Retry::OnChange,
+        }
+    }
+}
+
+impl GitCause {
+    /// Puts an error of gix, with everything behind it, on one line of bounded length.
+    pub(super) fn new(error: &gix::Error) -> Self {
+        Self::from_text(&Self::chain(error))
+    }
+
+    /// Returns an error of gix with everything behind it, each part once.
+    pub(super) fn chain(error: &gix::Error) -> String {
+        let mut parts: Vec<String> = Vec::new();
+        for part in error.iter_errors().map(ToString::to_string) {
+            if !parts.iter().any(|known| known.contains(&part)) {
+                parts.push(part);
+            }
+        }
+        parts.join(": ")
+    }
+
+    /// Puts a text on one line of bounded length; it may come from a server.
+    pub(super) fn from_text(text: &str) -> Self {
+        const LONGEST: usize = 400;
+        let line = text.split(|letter: char| letter.is_control()).collect::<Vec<_>>().join(" ");
+        match line.char_indices().nth(LONGEST) {
+            Some((end, _)) => Self(format!("{}…", &line[..end])),
+            None => Self(line),
+        }
+    }
+}

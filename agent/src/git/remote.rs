@@ -1,0 +1,302 @@
+//! A conversation with a Git server: what a reference stands for, and the pack of one commit at depth 1.
+//!
+//! gix's own fetch walks references and history that a shallow cache has none of; here the negotiation is one round:
+//! the wanted commit against the commits that the cache holds.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use gix::ObjectId;
+use gix::hash::Kind;
+use gix::odb::pack;
+use gix::progress::Discard;
+use gix::protocol::fetch::negotiate;
+use gix::protocol::fetch::{Arguments, Context, Options, Response, Shallow, Tags};
+use gix::protocol::handshake::Ref;
+use gix::protocol::ls_refs::RefPrefixes;
+use gix::protocol::{Handshake, LsRefsCommand};
+use gix_transport::client::blocking_io::http::Transport;
+use gix_transport::{Protocol, Service, packetline};
+use http::StatusCode;
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+use super::error::{FetchError, GitCause};
+use super::http::{Failure, Transfer, Wire};
+use super::reference::{CommitId, Reference};
+use super::source::Source;
+
+/// An open conversation. It ends with the operation's deadline at the latest.
+pub(super) struct Remote {
+    url: String,
+    transfer: Arc<Transfer>,
+    transport: Transport<Wire>,
+    handshake: Handshake,
+}
+
+impl Remote {
+    /// Reads the credentials and greets the server.
+    pub(super) fn connect(
+        source: &Source,
+        runtime: &Handle,
+        cancel: &CancellationToken,
+    ) -> Result<Self, FetchError> {
+        let login = source.login()?;
+        let address = source.url.as_url().clone();
+        let transfer =
+            Transfer::begin(runtime.clone(), cancel.clone(), address.clone(), login, source.limits);
+        let url = source.url.to_string();
+        let address = gix::url::parse(address.as_str())
+            .map_err(|error| FetchError::NotGit { url: url.clone(), source: GitCause::new(&error) })?;
+        let wire = Wire::new(transfer.clone());
+        let mut transport = Transport::new_http(wire, address, Protocol::V2, false);
+        // Credentials are sent at once or not at all: no helper and no terminal is ever asked.
+        let nobody = |_| Ok(None);
+        let handshake =
+            gix::protocol::handshake(&mut transport, Service::UploadPack, nobody, Vec::new(), &mut Discard)
+                .map_err(|error| greeting_failed(&url, &transfer, &error))?;
+        Ok(Self { url, transfer, transport, handshake })
+    }
+
+    /// Returns how the repository names its objects.
+    pub(super) fn format(&self) -> Kind {
+        let capability = self.handshake.capabilities.capability("object-format");
+        match capability.and_then(|capability| capability.value().map(|value| value == "sha256")) {
+            Some(true) => Kind::Sha256,
+            _ => Kind::Sha1,
+        }
+    }
+
+    /// Returns the commit that the reference stands for now; a tag's object is looked through.
+    pub(super) fn resolve(&mut self, reference: &Reference) -> Result<CommitId, FetchError> {
+        if let Reference::Commit(commit) = reference {
+            return Ok(*commit);
+        }
+        let candidates = reference.candidates();
+        let listed = self.list(&candidates)?;
+        let mut found = candidates.iter().filter_map(|name| listed.iter().find_map(|r| target(r, name)));
+        match (found.next(), found.next()) {
+            (Some(commit), None) => Ok(CommitId(commit)),
+            (None, _) => {
+                Err(FetchError::ReferenceNotFound { url: self.url.clone(), reference: reference.to_string() })
+            }
+            (Some(_), Some(_)) => Err(FetchError::ReferenceAmbiguous {
+                url: self.url.clone(),
+                name: reference.short_name().to_owned(),
+            }),
+        }
+    }
+
+    fn list(&mut self, names: &[String]) -> Result<Vec<Ref>, FetchError> {
+        // Servers that speak only the old protocol have listed everything in their greeting.
+        if let Some(listed) = self.handshake.refs.take() {
+            return Ok(listed);
+        }
+        let mut prefixes = RefPrefixes::new();
+        prefixes.extend(names.iter().map(|name| name.as_str().into()));
+        let command = LsRefsCommand::new(Some(prefixes), &self.handshake.capabilities, agent());
+        command
+            .invoke_blocking(&mut self.transport, &mut Discard, false)
+            .map_err(|error| failed(&self.url, &self.transfer, &error))
+    }
+
+    /// Brings `commit` with its files into `repository`, which holds the commits `known` in full.
+    pub(super) fn fetch(
+        &mut self,
+        repository: &gix::Repository,
+        commit: CommitId,
+        known: Vec<ObjectId>,
+    ) -> Result<(), FetchError> {
+        let interrupt = Arc::new(AtomicBool::new(false));
+        let flag = interrupt.clone();
+        let _watch = self.transfer.watch(move || flag.store(true, Ordering::Relaxed));
+        let mut negotiation = Negotiation { want: commit.0, known };
+        let shallow = Shallow::DepthAtRemote(std::num::NonZeroU32::MIN);
+        let shallow_file = repository.git_dir().join("shallow");
+        let limit = self.transfer.limits().file;
+        gix::protocol::fetch(
+            &mut negotiation,
+            |reader, progress, interrupt| {
+                store(repository, limit, reader, progress, interrupt)?;
+                Ok(true)
+            },
+            Discard,
+            &interrupt,
+            Context {
+                handshake: &mut self.handshake,
+                transport: &mut self.transport,
+                user_agent: agent(),
+                trace_packetlines: false,
+            },
+            Options { shallow_file, shallow: &shallow, tags: Tags::None, reject_shallow_remote: false },
+        )
+        .map(drop)
+        .map_err(|error| self.fetch_failed(commit, &error))
+    }
+
+    fn fetch_failed(&self, commit: CommitId, error: &gix::Error) -> FetchError {
+        let url = self.url.clone();
+        if self.transfer.expired() {
+            // The interrupt shows as whatever it interrupted.
+        } else if words(error).is_some_and(|words| is_unknown_commit(&words)) {
+            return FetchError::CommitNotFound { url, commit };
+        } else if error.is_resource_exhausted() {
+            let source = cause(&self.transfer, error);
+            return FetchError::FileTooLarge { url, limit: self.transfer.limits().file, source };
+        }
+        failed(&self.url, &self.transfer, error)
+    }
+}
+
+/// Writes a received pack into the repository's object database.
+fn store(
+    repository: &gix::Repository,
+    limit: u64,
+    reader: &mut dyn std::io::BufRead,
+    progress: &mut dyn gix::DynNestedProgress,
+    interrupt: &AtomicBool,
+) -> gix::Result<()> {
+    let options = pack::bundle::write::Options {
+        // The agent shares its cores with the work of others.
+        thread_limit: Some(1),
+        alloc_limit_bytes: usize::try_from(limit).ok(),
+        ..pack::bundle::write::Options::default()
+    };
+    let written = pack::Bundle::write_to_directory(
+        reader,
+        Some(&repository.objects.store_ref().path().join("pack")),
+        progress,
+        interrupt,
+        Some(repository.objects.clone()),
+        repository.object_hash(),
+        options,
+    )?;
+    // It would keep a garbage collector away, and there is none.
+    match written.keep_path.map(std::fs::remove_file) {
+        None | Some(Ok(())) => Ok(()),
+        Some(Err(error)) => Err(gix::Error::from_error(error)),
+    }
+}
+
+/// Returns what the server is told about who asks.
+fn agent() -> (&'static str, Option<String>) {
+    ("agent", Some(concat!("skiff/", env!("CARGO_PKG_VERSION")).to_owned()))
+}
+
+/// Returns the commit that a listed reference stands for, if it is the one called `name`.
+fn target(listed: &Ref, name: &str) -> Option<ObjectId> {
+    let (listed_name, object) = match listed {
+        Ref::Direct { full_ref_name, object }
+        | Ref::Peeled { full_ref_name, object, .. }
+        | Ref::Symbolic { full_ref_name, object, .. } => (full_ref_name, object),
+        Ref::Unborn { .. } => return None,
+    };
+    (listed_name == name).then_some(*object)
+}
+
+struct Negotiation {
+    want: ObjectId,
+    known: Vec<ObjectId>,
+}
+
+impl gix::protocol::fetch::Negotiate for Negotiation {
+    fn mark_complete_and_common_ref(&mut self) -> gix::Result<negotiate::Action> {
+        Ok(negotiate::Action::MustNegotiate { remote_ref_target_known: Vec::new() })
+    }
+
+    fn add_wants(&mut self, arguments: &mut Arguments, _known: &[bool]) -> bool {
+        arguments.want(self.want);
+        true
+    }
+
+    fn one_round(
+        &mut self,
+        _state: &mut negotiate::one_round::State,
+        arguments: &mut Arguments,
+        _previous: Option<&Response>,
+    ) -> gix::Result<(negotiate::Round, bool)> {
+        for known in &self.known {
+            arguments.have(known);
+        }
+        let sent = self.known.len();
+        let round = negotiate::Round {
+            haves_sent: sent,
+            in_vain: 0,
+            haves_to_send: sent,
+            previous_response_had_at_least_one_in_common: false,
+        };
+        Ok((round, true))
+    }
+}
+
+fn greeting_failed(url: &str, transfer: &Transfer, error: &gix::Error) -> FetchError {
+    match failed(url, transfer, error) {
+        FetchError::Damaged { url, source } => FetchError::NotGit { url, source },
+        other => other,
+    }
+}
+
+/// Says in our words why a conversation failed: HTTP knows best, what is left is the Git in it.
+fn failed(url: &str, transfer: &Transfer, error: &gix::Error) -> FetchError {
+    let url = url.to_owned();
+    let Some(failure) = transfer.take_failure() else {
+        return match words(error) {
+            Some(words) => {
+                let source = GitCause::from_text(&transfer.secrets().redact(&words));
+                FetchError::Refused { url, source }
+            }
+            None => FetchError::Damaged { url, source: cause(transfer, error) },
+        };
+    };
+    match failure {
+        Failure::Unreachable(source) => FetchError::Unreachable { url, source },
+        Failure::Interrupted(source) => {
+            FetchError::Interrupted { url, received: transfer.received(), source }
+        }
+        Failure::Status { status, retry_after } => refused(url, transfer, status, retry_after),
+        Failure::Redirect { to, problem } => {
+            FetchError::Redirect { url, to: transfer.secrets().redact(&to), problem }
+        }
+        Failure::Deadline => {
+            FetchError::Deadline { url, deadline: transfer.limits().deadline, received: transfer.received() }
+        }
+        Failure::TooLarge => FetchError::TransferTooLarge { url, limit: transfer.limits().transfer },
+        Failure::Cancelled => FetchError::Cancelled { url },
+    }
+}
+
+fn refused(
+    url: String,
+    transfer: &Transfer,
+    status: StatusCode,
+    retry_after: Option<std::time::Duration>,
+) -> FetchError {
+    match status {
+        StatusCode::UNAUTHORIZED if transfer.has_credentials() => FetchError::CredentialsRefused { url },
+        StatusCode::UNAUTHORIZED => FetchError::CredentialsWanted { url },
+        StatusCode::FORBIDDEN => FetchError::Forbidden { url, retry_after },
+        StatusCode::NOT_FOUND => FetchError::RepositoryNotFound { url },
+        StatusCode::TOO_MANY_REQUESTS => FetchError::RateLimited { url, retry_after },
+        status => FetchError::Status { url, status: status.as_u16(), retry_after },
+    }
+}
+
+/// Returns what the server said when it refused in the middle of the protocol. gix tells its words from its answer in
+/// some places only; in the others they stand in the text.
+fn words(error: &gix::Error) -> Option<String> {
+    if let Some(said) = error.downcast_any_ref::<packetline::read::Error>() {
+        return Some(said.message.to_string());
+    }
+    let chain = GitCause::chain(error);
+    let (_, said) = chain.split_once("\"ERR ")?;
+    Some(said.trim_end_matches('"').to_owned())
+}
+
+/// Reads a server's words: the protocol has no codes.
+fn is_unknown_commit(words: &str) -> bool {
+    words.contains("not our ref")
+}
+
+fn cause(transfer: &Transfer, error: &gix::Error) -> GitCause {
+    GitCause::from_text(&transfer.secrets().redact(&GitCause::chain(error)))
+}

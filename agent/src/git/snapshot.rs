@@ -1,0 +1,266 @@
+//! The files of one fetched commit, read from the object database without a work tree.
+//!
+//! Paths are relative to the repository's root with `/` between their parts. Symlinks are followed inside of what is
+//! read and nowhere else; submodules and pointers to Git LFS are refused by name where they are met.
+
+mod export;
+mod resolve;
+
+use std::sync::Arc;
+
+use gix::bstr::ByteSlice;
+use gix::object::Kind;
+use gix::objs::tree::EntryKind as Mode;
+
+use super::error::{GitCause, ReadError};
+use super::generation::Generation;
+use super::reference::{CommitId, TreeId};
+use super::url::RepositoryUrl;
+
+pub use export::Exported;
+
+/// A pointer to LFS is smaller than this and begins with a fixed line.
+const POINTER_SIZE: u64 = 1024;
+const POINTER: &[u8] = b"version https://git-lfs.github.com/spec/v1\n";
+
+/// A fetched commit, open for reading. It stays readable whatever is fetched meanwhile.
+pub struct Snapshot {
+    repository: gix::Repository,
+    generation: Arc<Generation>,
+    url: RepositoryUrl,
+    commit: CommitId,
+    tree: TreeId,
+    largest: u64,
+}
+
+/// What an entry of a folder is. Folders themselves are not listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryKind {
+    File,
+    Executable,
+    Symlink,
+    Submodule,
+}
+
+/// Something in a folder, or below it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// From the repository's root.
+    pub path: String,
+    /// From the folder that was listed.
+    pub name: String,
+    pub kind: EntryKind,
+    /// Equal ids, equal content.
+    pub id: TreeId,
+    /// Bytes of the content; of a symlink those of its target's name; 0 for a submodule.
+    pub size: u64,
+    /// The folder that was listed: symlinks are followed inside of it.
+    root: String,
+}
+
+/// What stands at a path.
+#[derive(Clone, Debug)]
+struct Node {
+    pub mode: Mode,
+    pub id: gix::ObjectId,
+    /// Its path without symlinks; empty for the root.
+    pub path: Vec<String>,
+}
+
+impl Snapshot {
+    pub(super) fn open(
+        generation: Arc<Generation>,
+        url: RepositoryUrl,
+        commit: CommitId,
+        largest: u64,
+    ) -> Result<Self, ReadError> {
+        let damaged = |source| ReadError::Damaged { url: url.to_string(), source };
+        let repository = generation.open().map_err(damaged)?;
+        if generation.is_damaged() || !repository.has_object(commit.0) {
+            return Err(ReadError::CommitMissing { url: url.to_string(), commit });
+        }
+        let tree = repository.find_commit(commit.0).and_then(|commit| Ok(commit.tree_id()?.detach()));
+        let tree = tree.map_err(|error| {
+            generation.condemn();
+            ReadError::Damaged { url: url.to_string(), source: GitCause::new(&error) }
+        })?;
+        Ok(Self { repository, generation, url, commit, tree: TreeId(tree), largest })
+    }
+
+    /// Returns the id of what is at `path`, or nothing if there is nothing: the cheap answer to "did this change?".
+    pub fn tree_id(&self, path: &str) -> Result<Option<TreeId>, ReadError> {
+        Ok(self.find(path)?.map(|node| TreeId(node.id)))
+    }
+
+    /// Lists everything below the folder `path`, sorted by path.
+    pub fn list(&self, path: &str) -> Result<Vec<Entry>, ReadError> {
+        let folder = self.find(path)?.ok_or_else(|| self.not_found(path))?;
+        if folder.mode != Mode::Tree {
+            return Err(ReadError::NotAFolder { path: path.to_owned() });
+        }
+        let root = folder.path.join("/");
+        let mut entries = Vec::new();
+        self.collect(&folder, &root, &mut entries)?;
+        Ok(entries)
+    }
+
+    /// Reads the file at `path`, through symlinks that stay inside the repository.
+    pub fn read(&self, path: &str) -> Result<Vec<u8>, ReadError> {
+        let node = self.find(path)?.ok_or_else(|| self.not_found(path))?;
+        self.content(&node, path)
+    }
+
+    /// Reads a listed file, through symlinks that stay inside the folder that was listed.
+    pub fn read_entry(&self, entry: &Entry) -> Result<Vec<u8>, ReadError> {
+        if entry.kind == EntryKind::Symlink {
+            let node = self.follow(entry)?.ok_or_else(|| ReadError::SymlinkDangles {
+                path: entry.path.clone(),
+                target: self.link_target(entry.id.0, &entry.path).unwrap_or_default(),
+            })?;
+            return self.content(&node, &entry.path);
+        }
+        self.content(&entry.node(), &entry.path)
+    }
+
+    /// Says whether a listed symlink leads to a folder.
+    pub fn leads_to_folder(&self, entry: &Entry) -> Result<bool, ReadError> {
+        Ok(self.follow(entry)?.is_some_and(|node| node.mode == Mode::Tree))
+    }
+
+    /// Returns what a listed symlink leads to.
+    fn follow(&self, entry: &Entry) -> Result<Option<Node>, ReadError> {
+        self.resolve(&entry.path, parts(&entry.root)?.len())
+    }
+
+    /// Returns the target of a symlink as it is written.
+    fn link_target(&self, id: gix::ObjectId, path: &str) -> Result<String, ReadError> {
+        let target = self.blob(id, path)?;
+        let dangles = |_| ReadError::SymlinkDangles { path: path.to_owned(), target: "?".to_owned() };
+        String::from_utf8(target).map_err(dangles)
+    }
+
+    /// Returns one entry of a folder.
+    fn child(&self, folder: gix::ObjectId, name: &str) -> Result<Option<Node>, ReadError> {
+        let tree = self.repository.find_tree(folder).map_err(|error| self.damaged(&error))?;
+        let found = tree.find_entry(name);
+        Ok(found.map(|entry| Node { mode: entry.mode().kind(), id: entry.object_id(), path: Vec::new() }))
+    }
+
+    fn root(&self) -> Node {
+        Node { mode: Mode::Tree, id: self.tree.0, path: Vec::new() }
+    }
+
+    fn find(&self, path: &str) -> Result<Option<Node>, ReadError> {
+        self.resolve(path, 0)
+    }
+
+    fn not_found(&self, path: &str) -> ReadError {
+        ReadError::PathNotFound { url: self.url.to_string(), commit: self.commit, path: path.to_owned() }
+    }
+
+    /// Notes that the cache has to be replaced.
+    fn damaged(&self, error: &gix::Error) -> ReadError {
+        self.generation.condemn();
+        ReadError::Damaged { url: self.url.to_string(), source: GitCause::new(error) }
+    }
+
+    fn collect(&self, folder: &Node, root: &str, entries: &mut Vec<Entry>) -> Result<(), ReadError> {
+        let tree = self.repository.find_tree(folder.id).map_err(|error| self.damaged(&error))?;
+        for entry in tree.iter() {
+            let entry = entry.map_err(|error| self.damaged(&error))?;
+            let name = checked_name(entry.filename(), &folder.path)?;
+            let mut path = folder.path.clone();
+            path.push(name.to_owned());
+            let node = Node { mode: entry.mode().kind(), id: entry.object_id(), path };
+            match node.kind() {
+                None => self.collect(&node, root, entries)?,
+                Some(kind) => entries.push(self.entry(&node, kind, root)?),
+            }
+        }
+        Ok(())
+    }
+
+    fn entry(&self, node: &Node, kind: EntryKind, root: &str) -> Result<Entry, ReadError> {
+        let path = node.path.join("/");
+        let name = path.strip_prefix(root).unwrap_or(&path).trim_start_matches('/').to_owned();
+        let size = match kind {
+            EntryKind::Submodule => 0,
+            _ => self.repository.find_header(node.id).map_err(|error| self.damaged(&error))?.size(),
+        };
+        Ok(Entry { path, name, kind, id: TreeId(node.id), size, root: root.to_owned() })
+    }
+
+    fn content(&self, node: &Node, path: &str) -> Result<Vec<u8>, ReadError> {
+        match node.kind() {
+            None => Err(ReadError::NotAFile { path: path.to_owned() }),
+            Some(EntryKind::Submodule) => Err(ReadError::Submodule { path: path.to_owned() }),
+            Some(_) => {
+                let content = self.blob(node.id, path)?;
+                match (content.len() as u64) < POINTER_SIZE && content.starts_with(POINTER) {
+                    true => Err(ReadError::LargeFilePointer { path: path.to_owned() }),
+                    false => Ok(content),
+                }
+            }
+        }
+    }
+
+    fn blob(&self, id: gix::ObjectId, path: &str) -> Result<Vec<u8>, ReadError> {
+        let header = self.repository.find_header(id).map_err(|error| self.damaged(&error))?;
+        if header.size() > self.largest {
+            let (path, size) = (path.to_owned(), header.size());
+            return Err(ReadError::FileTooLarge { path, size, limit: self.largest });
+        }
+        let mut object = self.repository.find_object(id).map_err(|error| self.damaged(&error))?;
+        match object.kind {
+            Kind::Blob => Ok(std::mem::take(&mut object.data)),
+            Kind::Tree | Kind::Commit | Kind::Tag => Err(ReadError::NotAFile { path: path.to_owned() }),
+        }
+    }
+}
+
+impl Node {
+    /// Returns what it is, unless it is a folder.
+    fn kind(&self) -> Option<EntryKind> {
+        match self.mode {
+            Mode::Tree => None,
+            Mode::Blob => Some(EntryKind::File),
+            Mode::BlobExecutable => Some(EntryKind::Executable),
+            Mode::Link => Some(EntryKind::Symlink),
+            Mode::Commit => Some(EntryKind::Submodule),
+        }
+    }
+}
+
+impl Entry {
+    fn node(&self) -> Node {
+        let mode = match self.kind {
+            EntryKind::File => Mode::Blob,
+            EntryKind::Executable => Mode::BlobExecutable,
+            EntryKind::Symlink => Mode::Link,
+            EntryKind::Submodule => Mode::Commit,
+        };
+        Node { mode, id: self.id.0, path: Vec::new() }
+    }
+}
+
+/// Takes a path apart; `.` and repeated slashes are nothing, `..` and absolute paths are refused.
+fn parts(path: &str) -> Result<Vec<&str>, ReadError> {
+    let parts: Vec<&str> = path.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+    match path.starts_with('/') || parts.contains(&"..") {
+        true => Err(ReadError::PathInvalid { path: path.to_owned() }),
+        false => Ok(parts),
+    }
+}
+
+/// Returns the name of a tree's entry. Git itself writes no others, but a tree may be made by anything.
+fn checked_name<'a>(name: &'a gix::bstr::BStr, folder: &[String]) -> Result<&'a str, ReadError> {
+    let refuse = || ReadError::NameInvalid {
+        folder: if folder.is_empty() { "the repository".to_owned() } else { folder.join("/") },
+        name: name.to_str_lossy().into_owned(),
+    };
+    let text = name.to_str().map_err(|_| refuse())?;
+    let harmless = !matches!(text, "" | "." | "..")
+        && !text.eq_ignore_ascii_case(".git")
+        && !text.contains(['/', '\0', '\n', '\r']);
+    if harmless { Ok(text) } else { Err(refuse()) }
+}

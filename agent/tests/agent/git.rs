@@ -1,0 +1,160 @@
+//! The source adapter against a real Git server.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "the exemption of tests does not reach helper functions of integration tests"
+)]
+
+#[path = "git/access.rs"]
+mod access;
+#[path = "git/disk.rs"]
+mod disk;
+#[path = "git/faults.rs"]
+mod faults;
+#[path = "git/files.rs"]
+mod files;
+#[path = "git/references.rs"]
+mod references;
+
+use std::error::Error;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use skiff::git::{Cache, CommitId, CredentialFiles, FetchError, Limits, Revision, Snapshot, Source, Update};
+use skiff_harness::git_server::{GitServer, Repository, RequestKind};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
+
+/// One server, one repository on it, one agent's cache.
+struct World {
+    server: GitServer,
+    shop: Repository,
+    folder: TempDir,
+    cancel: CancellationToken,
+    cache: Option<Cache>,
+    runtime: Runtime,
+}
+
+impl World {
+    fn new() -> Self {
+        Self::with(GitServer::start().unwrap())
+    }
+
+    fn with(server: GitServer) -> Self {
+        let shop = Repository::create(&server, "shop").unwrap();
+        Self::around(server, shop)
+    }
+
+    fn around(server: GitServer, shop: Repository) -> Self {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let mut world = Self {
+            server,
+            shop,
+            folder: TempDir::new().unwrap(),
+            cancel: CancellationToken::new(),
+            cache: None,
+            runtime,
+        };
+        world.restart();
+        world
+    }
+
+    /// Opens the cache as a new process would.
+    fn restart(&mut self) {
+        self.cache = None;
+        let (runtime, cancel) = (self.runtime.handle().clone(), self.cancel.clone());
+        self.cache = Some(Cache::open(&self.root(), runtime, cancel).unwrap());
+    }
+
+    fn root(&self) -> PathBuf {
+        self.folder.path().join("cache")
+    }
+
+    fn cache(&self) -> &Cache {
+        self.cache.as_ref().unwrap()
+    }
+
+    fn source(&self, reference: &str) -> Source {
+        Source {
+            url: self.shop.url().parse().unwrap(),
+            reference: reference.parse().unwrap(),
+            credentials: CredentialFiles::default(),
+            limits: Limits { deadline: Duration::from_secs(20), ..Limits::default() },
+        }
+    }
+
+    fn update(&self, known: Option<CommitId>) -> Result<Update, FetchError> {
+        self.cache().update(&self.source("main"), known)
+    }
+
+    /// Follows `main` and returns where it stands.
+    fn moved(&self) -> Revision {
+        moved(self.update(None).unwrap()).unwrap()
+    }
+
+    /// Opens what `main` stands at.
+    fn snapshot(&self) -> Snapshot {
+        let revision = self.moved();
+        self.cache().snapshot(&self.source("main"), revision.commit).unwrap()
+    }
+
+    fn packs_sent(&self) -> u64 {
+        self.server.count(RequestKind::Fetch).requests
+    }
+
+    /// Writes a file beside the cache.
+    fn file(&self, name: &str, content: &str) -> Option<PathBuf> {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        Some(path)
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.cancel.cancel();
+    }
+}
+
+fn moved(update: Update) -> Option<Revision> {
+    match update {
+        Update::Moved(revision) => Some(*revision),
+        Update::Unchanged => None,
+    }
+}
+
+fn id(text: &str) -> CommitId {
+    text.parse().unwrap()
+}
+
+/// Returns an error with everything behind it, as people get to see it.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        write!(text, ": {cause}").unwrap();
+        next = cause.source();
+    }
+    text
+}
+
+/// Returns an error's text without the part that differs between runs.
+fn told(world: &World, error: &dyn Error) -> String {
+    chain(error).replace(world.server.base(), "http://git.example")
+}
+
+/// Returns the bytes of all files below a folder.
+fn size(folder: &Path) -> u64 {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        bytes += match path.is_dir() {
+            true => size(&path),
+            false => path.metadata().unwrap().len(),
+        };
+    }
+    bytes
+}
