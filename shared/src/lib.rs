@@ -11,6 +11,7 @@ pub mod health;
 pub mod inventory;
 pub mod managed_fields;
 pub mod object;
+pub mod ownership;
 pub mod plan;
 pub mod policy;
 pub mod report;

@@ -87,10 +87,8 @@ impl Machine {
         if heals || row.drift.is_some() {
             self.healed(ix, &answer, &before, now, out);
         }
-        let watch = self.watches.get(self.rows[ix.get()].id.kind()).copied().unwrap_or_default();
         let row = self.row(ix);
         let mut seen = answer.seen;
-        seen.at.watch = watch;
         seen.entries = None;
         row.seen = Some(seen);
         if !heals {

@@ -54,7 +54,8 @@ impl Machine {
             self.heals.remove(&ix);
             return;
         };
-        if row.drift.is_none() || row.wanted.is_none() || row.task != Task::None {
+        let wanted = row.wanted.is_some() || self.heals_from_record();
+        if row.drift.is_none() || !wanted || row.task != Task::None {
             self.heals.remove(&ix);
             return;
         }

@@ -187,7 +187,7 @@ impl Machine {
                 let was = self.rows[ix.get()].is_ready();
                 self.row(ix).seen = None;
                 self.tally(ix, was);
-                if self.rows[ix.get()].wanted.is_some() {
+                if self.rows[ix.get()].wanted.is_some() || self.heals_from_record() {
                     self.drifted(ix, DriftKind::Deleted, now, out);
                 }
             }

@@ -365,6 +365,19 @@ impl Machine {
         let (reason, message) = problem.clone();
         out.push(Effect::Notice(Notice::SourceFailed { reason, message }));
         self.source_problem = Some(problem);
+        if self.heals_from_record() {
+            // What drifted or vanished before this was known was left for Git's word.
+            let doubtful =
+                self.rows.iter().enumerate().filter(|(_, row)| row.seen.is_none() || row.drift.is_some());
+            let doubtful: Vec<RowIx> = doubtful.map(|(at, _)| RowIx::of(at)).collect();
+            for ix in doubtful {
+                if self.rows[ix.get()].drift.is_some() {
+                    self.heals.insert(ix);
+                } else if self.watches.contains_key(self.rows[ix.get()].id.kind()) {
+                    self.lookups.insert(ix);
+                }
+            }
+        }
         self.changed(now);
     }
 
@@ -524,6 +537,18 @@ impl Machine {
         let publish = self.publish_due();
         let blocked = self.blocked.as_ref().map(|blocked| blocked.retry_at);
         [retry, shards, publish, blocked].into_iter().flatten().filter(|at| *at > now).min()
+    }
+
+    /// Whether a drain is complete: nothing is open, everything is recorded and published.
+    pub fn is_drained(&self) -> bool {
+        let stored = self.shards.iter().all(|shard| shard.dirty.is_none() && !shard.saving);
+        let idle = matches!(self.phase, Phase::Standby | Phase::Loading);
+        self.draining && self.open.is_empty() && (idle || stored)
+    }
+
+    /// Whether recorded objects are healed without Git's word: the source cannot be read since the start.
+    pub(super) fn heals_from_record(&self) -> bool {
+        self.desired.is_none() && self.next.is_none() && self.source_problem.is_some()
     }
 
     /// The sync phase, for tests and reports.
