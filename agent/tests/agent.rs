@@ -8,6 +8,8 @@ mod chart;
 mod cluster;
 #[path = "agent/definition.rs"]
 mod definition;
+#[path = "agent/git.rs"]
+mod git;
 #[path = "agent/http.rs"]
 mod http;
 #[path = "agent/render.rs"]

@@ -54,6 +54,7 @@ pub struct KubeconfigChoice {
 #[derive(Clone)]
 pub struct Connection {
     client: Client,
+    config: Config,
     namespace: String,
 }
 
@@ -154,8 +155,8 @@ impl Connection {
         config.connect_timeout = Some(CONNECT_WITHIN);
         config.headers.push((USER_AGENT, HeaderValue::from_static(AGENT)));
         let namespace = config.default_namespace.clone();
-        let client = Client::try_from(config).map_err(|source| ClusterError::Client { source })?;
-        Ok(Self { client, namespace })
+        let client = Client::try_from(config.clone()).map_err(|source| ClusterError::Client { source })?;
+        Ok(Self { client, config, namespace })
     }
 
     /// Returns the namespace of the identity: the pod's own, or the context's.
@@ -163,8 +164,13 @@ impl Connection {
         &self.namespace
     }
 
+    /// Returns what the connection was made of, for a client of a runtime of its own.
+    pub fn config(&self) -> Config {
+        self.config.clone()
+    }
+
     /// Returns the client beneath, for streams.
-    pub(super) fn client(&self) -> &Client {
+    pub fn client(&self) -> &Client {
         &self.client
     }
 

@@ -1,0 +1,135 @@
+//! The command line: which verb, with what.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Keeps a cluster equal to a path in Git, without a hub.
+#[derive(Debug, Parser)]
+#[command(name = "skiff", version, propagate_version = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Run the agent
+    Agent(AgentArgs),
+    /// Show apps, or one app with its objects
+    Get(GetArgs),
+    /// Show what a sync would do
+    Plan(PlanArgs),
+    /// Show, field by field, what a sync would change
+    Diff(PlanArgs),
+    /// Print the objects that a folder renders to
+    Render(RenderArgs),
+    /// Print the program's version
+    Version,
+}
+
+/// How a verb prints.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
+pub enum Output {
+    /// For people
+    #[default]
+    Table,
+    /// A table with more columns
+    Wide,
+    Json,
+    Yaml,
+    /// Names alone
+    Name,
+}
+
+#[derive(Debug, Args)]
+pub struct GetArgs {
+    /// The app; without it all apps are listed
+    pub app: Option<String>,
+    /// The agent's namespace; default: all namespaces, or the context's where only that may be read
+    #[arg(short, long)]
+    pub namespace: Option<String>,
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Output,
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// The app, as the agent has it
+    pub app: String,
+    /// Plan what this folder renders to, instead of what the agent last applied
+    #[arg(long, value_name = "FOLDER")]
+    pub path: Option<PathBuf>,
+    #[command(flatten)]
+    pub tools: ToolArgs,
+    /// The agent's namespace; default: where the App object is
+    #[arg(short, long)]
+    pub namespace: Option<String>,
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Output,
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct RenderArgs {
+    /// A folder with skiff.yaml, a chart, a kustomization or plain manifests
+    pub path: PathBuf,
+    /// The app; without it all apps of the folder
+    #[arg(long)]
+    pub app: Option<String>,
+    /// The environment's name: the app's name where the folder has no skiff.yaml
+    #[arg(long, default_value = "local")]
+    pub environment: String,
+    /// Ask no cluster: the built-in kinds of Kubernetes are assumed
+    #[arg(long)]
+    pub offline: bool,
+    #[command(flatten)]
+    pub tools: ToolArgs,
+    /// Yaml or json
+    #[arg(short, long, value_enum, default_value = "yaml")]
+    pub output: Output,
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+/// The programs that render.
+#[derive(Clone, Debug, Args)]
+pub struct ToolArgs {
+    /// The program helm
+    #[arg(long, value_name = "FILE", env = "SKIFF_HELM", default_value = "helm")]
+    pub helm: PathBuf,
+    /// The program kustomize
+    #[arg(long, value_name = "FILE", env = "SKIFF_KUSTOMIZE", default_value = "kustomize")]
+    pub kustomize: PathBuf,
+}
+
+/// Which cluster, as kubectl takes it.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ClusterArgs {
+    /// Kubeconfig file; default: $KUBECONFIG, then ~/.kube/config
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig
+    #[arg(long, value_name = "NAME")]
+    pub context: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct AgentArgs {
+    /// Configuration file; the folder it is in is watched for changes
+    #[arg(long, value_name = "FILE", env = "SKIFF_CONFIG", default_value = "/etc/skiff/config.yaml")]
+    pub config: PathBuf,
+    /// Check the configuration and end: 0 if it is good, 2 if it is not
+    #[arg(long)]
+    pub check: bool,
+    /// Run outside of a cluster, with the identity of this kubeconfig
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig
+    #[arg(long, value_name = "NAME", requires = "kubeconfig")]
+    pub context: Option<String>,
+}

@@ -1,0 +1,61 @@
+//! The verbs, one file each, and how each of them ends.
+//!
+//! Exit codes: 0 it is as it should be, 1 it failed, 2 the words or the configuration are wrong,
+//! 3 there is a difference (`diff`, `plan`).
+
+mod agent;
+mod diff;
+mod get;
+mod local;
+mod outlook;
+mod plan;
+mod render;
+mod ui;
+
+use std::process::ExitCode;
+
+use crate::args::{Cli, ClusterArgs, Verb};
+use crate::cluster::Connection;
+use crate::cluster::connection::KubeconfigChoice;
+use crate::sandbox::{self, SandboxError};
+
+/// Something the person who called must mend: words, files, configuration.
+pub const USAGE: u8 = 2;
+
+/// There is a difference.
+pub const DIFFERENT: u8 = 3;
+
+/// Carries out a verb.
+pub async fn run(cli: Cli) -> ExitCode {
+    let ended = match cli.verb {
+        Verb::Agent(arguments) => agent::run(arguments).await,
+        Verb::Get(arguments) => get::run(arguments).await,
+        Verb::Plan(arguments) => plan::run(arguments).await,
+        Verb::Diff(arguments) => diff::run(arguments).await,
+        Verb::Render(arguments) => render::run(arguments).await,
+        Verb::Version => {
+            ui::line(&format!("skiff {}", env!("CARGO_PKG_VERSION")));
+            Ok(ExitCode::SUCCESS)
+        }
+    };
+    ended.unwrap_or_else(|error| failed(&error))
+}
+
+/// Tells why a verb failed.
+pub fn failed(error: &anyhow::Error) -> ExitCode {
+    ui::error(&crate::telemetry::chain(error.as_ref()));
+    ExitCode::FAILURE
+}
+
+/// Tells why a tool could not be started under limits.
+pub fn sandbox_failed(error: &SandboxError) -> ExitCode {
+    ui::error(&crate::telemetry::chain(error));
+    ExitCode::from(sandbox::FAILED)
+}
+
+/// Connects as a person does: with their kubeconfig and context.
+async fn connect(cluster: ClusterArgs) -> anyhow::Result<Connection> {
+    let ClusterArgs { kubeconfig, context } = cluster;
+    let choice = KubeconfigChoice { path: kubeconfig, context, ..KubeconfigChoice::default() };
+    Ok(Connection::kubeconfig(choice).await?)
+}

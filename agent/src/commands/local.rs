@@ -1,0 +1,124 @@
+//! Rendering a folder of a work tree, as the agent would render it from Git.
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use anyhow::{Context as _, bail};
+use skiff_shared::desired::{DesiredRow, Problem};
+use skiff_shared::environment::{self, AppName, AppSpec, RepoPath};
+use skiff_shared::object::{ApiSet, Interner};
+use skiff_shared::policy::Policy;
+
+use crate::args::ToolArgs;
+use crate::render::{self, Bounds, OnDuplicate, Tools};
+use crate::sandbox;
+use crate::store::Store;
+
+/// A folder of a work tree and the environment's name that it is taken for.
+pub struct Local {
+    root: PathBuf,
+    folder: RepoPath,
+    environment: String,
+    tools: Tools,
+    /// Bodies of the renders; removed in the end.
+    pub store: Store,
+    scratch: tempfile::TempDir,
+}
+
+/// One rendered app.
+pub struct LocalApp {
+    pub rows: Vec<DesiredRow>,
+    pub warnings: Vec<String>,
+}
+
+/// What the cluster serves, for a render.
+pub struct Served<'a> {
+    pub apis: &'a ApiSet,
+    pub kube_version: &'a str,
+}
+
+impl Local {
+    pub fn new(path: &Path, environment: &str, tools: &ToolArgs) -> anyhow::Result<Self> {
+        let path = path.canonicalize().with_context(|| format!("failed to find {}", path.display()))?;
+        if !path.is_dir() {
+            bail!("{} is not a folder", path.display());
+        }
+        let root = path.ancestors().find(|folder| folder.join(".git").exists()).unwrap_or(&path).to_owned();
+        let below = path.strip_prefix(&root).expect("an ancestor is a prefix").to_string_lossy();
+        let folder = RepoPath::parse(&below).with_context(|| format!("{below:?} cannot be a path"))?;
+        let scratch = tempfile::tempdir().context("failed to make a folder")?;
+        let ToolArgs { helm, kustomize } = tools.clone();
+        Ok(Self {
+            root,
+            folder,
+            environment: environment.to_owned(),
+            tools: Tools {
+                helm: found(&helm),
+                kustomize: found(&kustomize),
+                sandbox: std::env::current_exe().ok(),
+                scratch: scratch.path().to_owned(),
+                timeout: std::time::Duration::from_secs(60),
+                limits: sandbox::Limits::default(),
+                bounds: Bounds::default(),
+            },
+            store: Store::open(scratch.path().join("bodies")).context("failed to make a folder")?,
+            scratch,
+        })
+    }
+
+    /// Returns the apps of the folder.
+    pub fn apps(&self) -> anyhow::Result<Vec<AppSpec>> {
+        let file = self.root.join(self.folder.as_str()).join(environment::FILE_NAME);
+        if !file.is_file() {
+            let name = AppName::parse(&self.environment).context("the environment's name is no app name")?;
+            return Ok(environment::single_app(name, self.folder.clone(), &Policy::default()).apps);
+        }
+        let text =
+            std::fs::read_to_string(&file).with_context(|| format!("failed to read {}", file.display()))?;
+        let listed = environment::parse(&text, &self.folder, &Policy::default());
+        Ok(listed.map_err(|errors| problems(&errors.problems))?.apps)
+    }
+
+    /// Renders one app.
+    pub async fn render(
+        &self,
+        spec: &AppSpec,
+        served: &Served<'_>,
+        instance: &str,
+        interner: &Mutex<Interner>,
+    ) -> anyhow::Result<LocalApp> {
+        debug_assert!(self.scratch.path().exists());
+        let request = render::Request {
+            app: spec.name.as_str(),
+            instance,
+            directory: &self.root,
+            path: &spec.path,
+            namespace: spec.namespace.as_ref().map(|namespace| namespace.as_str()),
+            create_namespace: spec.create_namespace,
+            renderer: &spec.renderer,
+            apis: served.apis,
+            kube_version: served.kube_version,
+            tools: &self.tools,
+            on_duplicate: OnDuplicate::Refuse,
+            interner,
+        };
+        let rendered =
+            render::render(&request, &self.store).await.map_err(|error| problems(&error.problems))?;
+        Ok(LocalApp { rows: rendered.rows, warnings: rendered.warnings })
+    }
+}
+
+/// Looks a program up as a shell does; one that is not found is named as it was asked for.
+fn found(program: &Path) -> PathBuf {
+    if program.components().count() > 1 {
+        return program.to_owned();
+    }
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let candidates = std::env::split_paths(&folders).map(|folder| folder.join(program));
+    candidates.into_iter().find(|path| path.is_file()).unwrap_or_else(|| program.to_owned())
+}
+
+fn problems(problems: &[Problem]) -> anyhow::Error {
+    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    anyhow::anyhow!("{}", lines.join("\n       "))
+}

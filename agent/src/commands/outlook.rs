@@ -1,0 +1,256 @@
+//! What a sync of an app would do, computed with the person's own rights: the one-shot pipeline of
+//! `plan` and `diff`.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+use anyhow::{Context as _, bail};
+use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
+use serde_json::Value;
+use skiff_shared::api::v1alpha1::App;
+use skiff_shared::desired::{Desired, DesiredRow, Revision, render_digest};
+use skiff_shared::inventory::{Inventory, InventoryRow, Record};
+use skiff_shared::managed_fields::FIELD_MANAGER;
+use skiff_shared::object::{ApiSet, Digest, Interner, ObjectId, Target, api_version};
+use skiff_shared::plan::{self, Action, Candidate, Claims, Inputs, Plan};
+use skiff_shared::policy::Policy;
+
+use super::local::{Local, Served};
+use super::{connect, get};
+use crate::args::PlanArgs;
+use crate::cluster::Connection;
+use crate::cluster::discovery::{Discovered, discover};
+use crate::state::State;
+use crate::store::Store;
+
+/// A plan with all that is needed to look into it.
+pub struct Outlook {
+    pub plan: Plan,
+    pub warnings: Vec<String>,
+    connection: Connection,
+    apis: ApiSet,
+    store: Store,
+    bodies: HashMap<ObjectId, Digest>,
+    _scratch: tempfile::TempDir,
+}
+
+/// One object of a plan before and after.
+pub struct Change {
+    pub id: ObjectId,
+    pub action: Action,
+    pub before: Option<Value>,
+    pub after: Option<Value>,
+    /// Why the API server refuses the object.
+    pub refused: Option<String>,
+}
+
+/// Computes what a sync would do: with a folder, to what it renders to; without one, back to what the
+/// agent last applied.
+pub async fn compute(arguments: PlanArgs) -> anyhow::Result<Outlook> {
+    let PlanArgs { app, path, tools, namespace, output: _, cluster } = arguments;
+    let connection = connect(cluster).await?;
+    let found = get::find(&connection, namespace.as_deref(), &app).await?;
+    let discovered = discover(&connection).await.context("the cluster's kinds cannot be read")?;
+    let interner = Mutex::new(Interner::default());
+    let instance = instance_of(&found)?;
+    let home = found.metadata.namespace.clone().unwrap_or_default();
+    let state = State::new(connection.client(), &home, &instance);
+    let inventory = state.load(&app, &interner).await.context("the app's inventory cannot be read")?;
+    let scratch = tempfile::tempdir().context("failed to make a folder")?;
+    let recorded = Store::open(scratch.path().join("bodies")).context("failed to make a folder")?;
+    let (rows, warnings, store) = match path {
+        Some(path) => {
+            let wanted = Wanted { app: &app, instance: &instance, path, tools };
+            wanted.render(&discovered, &interner).await?
+        }
+        None => {
+            state.restore(&inventory, &recorded).await.context("the stored render cannot be read")?;
+            (recorded_rows(&inventory), Vec::new(), recorded)
+        }
+    };
+    let bodies = rows.iter().map(|row| (row.id.clone(), row.body)).collect();
+    let Discovered { apis, .. } = discovered;
+    let plan = plan_of(rows, &inventory, &apis);
+    Ok(Outlook { plan, warnings, connection, apis, store, bodies, _scratch: scratch })
+}
+
+/// The app that a folder is rendered for.
+struct Wanted<'a> {
+    app: &'a str,
+    instance: &'a str,
+    path: PathBuf,
+    tools: crate::args::ToolArgs,
+}
+
+impl Wanted<'_> {
+    async fn render(
+        self,
+        discovered: &Discovered,
+        interner: &Mutex<Interner>,
+    ) -> anyhow::Result<(Vec<DesiredRow>, Vec<String>, Store)> {
+        let local = Local::new(&self.path, self.app, &self.tools)?;
+        let specs = local.apps()?;
+        let Some(spec) = specs.iter().find(|spec| spec.name.as_str() == self.app) else {
+            bail!("{} lists no app {:?}", self.path.display(), self.app);
+        };
+        let served = Served { apis: &discovered.apis, kube_version: &discovered.kube_version };
+        let rendered = local.render(spec, &served, self.instance, interner).await?;
+        Ok((rendered.rows, rendered.warnings, local.store))
+    }
+}
+
+fn instance_of(app: &App) -> anyhow::Result<String> {
+    let labels = app.metadata.labels.as_ref();
+    let agent = labels.and_then(|labels| labels.get(crate::state::LABEL_AGENT));
+    agent.cloned().context("the App object does not say which agent it is of")
+}
+
+/// Returns the recorded objects as if Git wanted them as they were last applied.
+fn recorded_rows(inventory: &Inventory) -> Vec<DesiredRow> {
+    let rows = inventory.shards.iter().flat_map(|shard| &shard.rows);
+    let mut rows: Vec<DesiredRow> = rows
+        .filter_map(|row| {
+            let InventoryRow { id, version, wave, options, record } = row;
+            Some(DesiredRow {
+                id: id.clone(),
+                version: version.clone(),
+                body: record.applied()?.body,
+                bytes: 0,
+                wave: *wave,
+                options: *options,
+                provides: None,
+                origin: "stored render".into(),
+            })
+        })
+        .collect();
+    rows.sort_by(|a, b| a.id.cmp(&b.id));
+    rows
+}
+
+fn plan_of(rows: Vec<DesiredRow>, inventory: &Inventory, apis: &ApiSet) -> Plan {
+    let desired = Desired {
+        revision: Revision::default(),
+        render: render_digest(&rows),
+        rows,
+        warnings: Vec::new(),
+        seen_at: jiff::Timestamp::now(),
+        fetched: None,
+        rendered: None,
+    };
+    let mut recorded: HashMap<&ObjectId, &InventoryRow> = HashMap::new();
+    recorded.extend(inventory.shards.iter().flat_map(|shard| &shard.rows).map(|row| (&row.id, row)));
+    let wanted = desired.rows.iter().map(|row| {
+        let record = recorded.remove(&row.id).map_or(&Record::None, |row| &row.record);
+        Candidate {
+            id: &row.id,
+            version: &row.version,
+            wanted: Some(row),
+            record,
+            options: row.options,
+            wave: row.wave,
+            rewrite: false,
+        }
+    });
+    let mut candidates: Vec<Candidate<'_>> = wanted.collect();
+    candidates.extend(recorded.values().map(|row| Candidate {
+        id: &row.id,
+        version: &row.version,
+        wanted: None,
+        record: &row.record,
+        options: row.options,
+        wave: row.wave,
+        rewrite: false,
+    }));
+    let (policy, claims) = (Policy::default(), Claims::default());
+    plan::plan(&Inputs { desired: &desired, candidates: &candidates, apis, policy: &policy, claims: &claims })
+}
+
+impl Outlook {
+    /// Looks at every object that would be written or is recorded as applied, and at every prune.
+    pub async fn changes(&self) -> anyhow::Result<Vec<Change>> {
+        let mut changes = Vec::new();
+        let mut written: Vec<(&ObjectId, Action)> =
+            self.plan.writes.iter().map(|write| (&write.id, write.action)).collect();
+        let planned: std::collections::HashSet<&ObjectId> = written.iter().map(|(id, _)| *id).collect();
+        let held: std::collections::HashSet<&ObjectId> = self.plan.held.iter().map(|held| &held.id).collect();
+        let rest = self.bodies.keys().filter(|id| !planned.contains(id) && !held.contains(id));
+        written.extend(rest.map(|id| (id, Action::Unchanged)));
+        written.sort();
+        for (id, action) in written {
+            let body = self.bodies.get(id).context("a written object has a body")?;
+            let change = self.change(id, action, *body).await?;
+            if action != Action::Unchanged || change.before != change.after {
+                changes.push(change);
+            }
+        }
+        for prune in &self.plan.prunes {
+            let target = Target { id: prune.id.clone(), version: prune.version.clone() };
+            let before = self.api(&target)?.get_opt(prune.id.name()).await?.map(value);
+            changes.push(Change {
+                id: prune.id.clone(),
+                action: Action::Pruned,
+                before: before.transpose()?,
+                after: None,
+                refused: None,
+            });
+        }
+        Ok(changes)
+    }
+
+    async fn change(&self, id: &ObjectId, action: Action, body: Digest) -> anyhow::Result<Change> {
+        let Some(body) = self.store.get(body)? else {
+            bail!("the body of {id} is not in the stored render: give --path");
+        };
+        let wanted: Value = serde_json::from_slice(&body)?;
+        let api_version = wanted["apiVersion"].as_str().unwrap_or_default();
+        let (_, version) = skiff_shared::object::split_api_version(api_version);
+        let target = Target { id: id.clone(), version: version.into() };
+        let api = self.api(&target)?;
+        let before = api.get_opt(id.name()).await.with_context(|| format!("failed to read {id}"))?;
+        let before = before.map(value).transpose()?;
+        let params = PatchParams { dry_run: true, ..PatchParams::apply(FIELD_MANAGER).force() };
+        let (after, refused) = match api.patch(id.name(), &params, &Patch::Apply(&wanted)).await {
+            Ok(after) => (Some(value(after)?), None),
+            Err(kube::Error::Api(status)) => (before.clone(), Some(status.message)),
+            Err(error) => return Err(anyhow::Error::new(error).context(format!("failed to dry-run {id}"))),
+        };
+        let drifted = action == Action::Unchanged && before != after;
+        let action = if drifted { Action::Configured } else { action };
+        Ok(Change { id: id.clone(), action, before, after, refused })
+    }
+
+    fn api(&self, target: &Target) -> anyhow::Result<Api<DynamicObject>> {
+        let kind = target.id.kind();
+        let served =
+            self.apis.kinds.get(kind).with_context(|| format!("the cluster does not serve {kind}"))?;
+        let resource = ApiResource {
+            group: kind.group.to_string(),
+            version: target.version.to_string(),
+            api_version: api_version(&kind.group, &target.version),
+            kind: kind.kind.to_string(),
+            plural: served.plural.to_string(),
+        };
+        let client = self.connection.client().clone();
+        Ok(match target.id.namespace().filter(|_| served.namespaced) {
+            Some(namespace) => Api::namespaced_with(client, namespace, &resource),
+            None => Api::all_with(client, &resource),
+        })
+    }
+}
+
+/// Returns an object without what the server alone writes.
+fn value(object: DynamicObject) -> anyhow::Result<Value> {
+    let mut value = serde_json::to_value(object)?;
+    if let Some(object) = value.as_object_mut() {
+        object.remove("status");
+    }
+    if let Some(metadata) = value["metadata"].as_object_mut() {
+        for server in
+            ["managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink"]
+        {
+            metadata.remove(server);
+        }
+    }
+    Ok(value)
+}

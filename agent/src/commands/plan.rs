@@ -1,0 +1,55 @@
+//! `skiff plan`: object by object what a sync would do, and what would be left alone and why.
+
+use std::process::ExitCode;
+
+use serde_json::json;
+use skiff_shared::plan::Action;
+
+use super::outlook::{self, Change};
+use super::{DIFFERENT, ui};
+use crate::args::{Output, PlanArgs};
+
+/// Prints the plan; ends with 3 where it would do something.
+pub async fn run(arguments: PlanArgs) -> anyhow::Result<ExitCode> {
+    let output = arguments.output;
+    let outlook = outlook::compute(arguments).await?;
+    let changes = outlook.changes().await?;
+    outlook.warnings.iter().for_each(|warning| ui::warning(warning));
+    let plan = &outlook.plan;
+    match output {
+        Output::Json | Output::Yaml => {
+            let writes: Vec<_> = changes
+                .iter()
+                .map(|change| json!({"object": change.id.to_string(), "action": change.action.word(), "refused": change.refused}))
+                .collect();
+            let held: Vec<_> = plan
+                .held
+                .iter()
+                .map(|held| json!({"object": held.id.to_string(), "reason": held.reason.word(), "message": held.reason.to_string()}))
+                .collect();
+            ui::value(
+                &json!({"digest": plan.digest().to_string(), "changes": writes, "held": held}),
+                output,
+            )?;
+        }
+        Output::Name => changes.iter().for_each(|change| ui::line(&change.id.to_string())),
+        Output::Table | Output::Wide => {
+            changes.iter().for_each(|change| ui::line(&words(change)));
+            for held in &plan.held {
+                ui::line(&format!("{:<11} {}: {}", Action::Held, held.id, held.reason));
+            }
+            ui::line(&format!(
+                "{} to change, {} held, {} unchanged",
+                changes.len(),
+                plan.held.len(),
+                plan.unchanged
+            ));
+        }
+    }
+    Ok(if changes.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENT) })
+}
+
+fn words(change: &Change) -> String {
+    let refused = change.refused.as_ref().map(|why| format!(": refused: {why}")).unwrap_or_default();
+    format!("{:<11} {}{refused}", change.action, change.id)
+}

@@ -1,0 +1,407 @@
+//! The daemon in the pod: the tasks, put together, started and ended in good order.
+//!
+//! Tasks: a poller per source, a task per environment (renders), a watch per kind, the router, a driver
+//! and a publisher per app, the Lease in its own thread, configuration, HTTP. They talk by messages; only
+//! the machines decide.
+
+mod access;
+mod apis;
+mod apps;
+mod driver;
+mod environment;
+mod environments;
+mod inputs;
+mod launch;
+mod mailbox;
+mod performer;
+mod registry;
+mod router;
+mod source;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use jiff::SignedDuration;
+use skiff_shared::object::{ApiSet, Interner};
+use skiff_shared::sync::Limits;
+use skiff_shared::sync::event::{Event, LeaseTerm};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use self::access::ClusterAccess;
+use self::apps::WantedSets;
+use self::environment::Workshop;
+use self::environments::Environments;
+use self::launch::Launcher;
+use self::registry::Registry;
+use crate::cluster::connection::KubeconfigChoice;
+use crate::cluster::requests::Requests;
+use crate::cluster::watch::{Task, Watches};
+use crate::cluster::{Connection, Generations};
+use crate::config::{self, Config, Watched};
+use crate::git::Cache;
+use crate::http::{self, Endpoint, Heartbeats, Readiness};
+use crate::lanes::Lanes;
+use crate::lease::{LeaseHolder, LeaseOptions};
+use crate::render::{Bounds, Tools};
+use crate::sandbox;
+use crate::state::State;
+use crate::store::Store;
+use crate::telemetry::{
+    Detail, Identity, LogFormat, SHUTDOWN_CAP, Telemetry, TelemetryConfig, Variables, chain,
+};
+
+/// Writes in flight over all apps.
+const LANES: usize = 16;
+
+/// How long writes in flight are awaited at the end.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// How often tasks that should run for ever are looked after.
+const INSPECTION: Duration = Duration::from_secs(5);
+
+/// Bodies on disk are collected at every so manieth inspection: every ten minutes.
+const GARBAGE_EVERY: u32 = 120;
+
+/// Renders that run at once: the tools take a core each.
+const BENCHES: usize = 2;
+
+/// What the verb `agent` was told.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub config: PathBuf,
+    /// Outside of a pod: the kubeconfig of the agent's identity.
+    pub kubeconfig: KubeconfigChoice,
+    pub in_cluster: InCluster,
+}
+
+/// Where the agent's identity comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum InCluster {
+    Yes,
+    No,
+}
+
+/// Runs the agent until it is told to end.
+pub async fn run(options: Options) -> anyhow::Result<()> {
+    let Watched { config, changes } = config::watch(options.config.clone(), config::process_variables())
+        .with_context(|| format!("failed to read {}", options.config.display()))?;
+    let stop = CancellationToken::new();
+    let daemon = Daemon::start(config, &options, stop.clone()).await?;
+    daemon.serve(changes, stop).await
+}
+
+/// The running agent.
+struct Daemon {
+    environments: Environments,
+    registry: Arc<Registry>,
+    launcher: Arc<Launcher>,
+    telemetry: Telemetry,
+    lease: LeaseHolder,
+    http: tokio::task::JoinHandle<()>,
+    readiness: Readiness,
+    fixed: Fixed,
+    /// Of definitions and of `App` objects; they end when this is dropped.
+    side_watches: [Task; 2],
+    inspections: u32,
+}
+
+/// The part of the configuration that is read once; a change of it asks for a restart.
+#[derive(Clone, PartialEq, Eq)]
+struct Fixed {
+    cluster: config::Cluster,
+    agent: config::Agent,
+    telemetry: config::Telemetry,
+    http: config::Http,
+    render: config::Render,
+    state: config::State,
+    lease: config::Lease,
+}
+
+impl Daemon {
+    async fn start(config: Config, options: &Options, stop: CancellationToken) -> anyhow::Result<Self> {
+        let Config { cluster, agent, environments: configured, telemetry, http, render, state, lease } =
+            config;
+        let fixed = Fixed { cluster, agent, telemetry, http, render, state, lease };
+        let telemetry = start_telemetry(&fixed);
+        let readiness = Readiness::default();
+        readiness.known("config", "read");
+        readiness.expect("lease");
+        let http = start_http(&fixed, &telemetry, &readiness, &stop).await?;
+        let connection = match options.in_cluster {
+            InCluster::Yes => Connection::in_cluster()?,
+            InCluster::No => Connection::kubeconfig(options.kubeconfig.clone()).await?,
+        };
+        let namespace = fixed.agent.namespace.as_str().to_owned();
+        let lease = LeaseHolder::start(connection.config(), lease_options(&fixed))?;
+        let instance: Arc<str> = fixed.agent.instance.as_str().into();
+        let interner = Arc::new(Mutex::new(Interner::default()));
+        let store = Arc::new(Store::open(fixed.state.directory.join("bodies"))?);
+        let cache = Cache::open(
+            &fixed.state.directory.join("git"),
+            tokio::runtime::Handle::current(),
+            stop.child_token(),
+        )?;
+        let registry = Arc::new(Registry::default());
+        let (watched, seen) = mpsc::channel(1_024);
+        let (definitions, definitions_changed) = mpsc::channel(4);
+        let (asked, asks) = mpsc::channel(64);
+        let apis = apis::start(connection.clone(), definitions_changed, stop.child_token());
+        let generations = Generations::default();
+        let watches = Watches::new(
+            connection.clone(),
+            apis.set.clone(),
+            generations.clone(),
+            instance.clone(),
+            watched,
+        );
+        let side_watches = [watches.definitions(definitions), watches.apps(&namespace, asked)];
+        let access = ClusterAccess {
+            requests: Requests::new(
+                connection.clone(),
+                apis.set.clone(),
+                generations.clone(),
+                instance.clone(),
+            ),
+            namespace: namespace.clone(),
+            watches,
+            state: Arc::new(State::new(connection.client(), &namespace, &fixed.agent.instance)),
+            store: store.clone(),
+            lanes: Lanes::new(LANES),
+            interner: interner.clone(),
+            stop: stop.clone(),
+        };
+        let launcher = Arc::new(Launcher {
+            cluster: Arc::new(access),
+            registry: registry.clone(),
+            telemetry: telemetry.clone(),
+            apis: apis.set.clone(),
+            lease: lease.term.clone(),
+            limits: Limits { request_deadline: SignedDuration::from_secs(10), ..Limits::default() },
+            drivers: TaskTracker::new(),
+        });
+        tokio::spawn(router::objects(seen, registry.clone()));
+        tokio::spawn(router::asks(asks, registry.clone()));
+        tokio::spawn(tell_lease(lease.term.clone(), registry.clone(), readiness.clone()));
+        tokio::spawn(tell_apis(apis.set.clone(), registry.clone()));
+        let workshop = workshop(&fixed, Arc::new(cache), store, interner)?;
+        let mut environments = Environments::new(
+            workshop,
+            launcher.clone(),
+            apis.discovered,
+            Arc::new(WantedSets::default()),
+            readiness.clone(),
+        );
+        environments.apply(configured).await;
+        Ok(Self {
+            environments,
+            registry,
+            launcher,
+            telemetry,
+            lease,
+            http,
+            readiness,
+            fixed,
+            side_watches,
+            inspections: 0,
+        })
+    }
+}
+
+impl Daemon {
+    /// Serves until the process is told to end, then ends in good order.
+    async fn serve(mut self, mut changes: config::Changes, stop: CancellationToken) -> anyhow::Result<()> {
+        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        let mut inspection = tokio::time::interval(INSPECTION);
+        let mut broken = None;
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = tokio::signal::ctrl_c() => break,
+                () = stop.cancelled() => break,
+                _ = inspection.tick() => {
+                    broken = self.broken();
+                    if broken.is_some() {
+                        break;
+                    }
+                    self.collect_garbage();
+                }
+                Some(changed) = changes.recv() => match changed {
+                    Ok(config) => self.reconfigure(config).await,
+                    Err(errors) => {
+                        self.readiness.known("config", "the changed file is refused, the one before it is in force");
+                        tracing::error!(%errors, "the changed configuration is refused: the one before it stays in force");
+                    }
+                },
+            }
+        }
+        self.end(stop).await;
+        match broken {
+            Some(task) => {
+                anyhow::bail!("{task} ended unexpectedly: the process ends so that it is started anew")
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Names a task that should run for ever and does not.
+    fn broken(&self) -> Option<String> {
+        let side = self.side_watches.iter().any(Task::has_ended);
+        let watches = self.launcher.cluster.watches.ended();
+        let watch = watches.first().map(|kind| format!("the watch of {kind}"));
+        watch.or_else(|| side.then(|| "a watch of definitions or of App objects".to_owned()))
+    }
+
+    /// Removes bodies from the disk that no app needs any more.
+    fn collect_garbage(&mut self) {
+        self.inspections += 1;
+        if !self.inspections.is_multiple_of(GARBAGE_EVERY) {
+            return;
+        }
+        let (store, live) = (self.launcher.cluster.store.clone(), self.registry.bodies());
+        tokio::task::spawn_blocking(move || match store.retain(&live) {
+            Ok(collected) => tracing::debug!(?collected, "bodies on disk"),
+            Err(error) => tracing::warn!(%error, "failed to remove bodies from the disk"),
+        });
+    }
+
+    async fn reconfigure(&mut self, config: Config) {
+        let Config { cluster, agent, environments, telemetry, http, render, state, lease } = config;
+        let fixed = Fixed { cluster, agent, telemetry, http, render, state, lease };
+        self.readiness.known("config", "read");
+        if fixed != self.fixed {
+            tracing::warn!(
+                "only `environments` are taken up without a restart: restart the agent for the other changes"
+            );
+        }
+        tracing::info!("the changed configuration is in force");
+        self.environments.apply(environments).await;
+    }
+
+    /// Drains the drivers, gives the Lease back last, then flushes telemetry.
+    async fn end(self, stop: CancellationToken) {
+        tracing::info!("ending: writes in flight are awaited");
+        self.environments.stop();
+        self.registry.broadcast(&Event::Drain);
+        self.launcher.drivers.close();
+        if tokio::time::timeout(DRAIN, self.launcher.drivers.wait()).await.is_err() {
+            tracing::warn!(seconds = DRAIN.as_secs(), "writes were still in flight at the end");
+        }
+        stop.cancel();
+        let lease = self.lease;
+        let released = tokio::task::spawn_blocking(move || lease.release());
+        if tokio::time::timeout(Duration::from_secs(3), released).await.is_err() {
+            tracing::warn!("the lease was not given back in time: it runs out by itself");
+        }
+        self.telemetry.shutdown(SHUTDOWN_CAP).await;
+        self.http.abort();
+    }
+}
+
+/// Opens the agent's own endpoint; it is served until the end.
+async fn start_http(
+    fixed: &Fixed,
+    telemetry: &Telemetry,
+    readiness: &Readiness,
+    stop: &CancellationToken,
+) -> anyhow::Result<tokio::task::JoinHandle<()>> {
+    let listener = http::listen(fixed.http.listen).await?;
+    let heartbeats = Heartbeats::default();
+    let beat = heartbeats.promise("runtime", Duration::from_secs(30));
+    tokio::spawn(async move {
+        loop {
+            beat.beat();
+            tokio::time::sleep(Duration::from_secs(5)).await;
+        }
+    });
+    let endpoint = Endpoint { telemetry: telemetry.clone(), heartbeats, readiness: readiness.clone() };
+    let stop = stop.clone();
+    Ok(tokio::spawn(async move {
+        if let Err(error) = http::serve(listener, endpoint, stop.cancelled_owned()).await {
+            tracing::error!(error = chain(&error), "the HTTP endpoint has ended");
+        }
+    }))
+}
+
+fn start_telemetry(fixed: &Fixed) -> Telemetry {
+    let config::Telemetry { otlp: config::Otlp { endpoint, headers_file }, detail } = fixed.telemetry.clone();
+    let telemetry = Telemetry::start(TelemetryConfig {
+        identity: Identity::new(&fixed.cluster.name, &fixed.agent.instance, None),
+        endpoint,
+        headers_file,
+        detail: match detail {
+            config::Detail::Full => Detail::Stages,
+            config::Detail::App => Detail::App,
+        },
+        log_format: LogFormat::Text,
+        log_filter: None,
+        variables: Variables::of_process(),
+    });
+    telemetry.install();
+    telemetry
+}
+
+fn lease_options(fixed: &Fixed) -> LeaseOptions {
+    let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "agent".to_owned());
+    LeaseOptions {
+        namespace: fixed.agent.namespace.as_str().to_owned(),
+        name: fixed.lease.name.clone(),
+        identity: format!("{host}_{}_{}", std::process::id(), jiff::Timestamp::now().as_nanosecond()),
+        duration: SignedDuration::try_from(fixed.lease.duration).unwrap_or(SignedDuration::from_secs(30)),
+    }
+}
+
+fn workshop(
+    fixed: &Fixed,
+    cache: Arc<Cache>,
+    store: Arc<Store>,
+    interner: Arc<Mutex<Interner>>,
+) -> anyhow::Result<Workshop> {
+    let scratch = fixed.state.directory.join("scratch");
+    // What a killed process left behind is nobody's.
+    if scratch.exists() {
+        std::fs::remove_dir_all(&scratch)
+            .with_context(|| format!("failed to empty {}", scratch.display()))?;
+    }
+    std::fs::create_dir_all(&scratch).with_context(|| format!("failed to make {}", scratch.display()))?;
+    let tools = Tools {
+        helm: fixed.render.helm.clone(),
+        kustomize: fixed.render.kustomize.clone(),
+        sandbox: Some(std::env::current_exe().context("failed to find the program's own file")?),
+        scratch: scratch.clone(),
+        timeout: fixed.render.timeout,
+        limits: sandbox::Limits {
+            memory_bytes: fixed.render.limits.memory,
+            cpu_seconds: fixed.render.limits.cpu_time.as_secs(),
+            ..sandbox::Limits::default()
+        },
+        bounds: Bounds { output_bytes: fixed.render.limits.output, ..Bounds::default() },
+    };
+    Ok(Workshop {
+        instance: fixed.agent.instance.as_str().into(),
+        cache,
+        store,
+        interner,
+        tools: Arc::new(tools),
+        benches: Arc::new(Semaphore::new(BENCHES)),
+        scratch: scratch.into(),
+    })
+}
+
+async fn tell_lease(mut lease: watch::Receiver<LeaseTerm>, registry: Arc<Registry>, readiness: Readiness) {
+    while lease.changed().await.is_ok() {
+        let term = *lease.borrow_and_update();
+        readiness.known("lease", if term == LeaseTerm::Lost { "another agent holds it" } else { "held" });
+        registry.broadcast(&Event::Lease(term));
+    }
+}
+
+async fn tell_apis(mut apis: watch::Receiver<Arc<ApiSet>>, registry: Arc<Registry>) {
+    while apis.changed().await.is_ok() {
+        let set = apis.borrow_and_update().clone();
+        registry.broadcast(&Event::Apis(set));
+    }
+}

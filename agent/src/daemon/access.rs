@@ -1,0 +1,75 @@
+//! What all apps share of the cluster: requests, state, watches, lanes and bodies on disk.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use skiff_shared::desired::BodyDigest;
+use skiff_shared::inventory::Inventory;
+use skiff_shared::object::Interner;
+use skiff_shared::sync::event::{Cause, Failure, Refusal};
+use tokio_util::sync::CancellationToken;
+
+use crate::cluster::requests::Requests;
+use crate::cluster::watch::Watches;
+use crate::lanes::Lanes;
+use crate::state::{State, StateError};
+use crate::store::Store;
+use crate::telemetry::chain;
+
+/// How long to wait before recorded state that could not be read is read again.
+const RELOAD: Duration = Duration::from_secs(2);
+
+/// The cluster as one agent reaches it.
+pub struct ClusterAccess {
+    pub requests: Requests,
+    /// The agent's own namespace: where objects are dry-run whose own does not exist yet.
+    pub namespace: String,
+    pub watches: Watches,
+    pub state: Arc<State>,
+    pub store: Arc<Store>,
+    pub lanes: Lanes,
+    pub interner: Arc<Mutex<Interner>>,
+    /// Ends the process in good order: another agent is at work.
+    pub stop: CancellationToken,
+}
+
+impl ClusterAccess {
+    /// Reads an app's recorded state, again and again until it is there: nothing may be decided
+    /// without it.
+    pub async fn load(&self, app: &str) -> Inventory {
+        loop {
+            match self.try_load(app).await {
+                Ok(inventory) => return inventory,
+                Err(error) => tracing::error!(app, error = chain(&error), "failed to load recorded state"),
+            }
+            tokio::time::sleep(RELOAD).await;
+        }
+    }
+
+    async fn try_load(&self, app: &str) -> Result<Inventory, StateError> {
+        let inventory = self.state.load(app, &self.interner).await?;
+        self.state.restore(&inventory, &self.store).await?;
+        Ok(inventory)
+    }
+
+    /// Returns a body as it is sent.
+    pub async fn body(&self, digest: BodyDigest) -> Result<Bytes, Failure> {
+        let store = self.store.clone();
+        let read = tokio::task::spawn_blocking(move || store.get(digest)).await;
+        let failed =
+            |message: String| Failure::Unavailable(Cause { reason: Refusal::Unclassified, code: 0, message });
+        match read {
+            Ok(Ok(Some(body))) => Ok(body.into()),
+            Ok(Ok(None)) => Err(failed(format!("body {digest} is not on disk any more"))),
+            Ok(Err(error)) => Err(failed(format!("body {digest} cannot be read: {error}"))),
+            Err(_) => Err(Failure::NotSent),
+        }
+    }
+
+    /// Another agent has changed the recorded state: this one ends.
+    pub fn stop_work(&self) {
+        tracing::error!("another agent has changed the recorded state of an app: this one ends");
+        self.stop.cancel();
+    }
+}

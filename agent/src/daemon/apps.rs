@@ -1,0 +1,193 @@
+//! The apps of one environment: their drivers, and who wants which object.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::Timestamp;
+use skiff_shared::desired::{Desired, Problem, Revision, render_digest};
+use skiff_shared::environment::AppName;
+use skiff_shared::object::ObjectId;
+use skiff_shared::ownership::{self, AppObjects};
+use skiff_shared::plan::Claims;
+use skiff_shared::policy::Policy;
+use skiff_shared::sync::event::Event;
+
+use super::launch::Launcher;
+use super::registry::{Added, Registry};
+use crate::store::Hold;
+
+/// What every app of the agent wants, for the decision who has which object.
+#[derive(Default)]
+pub struct WantedSets(Mutex<BTreeMap<Arc<str>, Arc<Desired>>>);
+
+/// Rendered sets by app that are held until ownership is decided.
+pub type Waiting = Arc<Mutex<BTreeMap<Arc<str>, (Arc<Desired>, Hold)>>>;
+
+/// The apps of one environment.
+pub struct Apps {
+    pub environment: Arc<str>,
+    pub launcher: Arc<Launcher>,
+    pub registry: Arc<Registry>,
+    pub wanted: Arc<WantedSets>,
+    /// Apps of this environment that have a driver.
+    pub running: BTreeSet<Arc<str>>,
+    /// Sets that wait until every app of the revision is rendered: something would leave them.
+    pub waiting: Waiting,
+}
+
+/// Sends events to apps of an environment from the renders that run at once.
+#[derive(Clone)]
+pub struct AppSender {
+    registry: Arc<Registry>,
+    wanted: Arc<WantedSets>,
+    waiting: Waiting,
+}
+
+impl Apps {
+    pub fn sender(&self) -> AppSender {
+        AppSender {
+            registry: self.registry.clone(),
+            wanted: self.wanted.clone(),
+            waiting: self.waiting.clone(),
+        }
+    }
+
+    pub fn tell_all(&self, event: &Event) {
+        for app in &self.running {
+            self.registry.send(app, event.clone());
+        }
+    }
+
+    /// Starts the drivers of the apps that the environment had when the agent last ran: their objects
+    /// are healed also while the source cannot be read.
+    pub async fn resume(&mut self, policy: &Policy) {
+        let known = match self.launcher.cluster.state.known_apps(&self.environment).await {
+            Ok(known) => known,
+            Err(failure) => {
+                tracing::warn!(environment = %self.environment, ?failure, "the apps of before cannot be listed");
+                return;
+            }
+        };
+        for name in known {
+            match AppName::parse(&name) {
+                Ok(name) => _ = self.ensure(&name, policy).await,
+                Err(error) => tracing::warn!(name, %error, "an App object has a name that is none"),
+            }
+        }
+    }
+
+    /// Starts the app's driver, or gives a running one its policy; says whether there is one now.
+    pub async fn ensure(&mut self, name: &AppName, policy: &Policy) -> Ensured {
+        let app: Arc<str> = name.as_str().into();
+        match self.registry.add(&app, &self.environment) {
+            Ok((mailbox, Added::New)) => {
+                self.launcher.launch(&app, &self.environment, mailbox, policy.clone()).await;
+                self.running.insert(app);
+                Ensured::Running
+            }
+            Ok((mailbox, Added::WasThere)) => {
+                mailbox.send(Event::Policy(policy.clone()));
+                self.running.insert(app);
+                Ensured::Running
+            }
+            Err(error) => {
+                tracing::error!(environment = %self.environment, %error, "app refused");
+                Ensured::Refused
+            }
+        }
+    }
+
+    /// Tells apps that are no longer listed that nothing of them is wanted. An empty set never prunes:
+    /// their objects stay until the app is deleted by a person.
+    pub fn only(&self, listed: &BTreeSet<Arc<str>>, revision: &Revision) {
+        for app in self.running.difference(listed) {
+            let desired = Desired {
+                revision: revision.clone(),
+                rows: Vec::new(),
+                render: render_digest(&[]),
+                warnings: vec!["the app is no longer in the app list".to_owned()],
+                seen_at: Timestamp::now(),
+                fetched: None,
+                rendered: None,
+            };
+            let desired = Arc::new(desired);
+            self.wanted.set(app, desired.clone());
+            self.registry.send(app, Event::Desired(desired));
+        }
+    }
+
+    /// Tells every app that the list it is in cannot be read.
+    pub fn list_is_bad(&self, revision: &Revision, problems: &[Problem]) {
+        self.tell_all(&Event::RenderFailed { revision: revision.clone(), problems: problems.to_vec() });
+    }
+
+    /// Decides, now that the revision is rendered, who has which object, and lets the sets go that
+    /// waited for it.
+    pub fn settle_ownership(&self) {
+        let claims = self.wanted.claims(&self.registry);
+        for (app, claims) in claims {
+            self.registry.send(&app, Event::Claims(claims));
+        }
+        let waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        for (app, (desired, hold)) in waiting {
+            self.registry.send(&app, Event::Desired(desired));
+            self.registry.hold(&app, hold);
+        }
+    }
+}
+
+/// Whether an app has a driver after it was asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ensured {
+    Running,
+    /// Another environment has an app of this name.
+    Refused,
+}
+
+impl AppSender {
+    pub fn send(&self, app: &str, event: Event) {
+        self.registry.send(app, event);
+    }
+
+    /// Takes a rendered set: one that lets nothing go is sent at once, one from which objects leave
+    /// waits until it is known whether another app wants them.
+    pub fn wanted(&self, app: &Arc<str>, desired: Desired, hold: Hold) {
+        let desired = Arc::new(desired);
+        self.wanted.set(app, desired.clone());
+        let owned = self.registry.owned_by(app);
+        let wanted: HashSet<&ObjectId> = desired.rows.iter().map(|row| &row.id).collect();
+        if owned.iter().all(|id| wanted.contains(id)) {
+            let claims = self.wanted.claims(&self.registry).remove(app).unwrap_or_default();
+            self.registry.send(app, Event::Claims(claims));
+            self.registry.send(app, Event::Desired(desired));
+            self.registry.hold(app, hold);
+        } else {
+            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            waiting.insert(app.clone(), (desired, hold));
+        }
+    }
+}
+
+impl WantedSets {
+    fn set(&self, app: &Arc<str>, desired: Arc<Desired>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(app.clone(), desired);
+    }
+
+    pub fn remove(&self, app: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(app);
+    }
+
+    fn claims(&self, registry: &Registry) -> BTreeMap<Arc<str>, Claims> {
+        let owned = registry.owned();
+        let wanted = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let apps: Vec<AppObjects<'_>> = wanted
+            .iter()
+            .map(|(app, desired)| AppObjects {
+                app: app.clone(),
+                wanted: desired.rows.iter().map(|row| &row.id).collect(),
+                owned: owned.get(app).into_iter().flat_map(|owned| owned.iter()).collect(),
+            })
+            .collect();
+        ownership::assign(&apps)
+    }
+}

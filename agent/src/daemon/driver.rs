@@ -1,0 +1,56 @@
+//! One driver per app: the flat loop that feeds the machine and starts what it asks for.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use skiff_shared::inventory::Record;
+use skiff_shared::sync::Machine;
+use skiff_shared::sync::effect::Effect;
+use skiff_shared::sync::event::Event;
+
+use super::mailbox::Mailbox;
+use super::performer::Performer;
+use super::registry::Registry;
+
+/// Drives one app until it is stopped; ends when it has been drained.
+pub struct Driver {
+    pub machine: Machine,
+    pub mailbox: Arc<Mailbox>,
+    pub performer: Performer,
+    pub registry: Arc<Registry>,
+}
+
+impl Driver {
+    pub async fn run(mut self) {
+        let mut wake = None;
+        let mut draining = false;
+        loop {
+            let events = self.mailbox.drain(wake).await;
+            draining |= events.iter().any(|event| matches!(event, Event::Drain));
+            let loaded = events.iter().any(|event| matches!(event, Event::Loaded(_)));
+            let step = self.machine.step(events, Timestamp::now());
+            if loaded || step.effects.iter().any(changes_ownership) {
+                self.note();
+            }
+            self.performer.start(step.effects);
+            wake = step.wake;
+            if draining && self.machine.is_drained() {
+                return self.performer.finish().await;
+            }
+        }
+    }
+
+    /// Tells the registry what the app owns and which bodies it needs.
+    fn note(&self) {
+        let rows = self.machine.rows();
+        let owned = rows.iter().filter(|row| row.record != Record::None).map(|row| row.id.clone()).collect();
+        let recorded = rows.iter().filter_map(|row| Some(row.record.applied()?.body));
+        let bodies = rows.iter().filter_map(|row| row.wanted).chain(recorded).collect();
+        self.registry.note(&self.performer.app, owned, bodies);
+    }
+}
+
+/// Effects after which the app's set of owned objects is another.
+fn changes_ownership(effect: &Effect) -> bool {
+    matches!(effect, Effect::Save(..) | Effect::Keep(..) | Effect::Finished(_))
+}

@@ -1,0 +1,333 @@
+//! One environment: what a revision of its source means for each of its apps.
+//!
+//! Reads the app list, renders the apps whose inputs changed, and sends each driver its wanted set.
+//! It decides nothing about what is written; a mistake in one app never hides the others.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use jiff::Timestamp;
+use skiff_shared::desired::{Desired, DesiredRow, Interval, Problem, Revision, render_digest};
+use skiff_shared::environment::{self, AppSpec, Environment as AppList, RepoPath};
+use skiff_shared::object::{Digest, Interner};
+use skiff_shared::policy::Policy;
+use skiff_shared::sync::event::Event;
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use super::apps::{Apps, Ensured};
+use super::inputs::{self, Inputs};
+use super::source::Sourced;
+use crate::cluster::discovery::Discovered;
+use crate::config::EnvironmentConfig;
+use crate::git::{self, Cache, ReadError, Snapshot};
+use crate::http::Readiness;
+use crate::render::{self, OnDuplicate, Rendered, Tools};
+use crate::store::{Hold, Store};
+use crate::telemetry::chain;
+
+/// What rendering needs beside the revision.
+#[derive(Clone)]
+pub struct Workshop {
+    pub instance: Arc<str>,
+    pub cache: Arc<Cache>,
+    pub store: Arc<Store>,
+    pub interner: Arc<Mutex<Interner>>,
+    pub tools: Arc<Tools>,
+    /// Renders that may run at once.
+    pub benches: Arc<Semaphore>,
+    pub scratch: Arc<Path>,
+}
+
+/// A running environment.
+pub struct Environment {
+    pub config: EnvironmentConfig,
+    pub source: git::Source,
+    pub workshop: Workshop,
+    pub apps: Apps,
+    pub apis: watch::Receiver<Option<Arc<Discovered>>>,
+    pub policy: watch::Receiver<Policy>,
+    /// What each app was last rendered from, and what came of it.
+    pub rendered: BTreeMap<Arc<str>, Last>,
+    pub current: Option<Moved>,
+    pub readiness: Readiness,
+}
+
+/// A revision that was fetched.
+#[derive(Clone)]
+pub struct Moved {
+    pub revision: Arc<git::Revision>,
+    pub seen_at: Timestamp,
+    pub fetched: Interval,
+}
+
+/// The last render of an app.
+pub struct Last {
+    pub key: Digest,
+    pub outcome: Outcome,
+}
+
+/// What a render ended with.
+pub enum Outcome {
+    Good,
+    Failed,
+}
+
+impl Environment {
+    /// Runs until the poller is gone.
+    pub async fn run(mut self, mut sourced: mpsc::Receiver<Sourced>) {
+        loop {
+            tokio::select! {
+                told = sourced.recv() => match told {
+                    Some(told) => self.told(told).await,
+                    None => return,
+                },
+                Ok(()) = self.apis.changed() => self.revise().await,
+                Ok(()) = self.policy.changed() => self.revise().await,
+            }
+        }
+    }
+
+    async fn told(&mut self, sourced: Sourced) {
+        match sourced {
+            Sourced::Moved { revision, seen_at, fetched } => {
+                self.source_read();
+                self.apps.tell_all(&Event::SourceOk);
+                self.current = Some(Moved { revision, seen_at, fetched });
+                self.revise().await;
+            }
+            Sourced::Unmoved => {
+                self.source_read();
+                self.apps.tell_all(&Event::SourceOk);
+            }
+            Sourced::Failed { reason, message } => {
+                tracing::warn!(environment = %self.config.name, reason, message, "the source cannot be read");
+                let failed = Event::SourceFailed { reason: reason.to_owned(), message };
+                self.readiness.known(format!("source of {}", self.config.name), reason);
+                self.apps.tell_all(&failed);
+            }
+        }
+    }
+
+    fn source_read(&self) {
+        self.readiness.known(format!("source of {}", self.config.name), "read");
+        self.apps.launcher.telemetry.source_read(self.config.name.as_str());
+    }
+
+    /// Goes through the apps of the current revision, as the cluster and the policy are now.
+    async fn revise(&mut self) {
+        let Some(moved) = self.current.clone() else { return };
+        let Some(apis) = self.apis.borrow_and_update().clone() else { return };
+        let policy = self.policy.borrow_and_update().clone();
+        let listed = self.list(&moved, &policy).await;
+        let list = match listed {
+            Ok(list) => list,
+            Err(problems) => return self.list_failed(&moved, &problems),
+        };
+        let names: BTreeSet<Arc<str>> = list.apps.iter().map(|app| app.name.as_str().into()).collect();
+        self.apps.only(&names, &moved.revision.record());
+        let mut renders = Vec::new();
+        for spec in list.apps {
+            if self.apps.ensure(&spec.name, &spec.policy).await == Ensured::Running {
+                renders.push(self.app(spec, moved.clone(), apis.clone()));
+            }
+        }
+        let finished = futures::future::join_all(renders).await;
+        for (name, last) in finished.into_iter().flatten() {
+            self.rendered.insert(name, last);
+        }
+        self.apps.settle_ownership();
+    }
+
+    fn list_failed(&mut self, moved: &Moved, problems: &[Problem]) {
+        let revision = moved.revision.record();
+        for problem in problems {
+            tracing::error!(environment = %self.config.name, %revision, %problem, "the app list cannot be read");
+        }
+        self.apps.list_is_bad(&revision, problems);
+    }
+
+    /// Reads the app list of a revision.
+    async fn list(&self, moved: &Moved, policy: &Policy) -> Result<AppList, Vec<Problem>> {
+        let (cache, source) = (self.workshop.cache.clone(), self.source.clone());
+        let (path, name) = (self.config.source.path.clone(), self.config.name.clone());
+        let (policy, commit) = (policy.clone(), moved.revision.commit);
+        blocking(move || {
+            let snapshot = cache.snapshot(&source, commit).map_err(|error| unreadable(&path, &error))?;
+            let names = inputs::names(&snapshot, &path).map_err(|error| unreadable(&path, &error))?;
+            if !names.iter().any(|name| name == environment::FILE_NAME) {
+                return Ok(environment::single_app(name, path, &policy));
+            }
+            let file = path.join(environment::FILE_NAME).expect("a file in a folder is in the repository");
+            let text = snapshot.read(file.as_str()).map_err(|error| unreadable(&file, &error))?;
+            let text = String::from_utf8(text).map_err(|_| {
+                vec![Problem { place: file.to_string(), message: "it is not UTF-8".to_owned() }]
+            })?;
+            environment::parse(&text, &path, &policy).map_err(|errors| errors.problems)
+        })
+        .await
+    }
+
+    /// Renders one app if what it reads has changed, and tells its driver.
+    fn app(
+        &self,
+        spec: AppSpec,
+        moved: Moved,
+        apis: Arc<Discovered>,
+    ) -> impl Future<Output = Option<(Arc<str>, Last)>> + use<> {
+        let name: Arc<str> = spec.name.as_str().into();
+        let before = self.rendered.get(&name).map(|last| (last.key, matches!(last.outcome, Outcome::Good)));
+        let (workshop, source, apps) = (self.workshop.clone(), self.source.clone(), self.apps.sender());
+        let on_duplicate = match self.config.on_duplicate {
+            crate::config::OnDuplicate::Refuse => OnDuplicate::Refuse,
+            crate::config::OnDuplicate::LastWins => OnDuplicate::LastWins,
+        };
+        async move {
+            let _bench = workshop.benches.clone().acquire_owned().await.ok()?;
+            let revision = moved.revision.record();
+            let start = Timestamp::now();
+            let job = Job { workshop, source, spec, apis, on_duplicate, commit: moved.revision.commit };
+            let prepared = match job.prepare().await {
+                Ok(inputs) => inputs,
+                Err(problems) => {
+                    apps.send(&name, Event::RenderFailed { revision, problems });
+                    return Some((name, Last { key: Digest::of(b""), outcome: Outcome::Failed }));
+                }
+            };
+            let key = prepared.key;
+            if before.is_some_and(|(last, good)| last == key && good) {
+                apps.send(&name, Event::Unmoved(revision));
+                return None;
+            }
+            let outcome = match job.render(&prepared).await {
+                Ok(rendered) => {
+                    let rendered_at = Interval { start, end: Timestamp::now() };
+                    let (desired, hold) = desired(revision, rendered, &moved, rendered_at);
+                    apps.wanted(&name, desired, hold);
+                    Outcome::Good
+                }
+                Err(problems) => {
+                    apps.send(&name, Event::RenderFailed { revision, problems });
+                    Outcome::Failed
+                }
+            };
+            Some((name, Last { key, outcome }))
+        }
+    }
+}
+
+/// One app at one revision, on its way to rows.
+struct Job {
+    workshop: Workshop,
+    source: git::Source,
+    spec: AppSpec,
+    apis: Arc<Discovered>,
+    on_duplicate: OnDuplicate,
+    commit: git::CommitId,
+}
+
+impl Job {
+    /// Finds out what the app reads; the key covers also what the cluster and the options add.
+    async fn prepare(&self) -> Result<Inputs, Vec<Problem>> {
+        let (cache, source) = (self.workshop.cache.clone(), self.source.clone());
+        let (spec, commit) = (self.spec.clone(), self.commit);
+        let inputs = blocking(move || {
+            let snapshot = cache.snapshot(&source, commit).map_err(|error| unreadable(&spec.path, &error))?;
+            inputs::find(&snapshot, &spec).map_err(|error| unreadable(&spec.path, &error))
+        })
+        .await?;
+        let directory = self.workshop.scratch.clone();
+        let key = render::input_digest(&self.request(&directory), &inputs.key.to_string());
+        Ok(Inputs { key, ..inputs })
+    }
+
+    async fn render(&self, inputs: &Inputs) -> Result<Rendered, Vec<Problem>> {
+        let failed = |error: std::io::Error| {
+            vec![Problem {
+                place: self.spec.path.to_string(),
+                message: format!("failed to make a folder: {error}"),
+            }]
+        };
+        let directory = tempfile::tempdir_in(&self.workshop.scratch).map_err(failed)?;
+        self.export(inputs, directory.path()).await?;
+        let rendered = render::render(&self.request(directory.path()), &self.workshop.store).await;
+        rendered.map_err(|error| error.problems)
+    }
+
+    /// Puts the files that the app reads into a folder of their own.
+    async fn export(&self, inputs: &Inputs, directory: &Path) -> Result<(), Vec<Problem>> {
+        let (cache, source, commit) = (self.workshop.cache.clone(), self.source.clone(), self.commit);
+        let (roots, directory) = (inputs.roots.clone(), directory.to_owned());
+        let path = self.spec.path.clone();
+        blocking(move || {
+            let snapshot: Snapshot =
+                cache.snapshot(&source, commit).map_err(|error| unreadable(&path, &error))?;
+            roots.iter().try_for_each(|root| export(&snapshot, root, &directory))
+        })
+        .await
+    }
+
+    fn request<'a>(&'a self, directory: &'a Path) -> render::Request<'a> {
+        render::Request {
+            app: self.spec.name.as_str(),
+            instance: &self.workshop.instance,
+            directory,
+            path: &self.spec.path,
+            namespace: self.spec.namespace.as_ref().map(|namespace| namespace.as_str()),
+            create_namespace: self.spec.create_namespace,
+            renderer: &self.spec.renderer,
+            apis: &self.apis.apis,
+            kube_version: &self.apis.kube_version,
+            tools: &self.workshop.tools,
+            on_duplicate: self.on_duplicate,
+            interner: &self.workshop.interner,
+        }
+    }
+}
+
+fn desired(revision: Revision, rendered: Rendered, moved: &Moved, rendered_at: Interval) -> (Desired, Hold) {
+    let Rendered { rows, warnings, hold } = rendered;
+    let rows: Vec<DesiredRow> = rows;
+    let desired = Desired {
+        revision,
+        render: render_digest(&rows),
+        rows,
+        warnings,
+        seen_at: moved.seen_at,
+        fetched: Some(moved.fetched),
+        rendered: Some(rendered_at),
+    };
+    (desired, hold)
+}
+
+/// Puts one folder or file of the repository where it stands in there.
+fn export(snapshot: &Snapshot, root: &RepoPath, directory: &Path) -> Result<(), Vec<Problem>> {
+    let target = directory.join(root.as_str());
+    let written = |error: std::io::Error| {
+        vec![Problem { place: root.to_string(), message: format!("failed to write it to disk: {error}") }]
+    };
+    match snapshot.export(root.as_str(), &target) {
+        Ok(_) => Ok(()),
+        Err(ReadError::NotAFolder { .. }) => {
+            let content = snapshot.read(root.as_str()).map_err(|error| unreadable(root, &error))?;
+            let folder = target.parent().unwrap_or(directory);
+            std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&target, content)).map_err(written)
+        }
+        Err(error) => Err(unreadable(root, &error)),
+    }
+}
+
+fn unreadable(path: &RepoPath, error: &ReadError) -> Vec<Problem> {
+    vec![Problem { place: path.to_string(), message: chain(error) }]
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Vec<Problem>> + Send + 'static,
+) -> Result<T, Vec<Problem>> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+        Err(vec![Problem {
+            place: String::new(),
+            message: format!("reading the revision ended early: {error}"),
+        }])
+    })
+}

@@ -1,0 +1,205 @@
+//! The environments of the configuration: started, changed and ended as it says.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use skiff_shared::desired::Problem;
+use skiff_shared::policy::Policy;
+use skiff_shared::sync::event::Event;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::apps::{Apps, WantedSets};
+use super::environment::{Environment, Workshop};
+use super::launch::Launcher;
+use super::source::{Poller, Sourced};
+use crate::cluster::discovery::Discovered;
+use crate::config::{self, EnvironmentConfig};
+use crate::git::{self, CredentialFiles, RepositoryUrl};
+use crate::http::Readiness;
+use crate::telemetry::chain;
+
+/// All running environments.
+pub struct Environments {
+    workshop: Workshop,
+    launcher: Arc<Launcher>,
+    apis: watch::Receiver<Option<Arc<Discovered>>>,
+    wanted: Arc<WantedSets>,
+    readiness: Readiness,
+    running: BTreeMap<String, Running>,
+    pollers: CancellationToken,
+}
+
+struct Running {
+    config: EnvironmentConfig,
+    policy: watch::Sender<Policy>,
+}
+
+impl Environments {
+    pub fn new(
+        workshop: Workshop,
+        launcher: Arc<Launcher>,
+        apis: watch::Receiver<Option<Arc<Discovered>>>,
+        wanted: Arc<WantedSets>,
+        readiness: Readiness,
+    ) -> Self {
+        Self {
+            workshop,
+            launcher,
+            apis,
+            wanted,
+            readiness,
+            running: BTreeMap::new(),
+            pollers: CancellationToken::new(),
+        }
+    }
+
+    /// Makes the configured environments the running ones. A changed policy is handed to the running
+    /// apps; a changed source starts the environment's tasks anew, with its apps as they are.
+    pub async fn apply(&mut self, configured: Vec<EnvironmentConfig>) {
+        let policies_only = self.running.len() == configured.len()
+            && configured.iter().all(|new| {
+                self.running.get(new.name.as_str()).is_some_and(|old| is_same_source(&old.config, new))
+            });
+        if policies_only {
+            for new in configured {
+                if let Some(running) = self.running.get_mut(new.name.as_str()) {
+                    running.policy.send_if_modified(|policy| {
+                        let changed = *policy != new.policy;
+                        *policy = new.policy.clone();
+                        changed
+                    });
+                    running.config = new;
+                }
+            }
+            return;
+        }
+        self.pollers.cancel();
+        self.pollers = CancellationToken::new();
+        let names: BTreeSet<String> = configured.iter().map(|new| new.name.to_string()).collect();
+        for ended in self.running.keys().filter(|name| !names.contains(*name)) {
+            self.end(ended);
+        }
+        self.running.clear();
+        self.start(configured).await;
+    }
+
+    /// Stops asking the sources; the apps go on until they are drained.
+    pub fn stop(&self) {
+        self.pollers.cancel();
+    }
+
+    /// Ends the apps of an environment that is no longer configured; their objects stay as they are.
+    fn end(&self, environment: &str) {
+        for app in self.launcher.registry.apps_of(environment) {
+            self.launcher.registry.send(&app, Event::Drain);
+            self.launcher.registry.remove(&app);
+            self.wanted.remove(&app);
+        }
+        self.readiness.forget(&format!("source of {environment}"));
+        self.launcher.telemetry.source_gone(environment);
+        tracing::info!(environment, "no longer configured: its objects stay as they are");
+    }
+
+    async fn start(&mut self, configured: Vec<EnvironmentConfig>) {
+        let mut readers: Vec<(git::Source, Duration, Vec<mpsc::Sender<Sourced>>)> = Vec::new();
+        for config in configured {
+            let source = match source_of(&config) {
+                Ok(source) => source,
+                Err(problem) => {
+                    tracing::error!(environment = %config.name, %problem, "the environment cannot be read");
+                    continue;
+                }
+            };
+            let (sender, sourced) = mpsc::channel(8);
+            match readers.iter_mut().find(|(known, ..)| *known == source) {
+                Some((_, interval, list)) => {
+                    *interval = config.interval.min(*interval);
+                    list.push(sender);
+                }
+                None => readers.push((source.clone(), config.interval, vec![sender])),
+            }
+            self.start_one(config, source, sourced).await;
+        }
+        for (source, interval, readers) in readers {
+            let stop = self.pollers.child_token();
+            let salt = self.workshop.instance.clone();
+            let poller = Poller { cache: self.workshop.cache.clone(), source, interval, salt, readers, stop };
+            tokio::spawn(poller.run());
+        }
+    }
+
+    async fn start_one(
+        &mut self,
+        config: EnvironmentConfig,
+        source: git::Source,
+        sourced: mpsc::Receiver<Sourced>,
+    ) {
+        let (policy, policies) = watch::channel(config.policy.clone());
+        let name: Arc<str> = config.name.as_str().into();
+        let mut apps = Apps {
+            environment: name.clone(),
+            launcher: self.launcher.clone(),
+            registry: self.launcher.registry.clone(),
+            wanted: self.wanted.clone(),
+            running: self.launcher.registry.apps_of(&name).into_iter().collect(),
+            waiting: Arc::default(),
+        };
+        apps.resume(&config.policy).await;
+        self.readiness.expect(format!("source of {}", config.name));
+        self.launcher.telemetry.source_expected(config.name.as_str());
+        let environment = Environment {
+            config: config.clone(),
+            source,
+            workshop: self.workshop.clone(),
+            apps,
+            apis: self.apis.clone(),
+            policy: policies,
+            rendered: BTreeMap::new(),
+            current: None,
+            readiness: self.readiness.clone(),
+        };
+        let stop = self.pollers.child_token();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = environment.run(sourced) => {}
+                () = stop.cancelled() => {}
+            }
+        });
+        self.running.insert(config.name.to_string(), Running { config, policy });
+    }
+}
+
+fn is_same_source(old: &EnvironmentConfig, new: &EnvironmentConfig) -> bool {
+    let EnvironmentConfig { name, source, policy: _, interval, on_duplicate } = old;
+    *name == new.name
+        && *source == new.source
+        && *interval == new.interval
+        && *on_duplicate == new.on_duplicate
+}
+
+/// Turns the configured source into the one that Git reads.
+fn source_of(config: &EnvironmentConfig) -> Result<git::Source, Problem> {
+    let config::Source { url, reference, path: _, credentials } = &config.source;
+    let problem = |message: String| Problem { place: url.clone(), message };
+    let config::Credentials { username_file, password_file, token_file, ca_file } = credentials.clone();
+    let reference = match reference {
+        config::Reference::Branch(name) => git::Reference::Branch(name.clone()),
+        config::Reference::Tag(name) => git::Reference::Tag(name.clone()),
+        config::Reference::Commit(id) => {
+            git::Reference::Commit(id.parse().map_err(|error: git::IdError| problem(error.to_string()))?)
+        }
+    };
+    Ok(git::Source {
+        url: url.parse::<RepositoryUrl>().map_err(|error| problem(chain(&error)))?,
+        reference,
+        credentials: CredentialFiles {
+            username: username_file,
+            password: password_file,
+            token: token_file,
+            ca: ca_file,
+        },
+        limits: git::Limits::default(),
+    })
+}

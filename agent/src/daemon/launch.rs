@@ -1,0 +1,119 @@
+//! Starts the driver of an app: machine, mailbox, performer and publisher, put together.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use skiff_shared::object::ApiSet;
+use skiff_shared::policy::Policy;
+use skiff_shared::report::Report;
+use skiff_shared::sync::event::{Event, LeaseTerm};
+use skiff_shared::sync::{Limits, Machine};
+use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+
+use super::access::ClusterAccess;
+use super::driver::Driver;
+use super::mailbox::Mailbox;
+use super::performer::Performer;
+use super::registry::Registry;
+use crate::telemetry::{AppName, Telemetry};
+
+/// What every driver is made of.
+pub struct Launcher {
+    pub cluster: Arc<ClusterAccess>,
+    pub registry: Arc<Registry>,
+    pub telemetry: Telemetry,
+    pub apis: watch::Receiver<Arc<ApiSet>>,
+    pub lease: watch::Receiver<LeaseTerm>,
+    pub limits: Limits,
+    /// The drivers that run; awaited when the process ends.
+    pub drivers: TaskTracker,
+}
+
+impl Launcher {
+    /// Starts an app's driver; its `App` object is made first, so that a person can ask something of it.
+    pub async fn launch(
+        &self,
+        app: &Arc<str>,
+        environment: &Arc<str>,
+        mailbox: Arc<Mailbox>,
+        policy: Policy,
+    ) {
+        let apis = self.apis.borrow().clone();
+        let machine = Machine::new(policy, apis, self.limits);
+        let (report, reports) = watch::channel(None);
+        let performer = Performer {
+            app: app.clone(),
+            cluster: self.cluster.clone(),
+            mailbox: mailbox.clone(),
+            telemetry: self.telemetry.app(AppName {
+                environment: environment.to_string(),
+                app: app.to_string(),
+                namespace: None,
+            }),
+            report,
+            tasks: TaskTracker::new(),
+        };
+        mailbox.send(Event::Lease(*self.lease.borrow()));
+        let driver = Driver { machine, mailbox: mailbox.clone(), performer, registry: self.registry.clone() };
+        self.drivers.spawn(driver.run());
+        let publisher = Publisher {
+            app: app.clone(),
+            environment: environment.clone(),
+            cluster: self.cluster.clone(),
+            mailbox,
+        };
+        self.drivers.spawn(publisher.run(reports));
+    }
+}
+
+/// Keeps an app's object: sends the newest report on, one request at a time.
+struct Publisher {
+    app: Arc<str>,
+    environment: Arc<str>,
+    cluster: Arc<ClusterAccess>,
+    mailbox: Arc<Mailbox>,
+}
+
+impl Publisher {
+    /// Runs until the driver is gone and its last report is out.
+    async fn run(self, mut reports: watch::Receiver<Option<Box<Report>>>) {
+        self.ensure().await;
+        while reports.changed().await.is_ok() {
+            self.publish_newest(&mut reports).await;
+        }
+        self.publish_newest(&mut reports).await;
+    }
+
+    async fn ensure(&self) {
+        let mut pause = Duration::from_millis(200);
+        loop {
+            match self.cluster.state.ensure_app(&self.app, &self.environment).await {
+                Ok(found) => return self.mailbox.send(Event::Asked(found.spec.ask())),
+                Err(failure) => {
+                    tracing::warn!(app = %self.app, ?failure, "failed to make the App object");
+                }
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(30));
+        }
+    }
+
+    /// Sends the newest report until one has arrived.
+    async fn publish_newest(&self, reports: &mut watch::Receiver<Option<Box<Report>>>) {
+        let mut pause = Duration::from_millis(500);
+        loop {
+            let Some(report) = reports.borrow_and_update().clone() else { return };
+            match self.cluster.state.publish(&self.app, &self.environment, &report, Timestamp::now()).await {
+                Ok(()) => return,
+                Err(failure) => tracing::warn!(app = %self.app, ?failure, "failed to publish the status"),
+            }
+            if reports.has_changed().is_err() {
+                return;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(30));
+        }
+    }
+}

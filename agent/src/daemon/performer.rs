@@ -1,0 +1,154 @@
+//! Performs effects: one request each, its answer sent back as `Event::Done`.
+//!
+//! It decides nothing and remembers nothing; what an answer means is the machine's business.
+
+use std::sync::Arc;
+
+use skiff_shared::desired::BodyDigest;
+use skiff_shared::inventory::Uid;
+use skiff_shared::object::Target;
+use skiff_shared::report::Report;
+use skiff_shared::sync::effect::{DryRunIn, Effect, Urgency, WithFields};
+use skiff_shared::sync::event::{Answer, Event, Failure, Token};
+use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+
+use super::access::ClusterAccess;
+use super::mailbox::Mailbox;
+use crate::cluster::requests::{DryRunPlace, Sending};
+use crate::telemetry::AppTelemetry;
+
+/// What one app's effects are performed with.
+#[derive(Clone)]
+pub struct Performer {
+    pub app: Arc<str>,
+    pub cluster: Arc<ClusterAccess>,
+    pub mailbox: Arc<Mailbox>,
+    pub telemetry: AppTelemetry,
+    /// The newest report; the publisher sends it on.
+    pub report: watch::Sender<Option<Box<Report>>>,
+    pub tasks: TaskTracker,
+}
+
+impl Performer {
+    /// Starts all effects of a step; none of them is waited for.
+    pub fn start(&self, effects: Vec<Effect>) {
+        for effect in effects {
+            self.start_one(effect);
+        }
+    }
+
+    /// Waits until everything started has ended.
+    pub async fn finish(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    fn start_one(&self, effect: Effect) {
+        match effect {
+            Effect::Watch(kind) => self.cluster.watches.ensure(&kind),
+            Effect::Publish(report) => {
+                self.telemetry.report(&report);
+                self.report.send_replace(Some(report));
+            }
+            Effect::Finished(run) => self.telemetry.finished(&run),
+            Effect::Notice(notice) => self.telemetry.notice(&notice),
+            Effect::StopWork => self.cluster.stop_work(),
+            request => {
+                let performer = self.clone();
+                self.tasks.spawn(async move { performer.perform(request).await });
+            }
+        }
+    }
+
+    async fn perform(&self, effect: Effect) {
+        match effect {
+            Effect::Load => self.load().await,
+            Effect::Get(token, target) => {
+                let result = self.cluster.requests.get(&target).await;
+                self.done(token, result);
+            }
+            Effect::DryRun(token, target, body, place, fields) => {
+                let result = self.dry_run(target, body, place, fields).await;
+                self.done(token, result);
+            }
+            Effect::Apply(token, target, body, urgency, fields) => {
+                let result = self.apply(target, body, urgency, fields).await;
+                self.done(token, result);
+            }
+            Effect::Adopt(token, target) => {
+                let _permit = self.cluster.lanes.enter(Urgency::Apply, &self.app).await;
+                self.done(token, self.cluster.requests.adopt(&target).await);
+            }
+            Effect::Delete(token, target, uid) => self.delete(token, &target, &uid).await,
+            Effect::Save(token, slot, shard) => {
+                let result = self.cluster.state.save(&self.app, slot, &shard).await;
+                self.done(token, result.map(|()| Answer::Saved));
+            }
+            Effect::Keep(token, _, bodies) => {
+                let result = self.cluster.state.keep(&self.app, &bodies, &self.cluster.store).await;
+                self.done(token, result.map(Answer::Kept));
+            }
+            Effect::Forget(names) => self.cluster.state.forget_renders(&self.app, &names).await,
+            Effect::ForgetShards { below } => self.cluster.state.forget_shards(&self.app, below).await,
+            Effect::Watch(_)
+            | Effect::Publish(_)
+            | Effect::Finished(_)
+            | Effect::Notice(_)
+            | Effect::StopWork => {}
+        }
+    }
+
+    fn done(&self, token: Token, result: Result<Answer, Failure>) {
+        self.mailbox.send(Event::Done { token, result });
+    }
+
+    /// Reads the recorded state until it is there: without it nothing may be decided.
+    async fn load(&self) {
+        let inventory = self.cluster.load(&self.app).await;
+        self.mailbox.send(Event::Loaded(Box::new(inventory)));
+    }
+
+    async fn dry_run(
+        &self,
+        target: Target,
+        digest: BodyDigest,
+        place: DryRunIn,
+        fields: WithFields,
+    ) -> Result<Answer, Failure> {
+        let sending = self.sending(target, digest, fields).await?;
+        let place = match place {
+            DryRunIn::Place => DryRunPlace::Own,
+            DryRunIn::Substitute => DryRunPlace::Substitute(&self.cluster.namespace),
+        };
+        let _permit = self.cluster.lanes.enter(Urgency::DryRun, &self.app).await;
+        self.cluster.requests.dry_run(&sending, place).await
+    }
+
+    async fn apply(
+        &self,
+        target: Target,
+        digest: BodyDigest,
+        urgency: Urgency,
+        fields: WithFields,
+    ) -> Result<Answer, Failure> {
+        let sending = self.sending(target, digest, fields).await?;
+        let _permit = self.cluster.lanes.enter(urgency, &self.app).await;
+        self.cluster.requests.apply(&sending).await
+    }
+
+    async fn sending(
+        &self,
+        target: Target,
+        digest: BodyDigest,
+        with_fields: WithFields,
+    ) -> Result<Sending, Failure> {
+        let body = self.cluster.body(digest).await?;
+        Ok(Sending { target, digest, body, with_fields })
+    }
+
+    async fn delete(&self, token: Token, target: &Target, uid: &Uid) {
+        let _permit = self.cluster.lanes.enter(Urgency::Apply, &self.app).await;
+        self.done(token, self.cluster.requests.delete(target, uid).await);
+    }
+}

@@ -1,0 +1,149 @@
+//! The running apps by name: who gets which event.
+//!
+//! Between everything that observes and the drivers. It forwards and decides nothing.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use skiff_shared::object::{Digest, ObjectId};
+use skiff_shared::sync::event::Event;
+
+use super::mailbox::Mailbox;
+use crate::store::Hold;
+
+/// The apps that are being driven.
+#[derive(Default)]
+pub struct Registry {
+    apps: Mutex<BTreeMap<Arc<str>, Entry>>,
+}
+
+struct Entry {
+    environment: Arc<str>,
+    mailbox: Arc<Mailbox>,
+    owned: Arc<HashSet<ObjectId>>,
+    bodies: Arc<HashSet<Digest>>,
+    /// Keeps the bodies of the set that the driver has been sent and not yet counted.
+    hold: Option<Hold>,
+}
+
+/// Two environments of this agent name an app alike.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "app {app:?} is in the environments {first:?} and {second:?}: app names are unique per agent, rename one"
+)]
+pub struct NameTaken {
+    app: Arc<str>,
+    first: Arc<str>,
+    second: Arc<str>,
+}
+
+impl Registry {
+    /// Adds an app and returns its mailbox; an app of the same environment is returned as it runs.
+    pub fn add(&self, app: &Arc<str>, environment: &Arc<str>) -> Result<(Arc<Mailbox>, Added), NameTaken> {
+        let mut apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = apps.get(app) {
+            if entry.environment == *environment {
+                return Ok((entry.mailbox.clone(), Added::WasThere));
+            }
+            return Err(NameTaken {
+                app: app.clone(),
+                first: entry.environment.clone(),
+                second: environment.clone(),
+            });
+        }
+        let mailbox = Arc::new(Mailbox::default());
+        let entry = Entry {
+            environment: environment.clone(),
+            mailbox: mailbox.clone(),
+            owned: Arc::default(),
+            bodies: Arc::default(),
+            hold: None,
+        };
+        apps.insert(app.clone(), entry);
+        Ok((mailbox, Added::New))
+    }
+
+    pub fn remove(&self, app: &str) {
+        self.apps.lock().unwrap_or_else(PoisonError::into_inner).remove(app);
+    }
+
+    /// Sends an event to one app; returns whether there is such an app.
+    pub fn send(&self, app: &str, event: Event) -> Sent {
+        let apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
+        match apps.get(app) {
+            Some(entry) => {
+                entry.mailbox.send(event);
+                Sent::Delivered
+            }
+            None => Sent::Unknown,
+        }
+    }
+
+    /// Returns the names of an environment's apps.
+    pub fn apps_of(&self, environment: &str) -> Vec<Arc<str>> {
+        let apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
+        apps.iter()
+            .filter(|(_, entry)| &*entry.environment == environment)
+            .map(|(app, _)| app.clone())
+            .collect()
+    }
+
+    pub fn knows(&self, app: &str) -> bool {
+        self.apps.lock().unwrap_or_else(PoisonError::into_inner).contains_key(app)
+    }
+
+    /// Sends an event to every app.
+    pub fn broadcast(&self, event: &Event) {
+        for entry in self.apps.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            entry.mailbox.send(event.clone());
+        }
+    }
+
+    /// Notes what an app owns and which bodies it needs, as its driver knows it.
+    pub fn note(&self, app: &str, owned: HashSet<ObjectId>, bodies: HashSet<Digest>) {
+        let mut apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = apps.get_mut(app) {
+            (entry.owned, entry.bodies) = (Arc::new(owned), Arc::new(bodies));
+        }
+    }
+
+    /// Keeps the bodies of a newer set until the next one comes.
+    pub fn hold(&self, app: &str, hold: Hold) {
+        let mut apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = apps.get_mut(app) {
+            entry.hold = Some(hold);
+        }
+    }
+
+    /// Returns what one app owns.
+    pub fn owned_by(&self, app: &str) -> Arc<HashSet<ObjectId>> {
+        let apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
+        apps.get(app).map(|entry| entry.owned.clone()).unwrap_or_default()
+    }
+
+    /// Returns what every app owns.
+    pub fn owned(&self) -> BTreeMap<Arc<str>, Arc<HashSet<ObjectId>>> {
+        let apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
+        apps.iter().map(|(app, entry)| (app.clone(), entry.owned.clone())).collect()
+    }
+
+    /// Returns the bodies that any app needs.
+    pub fn bodies(&self) -> HashSet<Digest> {
+        let apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
+        apps.values().flat_map(|entry| entry.bodies.iter().copied()).collect()
+    }
+}
+
+/// Whether an app was new to the registry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Added {
+    New,
+    WasThere,
+}
+
+/// Whether an event had somebody to go to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sent {
+    Delivered,
+    Unknown,
+}

@@ -1,0 +1,61 @@
+//! Routes what the watches see to the app that it concerns.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use skiff_shared::object::ObjectId;
+use skiff_shared::sync::event::{Ask, Event};
+use tokio::sync::mpsc;
+
+use super::registry::{Registry, Sent};
+use crate::cluster::watch::{AppEvent, WatchEvent, Watched};
+
+/// Forwards what happens to objects until the watches end.
+pub async fn objects(mut events: mpsc::Receiver<WatchEvent>, registry: Arc<Registry>) {
+    let mut homes: HashMap<ObjectId, Arc<str>> = HashMap::new();
+    while let Some(WatchEvent { kind, app, what }) = events.recv().await {
+        match what {
+            Watched::Observed(id, observation) => {
+                let event = Event::Observed(id.clone(), observation);
+                route(&mut homes, &registry, id, app, event);
+            }
+            Watched::Relisted { watch } => registry.broadcast(&Event::Relisted { kind, watch }),
+            Watched::Gone => tracing::warn!(%kind, "the cluster does not serve the kind any more"),
+            Watched::Failing(failure) => tracing::warn!(%kind, ?failure, "objects cannot be watched"),
+            Watched::Resumed => tracing::info!(%kind, "objects are watched again"),
+        }
+    }
+}
+
+/// Forwards what people ask until the watch ends. A deleted `App` takes its requests with it.
+pub async fn asks(mut events: mpsc::Receiver<AppEvent>, registry: Arc<Registry>) {
+    while let Some(event) = events.recv().await {
+        let (app, ask) = match event {
+            AppEvent::Asked { app, ask } => (app, ask),
+            AppEvent::Deleted { app } => (app, Ask::default()),
+        };
+        registry.send(&app, Event::Asked(ask));
+    }
+}
+
+/// Sends an event to the app that the object's label names, and to the one that it named before: the
+/// label itself may be what somebody changed. One that names no app of ours goes to all of them, as
+/// each machine knows its own objects.
+fn route(
+    homes: &mut HashMap<ObjectId, Arc<str>>,
+    registry: &Registry,
+    id: ObjectId,
+    app: Option<Arc<str>>,
+    event: Event,
+) {
+    let before = homes.get(&id).cloned();
+    let Some(app) = app.filter(|app| registry.knows(app)) else {
+        return registry.broadcast(&event);
+    };
+    if let Some(before) = before.filter(|before| *before != app) {
+        registry.send(&before, event.clone());
+    }
+    if registry.send(&app, event) == Sent::Delivered {
+        homes.insert(id, app);
+    }
+}

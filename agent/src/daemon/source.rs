@@ -1,0 +1,109 @@
+//! Pollers: one task per source, however many environments read it.
+//!
+//! First of the adapters: asks the repository for its reference, fetches a moved one, and tells the
+//! environments. A failure changes nothing: it is told, and tried again after a back-off.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use skiff_shared::desired::Interval;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::git::{Cache, CommitId, FetchError, Polled, Revision, Source, Update, next_poll};
+use crate::telemetry::chain;
+
+/// What a poller tells the environments that read its source.
+#[derive(Clone, Debug)]
+pub enum Sourced {
+    /// The reference stands here now.
+    Moved {
+        revision: Arc<Revision>,
+        seen_at: Timestamp,
+        fetched: Interval,
+    },
+    /// It was asked for and stands where it stood.
+    Unmoved,
+    Failed {
+        reason: &'static str,
+        message: String,
+    },
+}
+
+/// Asks one source, again and again.
+pub struct Poller {
+    pub cache: Arc<Cache>,
+    pub source: Source,
+    pub interval: Duration,
+    /// Tells this agent's polls from those of the rest of the fleet.
+    pub salt: Arc<str>,
+    pub readers: Vec<mpsc::Sender<Sourced>>,
+    pub stop: CancellationToken,
+}
+
+impl Poller {
+    pub async fn run(self) {
+        let mut known: Option<CommitId> = None;
+        let mut failures = 0;
+        let mut polls: u64 = 0;
+        loop {
+            let retry = match self.ask(known).await {
+                Ok(Some(moved)) => {
+                    known = Some(moved);
+                    failures = 0;
+                    None
+                }
+                Ok(None) => {
+                    failures = 0;
+                    None
+                }
+                Err(error) => {
+                    failures += 1;
+                    let retry = error.retry();
+                    self.tell(Sourced::Failed { reason: error.reason(), message: chain(&error) }).await;
+                    Some(retry)
+                }
+            };
+            polls += 1;
+            let url = self.source.url.canonical();
+            let polled = Polled { url: &url, salt: &self.salt, attempt: polls, failures, retry };
+            let now = Timestamp::now();
+            let pause = next_poll(&polled, self.interval, now).duration_since(now);
+            let pause = Duration::try_from(pause).unwrap_or(self.interval);
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// Polls once and tells the readers; returns the commit if it moved.
+    async fn ask(&self, known: Option<CommitId>) -> Result<Option<CommitId>, FetchError> {
+        let start = Timestamp::now();
+        let (cache, source) = (self.cache.clone(), self.source.clone());
+        let asked = tokio::task::spawn_blocking(move || cache.update(&source, known)).await;
+        let update = asked.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+        match update {
+            Update::Unchanged => {
+                self.tell(Sourced::Unmoved).await;
+                Ok(None)
+            }
+            Update::Moved(revision) => {
+                let commit = revision.commit;
+                let end = Timestamp::now();
+                let revision = Arc::new(*revision);
+                self.tell(Sourced::Moved { revision, seen_at: start, fetched: Interval { start, end } })
+                    .await;
+                Ok(Some(commit))
+            }
+        }
+    }
+
+    async fn tell(&self, sourced: Sourced) {
+        for reader in &self.readers {
+            // A reader that is gone has been reconfigured away; its poller follows.
+            let _gone = reader.send(sourced.clone()).await;
+        }
+    }
+}
