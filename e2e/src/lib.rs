@@ -1,3 +1,6 @@
-//! Helpers of the cluster tests, the benchmark and the demo.
+//! Skiff on real control planes: what the cluster tests, the benchmark and the demo have in common.
 
+pub mod agent;
 pub mod drift;
+pub mod manifests;
+pub mod site;

@@ -4,3 +4,5 @@
 mod drift;
 #[path = "cluster/surgery.rs"]
 mod surgery;
+#[path = "cluster/sync.rs"]
+mod sync;

@@ -1,0 +1,120 @@
+//! The steps of the test command.
+
+use std::process::Command;
+
+use crate::tools;
+
+/// One thing that must hold.
+pub struct Step {
+    pub name: &'static str,
+    pub purpose: &'static str,
+    pub run: fn() -> Result<(), String>,
+}
+
+/// In the order they run.
+pub const STEPS: &[Step] = &[
+    Step { name: "fmt", purpose: "the code is formatted", run: fmt },
+    Step {
+        name: "wall",
+        purpose: "the pure core has no runtime, client or network crate in its tree",
+        run: wall,
+    },
+    Step { name: "deny", purpose: "licences, bans and sources of all dependencies", run: deny },
+    Step { name: "lab", purpose: "control plane, helm and kustomize are built from source", run: lab },
+    Step { name: "clippy", purpose: "no lint speaks up", run: clippy },
+    Step { name: "test", purpose: "unit, scenario, simulator, adapter and cluster tests", run: test },
+    Step { name: "doc", purpose: "examples in the documentation run", run: doc },
+    Step {
+        name: "static",
+        purpose: "the musl target builds a static skiff under 30 MiB",
+        run: static_binary,
+    },
+];
+
+/// Crates that may not be in the tree of `skiff-shared`.
+const BEHIND_THE_WALL: [&str; 9] =
+    ["tokio", "async-std", "kube", "kube-client", "kube-runtime", "hyper", "reqwest", "gix", "notify"];
+
+/// The largest static binary, in bytes.
+const LARGEST: u64 = 30 << 20;
+
+fn fmt() -> Result<(), String> {
+    run(cargo().args(["fmt", "--all", "--check"]))
+}
+
+fn wall() -> Result<(), String> {
+    let mut tree = cargo();
+    tree.args([
+        "tree",
+        "--package",
+        "skiff-shared",
+        "--edges",
+        "normal",
+        "--prefix",
+        "none",
+        "--format",
+        "{p}",
+    ]);
+    let output = tree.output().map_err(|error| format!("cargo tree cannot be started: {error}"))?;
+    if !output.status.success() {
+        return Err(format!("cargo tree failed: {}", String::from_utf8_lossy(&output.stderr)));
+    }
+    let tree = String::from_utf8_lossy(&output.stdout);
+    let names = tree.lines().filter_map(|line| line.split(' ').next());
+    let mut through: Vec<&str> = names.filter(|name| BEHIND_THE_WALL.contains(name)).collect();
+    through.dedup();
+    if !through.is_empty() {
+        return Err(format!("skiff-shared depends on {}: the pure core may not", through.join(", ")));
+    }
+    run(cargo().args(["clippy", "--quiet", "--package", "skiff-shared", "--", "-D", "warnings"]))
+}
+
+fn deny() -> Result<(), String> {
+    let program = tools::cargo_deny()?;
+    run(Command::new(program).args(["check", "--hide-inclusion-graph", "licenses", "bans", "sources"]))
+}
+
+fn lab() -> Result<(), String> {
+    run(cargo().args(["run", "--quiet", "--package", "skiff-harness", "--bin", "lab"]))
+}
+
+fn clippy() -> Result<(), String> {
+    run(cargo().args(["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+}
+
+fn test() -> Result<(), String> {
+    // The program itself first: the cluster tests run it.
+    run(cargo().args(["build", "--quiet", "--package", "skiff", "--bin", "skiff"]))?;
+    run(cargo().args(["test", "--workspace", "--all-targets", "--exclude", "skiff-e2e", "--no-fail-fast"]))?;
+    run(cargo().args(["test", "--package", "skiff-e2e", "--test", "cluster"]))
+}
+
+fn doc() -> Result<(), String> {
+    run(cargo().args(["test", "--quiet", "--workspace", "--doc"]))
+}
+
+fn static_binary() -> Result<(), String> {
+    let binary = tools::static_skiff()?;
+    let size = std::fs::metadata(&binary).map_err(|error| format!("{}: {error}", binary.display()))?.len();
+    if size > LARGEST {
+        return Err(format!("{} has {size} bytes, the budget is {LARGEST}", binary.display()));
+    }
+    let output = Command::new("ldd").arg(&binary).output();
+    let printed = output.map(|output| [output.stdout, output.stderr].concat()).unwrap_or_default();
+    let printed = String::from_utf8_lossy(&printed);
+    if !(printed.contains("statically linked") || printed.contains("not a dynamic executable")) {
+        return Err(format!("{} is not static: {printed}", binary.display()));
+    }
+    run(Command::new(&binary).arg("version"))
+}
+
+/// Returns the cargo that runs this.
+pub fn cargo() -> Command {
+    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// Runs a command with its output shown.
+pub fn run(command: &mut Command) -> Result<(), String> {
+    let status = command.status().map_err(|error| format!("{command:?} cannot be started: {error}"))?;
+    if status.success() { Ok(()) } else { Err(format!("{command:?} ended with {status}")) }
+}

@@ -1,0 +1,202 @@
+//! One cluster with everything around it: control plane, kubelet, Git server, telemetry receiver, and
+//! the agent installed as its chart says.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use kube::{Api, Client};
+use serde_json::{Value, json};
+use skiff_harness::chart::Release;
+use skiff_harness::cluster::{Cluster, Options, User};
+use skiff_harness::git_server::{GitServer, Repository};
+use skiff_harness::identity::Identity;
+use skiff_harness::kubelet::FakeKubelet;
+use skiff_harness::otlp::OtlpReceiver;
+use skiff_harness::process::Process;
+use skiff_shared::api::v1alpha1::App;
+
+use crate::agent;
+
+/// The namespace that the agent is installed in.
+pub const NAMESPACE: &str = "skiff-system";
+
+/// How long anything may take on a machine that is busy otherwise.
+pub const PATIENCE: Duration = Duration::from_secs(90);
+
+/// A cluster, its surroundings, and the agent.
+pub struct Site {
+    // Fields drop in this order: the agent first, the cluster last.
+    agent: Option<Process>,
+    pub kubelet: Option<FakeKubelet>,
+    pub identity: Identity,
+    pub otlp: OtlpReceiver,
+    pub git: GitServer,
+    pub cluster: Cluster,
+    home: tempfile::TempDir,
+    environments: Value,
+}
+
+impl Site {
+    /// Starts everything but the agent, and installs what the chart renders.
+    pub async fn start(options: Options) -> anyhow::Result<Self> {
+        let cluster = Cluster::start(options).await?;
+        let values = json!({"cluster": {"name": "lab"}, "environments": [placeholder()]});
+        Release::skiff(NAMESPACE, values).install(&cluster).await?;
+        let identity = Identity::of(&cluster, NAMESPACE, "skiff", Duration::from_secs(3_600 * 4)).await?;
+        let kubelet = Some(FakeKubelet::start(&cluster, 1).await?);
+        Ok(Self {
+            agent: None,
+            kubelet,
+            identity,
+            otlp: OtlpReceiver::start()?,
+            git: GitServer::start()?,
+            cluster,
+            home: tempfile::tempdir().context("failed to make the agent's folder")?,
+            environments: json!([]),
+        })
+    }
+
+    /// Makes an empty repository on the site's Git server.
+    pub fn repository(&self, name: &str) -> anyhow::Result<Repository> {
+        Repository::create(&self.git, name)
+    }
+
+    /// Returns the configuration of an environment that follows the main branch of a repository.
+    pub fn environment(name: &str, url: &str, path: &str) -> Value {
+        json!({
+            "name": name,
+            "source": {"url": url, "ref": {"branch": "main"}, "path": path},
+            "sync": {"interval": "1s"},
+        })
+    }
+
+    /// Writes the configuration; a running agent takes it up.
+    pub fn configure(&mut self, environments: Value) -> anyhow::Result<PathBuf> {
+        self.environments = environments;
+        let config = json!({
+            "cluster": {"name": "lab", "labels": {"region": "lab"}},
+            "agent": {"namespace": NAMESPACE, "instance": "lab"},
+            "environments": self.environments,
+            "telemetry": {"otlp": {"endpoint": self.otlp.endpoint()}},
+            "http": {"listen": format!("{}:9090", self.http_address())},
+            "render": {"helm": self.cluster.lab().helm, "kustomize": self.cluster.lab().kustomize},
+            "state": {"directory": self.home.path().join("state")},
+        });
+        let folder = self.home.path().join("config");
+        std::fs::create_dir_all(&folder)?;
+        let path = folder.join("config.yaml");
+        let text = serde_json::to_string_pretty(&config)?;
+        let fresh = folder.join(".new");
+        std::fs::write(&fresh, text)?;
+        std::fs::rename(&fresh, &path)?;
+        Ok(path)
+    }
+
+    /// The address of the agent's own HTTP endpoint.
+    pub fn http_address(&self) -> String {
+        format!("127.80.{}.1", self.cluster.number())
+    }
+
+    /// Configures the environments and starts the agent.
+    pub fn start_agent(&mut self, environments: Value) -> anyhow::Result<()> {
+        let config = self.configure(environments)?;
+        let kubeconfig = self.identity.kubeconfig().to_path_buf();
+        self.run_agent(&config, &kubeconfig)
+    }
+
+    /// Starts the agent again with the configuration that it had.
+    pub fn restart_agent(&mut self) -> anyhow::Result<()> {
+        let config = self.home.path().join("config/config.yaml");
+        let kubeconfig = self.identity.kubeconfig().to_path_buf();
+        self.run_agent(&config, &kubeconfig)
+    }
+
+    /// Starts the agent with another kubeconfig, through a proxy for example.
+    pub fn run_agent(&mut self, config: &Path, kubeconfig: &Path) -> anyhow::Result<()> {
+        let log = self.home.path().join("agent.log");
+        self.agent = Some(agent::start(config, kubeconfig, &log, &[])?);
+        Ok(())
+    }
+
+    pub fn agent(&mut self) -> &mut Process {
+        self.agent.as_mut().expect("the agent has been started")
+    }
+
+    /// Kills the agent at once, as the kernel does when memory runs out.
+    pub fn kill_agent(&mut self) {
+        self.agent().kill();
+    }
+
+    /// Ends the agent as the kubelet does, and waits until it has ended.
+    pub async fn end_agent(&mut self) -> anyhow::Result<()> {
+        self.agent().terminate()?;
+        let ended = self.agent().ended(PATIENCE).await?;
+        match ended {
+            Some(status) if status.success() => Ok(()),
+            other => bail!("the agent ended with {other:?}\n{}", self.agent().log_tail(30)),
+        }
+    }
+
+    /// Where the agent keeps what may be lost.
+    pub fn state_directory(&self) -> PathBuf {
+        self.home.path().join("state")
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.home.path().join("agent.log")).unwrap_or_default()
+    }
+
+    pub fn admin(&self) -> anyhow::Result<Client> {
+        self.cluster.client(User::Admin)
+    }
+
+    pub fn apps(&self) -> anyhow::Result<Api<App>> {
+        Ok(Api::namespaced(self.admin()?, NAMESPACE))
+    }
+
+    /// Waits until an app's object is as wanted, and returns it.
+    pub async fn app(&self, name: &str, what: &str, wanted: impl Fn(&App) -> bool) -> anyhow::Result<App> {
+        let waited = skiff_harness::wait::until(&self.apps()?, name, what, wanted).await;
+        waited.with_context(|| format!("the agent's log ends with\n{}", tail(&self.log(), 40)))
+    }
+
+    /// Waits until an app is synced and healthy at a commit.
+    pub async fn synced(&self, name: &str, commit: &str) -> anyhow::Result<App> {
+        let what = format!("{name} is synced and healthy at {commit}");
+        self.app(name, &what, |app| {
+            app.status.as_ref().is_some_and(|status| {
+                let applied =
+                    status.applied.as_ref().is_some_and(|revision| revision.commit.ends_with(commit));
+                applied && status.sync == "Synced" && status.health == "Healthy"
+            })
+        })
+        .await
+    }
+
+    /// Waits until a condition over the audit log, a file or the like holds.
+    pub async fn until(
+        &self,
+        what: &str,
+        mut holds: impl AsyncFnMut() -> anyhow::Result<bool>,
+    ) -> anyhow::Result<()> {
+        let began = Instant::now();
+        while !holds().await? {
+            if began.elapsed() > PATIENCE {
+                bail!("gave up waiting until {what}; the agent's log ends with\n{}", tail(&self.log(), 40));
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
+    }
+}
+
+/// The chart asks for one environment at least; the agent under test reads its own file.
+fn placeholder() -> Value {
+    json!({"name": "development", "source": {"url": "http://127.79.0.1/none", "ref": {"branch": "main"}}})
+}
+
+fn tail(text: &str, lines: usize) -> String {
+    let all: Vec<&str> = text.lines().collect();
+    all[all.len().saturating_sub(lines)..].join("\n")
+}
