@@ -1,5 +1,7 @@
 //! Tests on real control planes. Each starts its own, and leaves nothing behind.
 
+#[path = "cluster/cli.rs"]
+mod cli;
 #[path = "cluster/drift.rs"]
 mod drift;
 #[path = "cluster/surgery.rs"]

@@ -79,6 +79,11 @@ impl Local {
         Ok(listed.map_err(|errors| problems(&errors.problems))?.apps)
     }
 
+    /// Returns the store with the folder that it lies in.
+    pub fn into_store(self) -> (Store, tempfile::TempDir) {
+        (self.store, self.scratch)
+    }
+
     /// Renders one app.
     pub async fn render(
         &self,
@@ -87,7 +92,6 @@ impl Local {
         instance: &str,
         interner: &Mutex<Interner>,
     ) -> anyhow::Result<LocalApp> {
-        debug_assert!(self.scratch.path().exists());
         let request = render::Request {
             app: spec.name.as_str(),
             instance,

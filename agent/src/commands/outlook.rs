@@ -15,6 +15,7 @@ use skiff_shared::managed_fields::FIELD_MANAGER;
 use skiff_shared::object::{ApiSet, Digest, Interner, ObjectId, Target, api_version};
 use skiff_shared::plan::{self, Action, Candidate, Claims, Inputs, Plan};
 use skiff_shared::policy::Policy;
+use tempfile::TempDir;
 
 use super::local::{Local, Served};
 use super::{connect, get};
@@ -32,7 +33,7 @@ pub struct Outlook {
     apis: ApiSet,
     store: Store,
     bodies: HashMap<ObjectId, Digest>,
-    _scratch: tempfile::TempDir,
+    _scratch: TempDir,
 }
 
 /// One object of a plan before and after.
@@ -57,16 +58,16 @@ pub async fn compute(arguments: PlanArgs) -> anyhow::Result<Outlook> {
     let home = found.metadata.namespace.clone().unwrap_or_default();
     let state = State::new(connection.client(), &home, &instance);
     let inventory = state.load(&app, &interner).await.context("the app's inventory cannot be read")?;
-    let scratch = tempfile::tempdir().context("failed to make a folder")?;
-    let recorded = Store::open(scratch.path().join("bodies")).context("failed to make a folder")?;
-    let (rows, warnings, store) = match path {
+    let (rows, warnings, (store, scratch)) = match path {
         Some(path) => {
             let wanted = Wanted { app: &app, instance: &instance, path, tools };
             wanted.render(&discovered, &interner).await?
         }
         None => {
+            let scratch = tempfile::tempdir().context("failed to make a folder")?;
+            let recorded = Store::open(scratch.path().join("bodies")).context("failed to make a folder")?;
             state.restore(&inventory, &recorded).await.context("the stored render cannot be read")?;
-            (recorded_rows(&inventory), Vec::new(), recorded)
+            (recorded_rows(&inventory), Vec::new(), (recorded, scratch))
         }
     };
     let bodies = rows.iter().map(|row| (row.id.clone(), row.body)).collect();
@@ -88,7 +89,7 @@ impl Wanted<'_> {
         self,
         discovered: &Discovered,
         interner: &Mutex<Interner>,
-    ) -> anyhow::Result<(Vec<DesiredRow>, Vec<String>, Store)> {
+    ) -> anyhow::Result<(Vec<DesiredRow>, Vec<String>, (Store, TempDir))> {
         let local = Local::new(&self.path, self.app, &self.tools)?;
         let specs = local.apps()?;
         let Some(spec) = specs.iter().find(|spec| spec.name.as_str() == self.app) else {
@@ -96,7 +97,7 @@ impl Wanted<'_> {
         };
         let served = Served { apis: &discovered.apis, kube_version: &discovered.kube_version };
         let rendered = local.render(spec, &served, self.instance, interner).await?;
-        Ok((rendered.rows, rendered.warnings, local.store))
+        Ok((rendered.rows, rendered.warnings, local.into_store()))
     }
 }
 
