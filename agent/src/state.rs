@@ -7,7 +7,7 @@ mod pack;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::Future;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -228,10 +228,12 @@ impl State {
     pub async fn keep(
         &self,
         app: &str,
-        bodies: &[BodyDigest],
-        store: &Store,
+        bodies: Vec<BodyDigest>,
+        store: Arc<Store>,
     ) -> Result<Vec<String>, Failure> {
-        let packs = pack::pack(bodies, store).map_err(|error| packing(&error))?;
+        // Reading and compressing thousands of bodies is no work for the threads that heal.
+        let packed = tokio::task::spawn_blocking(move || pack::pack(&bodies, &store)).await;
+        let packs = packed.map_err(|_| Failure::NotSent)?.map_err(|error| packing(&error))?;
         let mut names = Vec::with_capacity(packs.len());
         for packed in packs {
             let name = format!("skiff-render-{app}-{}", packed.digest);

@@ -86,7 +86,7 @@ impl Performer {
                 self.done(token, result.map(|()| Answer::Saved));
             }
             Effect::Keep(token, _, bodies) => {
-                let result = self.cluster.state.keep(&self.app, &bodies, &self.cluster.store).await;
+                let result = self.cluster.state.keep(&self.app, bodies, self.cluster.store.clone()).await;
                 self.done(token, result.map(Answer::Kept));
             }
             Effect::Forget(names) => self.cluster.state.forget_renders(&self.app, &names).await,

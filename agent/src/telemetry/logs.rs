@@ -1,5 +1,7 @@
 //! Logs: text or JSON on stderr, and the same records over OTLP.
 
+use std::io::IsTerminal as _;
+
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
 use opentelemetry_sdk::logs::SdkLoggerProvider;
 use tracing::{Dispatch, Metadata};
@@ -22,7 +24,8 @@ pub(super) fn subscriber(
     provider: Option<&SdkLoggerProvider>,
 ) -> (Dispatch, Option<String>) {
     let (filter, warning) = env_filter(filter);
-    let stderr = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let stderr = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colours);
     let stderr = match format {
         LogFormat::Text => stderr.with_target(false).boxed(),
         LogFormat::Json => stderr.json().flatten_event(true).with_current_span(false).boxed(),

@@ -270,6 +270,10 @@ fn headline(report: &Report) -> String {
     if !report.waiting_for.is_empty() {
         return report.waiting_for.join("; ");
     }
+    let unready = report.conditions.iter().find(|condition| condition.kind == "Ready" && !condition.status);
+    if let Some(unready) = unready.filter(|condition| !condition.message.is_empty()) {
+        return unready.message.clone();
+    }
     let troubled = report.rows.iter().find(|row| !row.message.is_empty());
     troubled.map_or_else(String::new, |row| {
         let place = row.namespace.as_deref().map_or_else(String::new, |namespace| format!("{namespace}/"));
