@@ -8,6 +8,7 @@ mod chart;
 mod cluster;
 #[path = "agent/definition.rs"]
 mod definition;
+#[cfg(test)]
 #[path = "agent/git.rs"]
 mod git;
 #[path = "agent/http.rs"]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::reference::CommitId;
+use crate::config::SecretError;
 
 /// When it is worth trying again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,10 +23,8 @@ pub enum Retry {
 /// Why a source could not be fetched. No text holds a credential.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    #[error("failed to fetch {url}: credential file {path} cannot be read", path = path.display())]
-    CredentialsUnreadable { url: String, path: PathBuf, source: io::Error },
-    #[error("failed to fetch {url}: credential file {path} is empty", path = path.display())]
-    CredentialsEmpty { url: String, path: PathBuf },
+    #[error("failed to fetch {url}: its credentials cannot be read")]
+    CredentialsUnreadable { url: String, source: SecretError },
     #[error("failed to fetch {url}: the credential files hold characters that no header can carry")]
     CredentialsUnprintable { url: String },
     #[error("failed to fetch {url}: both a password and a token are given; leave one out")]
@@ -107,7 +106,6 @@ impl FetchError {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::CredentialsUnreadable { .. }
-            | Self::CredentialsEmpty { .. }
             | Self::CredentialsUnprintable { .. }
             | Self::CredentialsAmbiguous { .. }
             | Self::CertificatesMissing { .. }
@@ -145,7 +143,6 @@ impl FetchError {
             | Self::Storage { .. }
             | Self::Cancelled { .. } => Retry::Backoff,
             Self::CredentialsUnreadable { .. }
-            | Self::CredentialsEmpty { .. }
             | Self::CredentialsUnprintable { .. }
             | Self::CertificatesMissing { .. }
             | Self::CredentialsWanted { .. }

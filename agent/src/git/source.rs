@@ -1,7 +1,5 @@
 //! A source as the config has it, and its credentials as the files have them at the moment of use.
 
-use std::fmt;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,6 +11,7 @@ use reqwest::Certificate;
 use super::error::FetchError;
 use super::reference::Reference;
 use super::url::RepositoryUrl;
+use crate::config::Secret;
 
 /// Where an environment or an app comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +60,7 @@ pub(super) struct Login {
 
 /// Texts that must not be printed, wherever they come back from.
 #[derive(Default)]
-pub(super) struct Secrets(Vec<String>);
+pub(super) struct Secrets(Vec<Secret>);
 
 impl Source {
     /// Reads the credential files.
@@ -73,14 +72,15 @@ impl Source {
         let authorization = match (password, token) {
             (None, None) => None,
             (Some(password), None) => {
-                let username = username.as_deref().or(self.url.username()).unwrap_or("git");
-                let encoded = STANDARD.encode(format!("{username}:{password}"));
+                let username = username.as_ref().map(Secret::expose);
+                let username = username.or(self.url.username()).unwrap_or("git");
+                let encoded = STANDARD.encode(format!("{username}:{}", password.expose()));
                 let header = format!("Basic {encoded}");
-                secrets.0.extend([password, encoded]);
+                secrets.0.extend([password, Secret::new(encoded)]);
                 Some(header)
             }
             (None, Some(token)) => {
-                let header = format!("Bearer {token}");
+                let header = format!("Bearer {}", token.expose());
                 secrets.0.push(token);
                 Some(header)
             }
@@ -94,16 +94,9 @@ impl Source {
         Ok(Login { authorization, authorities, secrets })
     }
 
-    fn read(&self, path: &Path) -> Result<String, FetchError> {
-        let content = fs::read_to_string(path).map_err(|source| FetchError::CredentialsUnreadable {
-            url: self.url.to_string(),
-            path: path.to_owned(),
-            source,
-        })?;
-        match content.trim_end_matches(['\r', '\n']) {
-            "" => Err(FetchError::CredentialsEmpty { url: self.url.to_string(), path: path.to_owned() }),
-            content => Ok(content.to_owned()),
-        }
+    fn read(&self, path: &Path) -> Result<Secret, FetchError> {
+        Secret::read(path)
+            .map_err(|source| FetchError::CredentialsUnreadable { url: self.url.to_string(), source })
     }
 
     fn header(&self, text: &str) -> Result<HeaderValue, FetchError> {
@@ -115,7 +108,7 @@ impl Source {
 
     fn authorities(&self, path: &Path) -> Result<Vec<Certificate>, FetchError> {
         let content = self.read(path)?;
-        let certificates = Certificate::from_pem_bundle(content.as_bytes()).unwrap_or_default();
+        let certificates = Certificate::from_pem_bundle(content.expose().as_bytes()).unwrap_or_default();
         match certificates.is_empty() {
             false => Ok(certificates),
             true => Err(FetchError::CertificatesMissing { url: self.url.to_string(), path: path.to_owned() }),
@@ -126,12 +119,6 @@ impl Source {
 impl Secrets {
     /// Returns the text without what must not be printed. Servers have been seen to repeat what they were sent.
     pub(super) fn redact(&self, text: &str) -> String {
-        self.0.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
-    }
-}
-
-impl fmt::Debug for Secrets {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
+        self.0.iter().fold(text.to_owned(), |text, secret| text.replace(secret.expose(), "***"))
     }
 }

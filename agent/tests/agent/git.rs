@@ -1,10 +1,5 @@
 //! The source adapter against a real Git server.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "the exemption of tests does not reach helper functions of integration tests"
-)]
-
 #[path = "git/access.rs"]
 mod access;
 #[path = "git/disk.rs"]

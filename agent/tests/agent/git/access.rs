@@ -66,9 +66,9 @@ fn files_that_are_no_credentials_are_named() {
     let say = |world: &World, source: &Source| told(world, &fail(world, source)).replace(&place, "/secrets");
 
     source.credentials.password = Some(world.folder.path().join("missing"));
-    insta::assert_snapshot!(say(&world, &source), @"failed to fetch http://git.example/shop: credential file /secrets/missing cannot be read: No such file or directory (os error 2)");
+    insta::assert_snapshot!(say(&world, &source), @"failed to fetch http://git.example/shop: its credentials cannot be read: failed to read the secret in /secrets/missing: No such file or directory (os error 2)");
     source.credentials.password = world.file("password", "\n");
-    insta::assert_snapshot!(say(&world, &source), @"failed to fetch http://git.example/shop: credential file /secrets/password is empty");
+    insta::assert_snapshot!(say(&world, &source), @"failed to fetch http://git.example/shop: its credentials cannot be read: the secret in /secrets/password is empty");
     source.credentials.password = None;
     source.credentials.token = world.file("token", "t0ken\nsecond line");
     insta::assert_snapshot!(say(&world, &source), @"failed to fetch http://git.example/shop: the credential files hold characters that no header can carry");
