@@ -17,6 +17,7 @@ mod performer;
 mod registry;
 mod router;
 mod source;
+mod vital;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -37,6 +38,7 @@ use self::environment::Workshop;
 use self::environments::Environments;
 use self::launch::Launcher;
 use self::registry::Registry;
+use self::vital::Vital;
 use crate::cluster::connection::KubeconfigChoice;
 use crate::cluster::requests::Requests;
 use crate::cluster::watch::{Task, Watches};
@@ -127,6 +129,7 @@ impl Daemon {
             config;
         let fixed = Fixed { cluster, agent, telemetry, http, render, state, lease };
         let telemetry = start_telemetry(&fixed);
+        let vital = Vital::new(stop.clone());
         let readiness = Readiness::default();
         readiness.known("config", "read");
         readiness.expect("lease");
@@ -149,7 +152,7 @@ impl Daemon {
         let (watched, seen) = mpsc::channel(1_024);
         let (definitions, definitions_changed) = mpsc::channel(4);
         let (asked, asks) = mpsc::channel(64);
-        let apis = apis::start(connection.clone(), definitions_changed, stop.child_token());
+        let apis = apis::start(connection.clone(), definitions_changed, &vital, stop.child_token());
         let generations = Generations::default();
         let watches = Watches::new(
             connection.clone(),
@@ -182,11 +185,15 @@ impl Daemon {
             lease: lease.term.clone(),
             limits: Limits { request_deadline: SignedDuration::from_secs(10), ..Limits::default() },
             drivers: TaskTracker::new(),
+            vital: vital.clone(),
         });
-        tokio::spawn(router::objects(seen, registry.clone()));
-        tokio::spawn(router::asks(asks, registry.clone()));
-        tokio::spawn(tell_lease(lease.term.clone(), registry.clone(), readiness.clone()));
-        tokio::spawn(tell_apis(apis.set.clone(), registry.clone()));
+        vital.spawn("the router", router::objects(seen, registry.clone()));
+        vital.spawn("the router of requests", router::asks(asks, registry.clone()));
+        vital.spawn(
+            "the lease's messenger",
+            tell_lease(lease.term.clone(), registry.clone(), readiness.clone()),
+        );
+        vital.spawn("discovery's messenger", tell_apis(apis.set.clone(), registry.clone()));
         let workshop = workshop(&fixed, Arc::new(cache), store, interner)?;
         let mut environments = Environments::new(
             workshop,
@@ -216,17 +223,13 @@ impl Daemon {
     async fn serve(mut self, mut changes: config::Changes, stop: CancellationToken) -> anyhow::Result<()> {
         let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
         let mut inspection = tokio::time::interval(INSPECTION);
-        let mut broken = None;
         loop {
             tokio::select! {
                 _ = terminate.recv() => break,
                 _ = tokio::signal::ctrl_c() => break,
                 () = stop.cancelled() => break,
                 _ = inspection.tick() => {
-                    broken = self.broken();
-                    if broken.is_some() {
-                        break;
-                    }
+                    self.inspect_watches();
                     self.collect_garbage();
                 }
                 Some(changed) = changes.recv() => match changed {
@@ -238,8 +241,9 @@ impl Daemon {
                 },
             }
         }
+        let vital = self.launcher.vital.clone();
         self.end(stop).await;
-        match broken {
+        match vital.broken() {
             Some(task) => {
                 anyhow::bail!("{task} ended unexpectedly: the process ends so that it is started anew")
             }
@@ -247,12 +251,15 @@ impl Daemon {
         }
     }
 
-    /// Names a task that should run for ever and does not.
-    fn broken(&self) -> Option<String> {
+    /// Ends the process if a watch, which should run for ever, does not.
+    fn inspect_watches(&self) {
         let side = self.side_watches.iter().any(Task::has_ended);
         let watches = self.launcher.cluster.watches.ended();
         let watch = watches.first().map(|kind| format!("the watch of {kind}"));
-        watch.or_else(|| side.then(|| "a watch of definitions or of App objects".to_owned()))
+        let broken = watch.or_else(|| side.then(|| "a watch of definitions or of App objects".to_owned()));
+        if let Some(name) = broken {
+            self.launcher.vital.breaks(name);
+        }
     }
 
     /// Removes bodies from the disk that no app needs any more.

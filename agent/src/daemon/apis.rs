@@ -7,6 +7,7 @@ use skiff_shared::object::ApiSet;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::vital::Vital;
 use crate::cluster::Connection;
 use crate::cluster::discovery::{Discovered, discover};
 use crate::telemetry::chain;
@@ -23,10 +24,15 @@ pub struct Apis {
 }
 
 /// Discovers until stopped; `changed` tells that a kind may have come or gone.
-pub fn start(connection: Connection, mut changed: mpsc::Receiver<()>, stop: CancellationToken) -> Apis {
+pub fn start(
+    connection: Connection,
+    mut changed: mpsc::Receiver<()>,
+    vital: &Vital,
+    stop: CancellationToken,
+) -> Apis {
     let (discovered, discovered_receiver) = watch::channel(None);
     let (set, set_receiver) = watch::channel(Arc::default());
-    tokio::spawn(async move {
+    vital.spawn("discovery", async move {
         let mut pause = Duration::from_millis(200);
         loop {
             let next = match discover(&connection).await {

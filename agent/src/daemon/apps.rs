@@ -76,6 +76,13 @@ impl Apps {
         }
     }
 
+    /// Sees to it that somebody can tell of trouble: an environment without apps gets one of its name.
+    pub async fn ensure_one(&mut self, environment: &AppName, policy: &Policy) {
+        if self.running.is_empty() {
+            self.ensure(environment, policy).await;
+        }
+    }
+
     /// Starts the app's driver, or gives a running one its policy; says whether there is one now.
     pub async fn ensure(&mut self, name: &AppName, policy: &Policy) -> Ensured {
         let app: Arc<str> = name.as_str().into();
@@ -154,6 +161,7 @@ impl AppSender {
     pub fn wanted(&self, app: &Arc<str>, desired: Desired, hold: Hold) {
         let desired = Arc::new(desired);
         self.wanted.set(app, desired.clone());
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(app);
         let owned = self.registry.owned_by(app);
         let wanted: HashSet<&ObjectId> = desired.rows.iter().map(|row| &row.id).collect();
         if owned.iter().all(|id| wanted.contains(id)) {

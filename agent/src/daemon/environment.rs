@@ -14,6 +14,7 @@ use skiff_shared::object::{Digest, Interner};
 use skiff_shared::policy::Policy;
 use skiff_shared::sync::event::Event;
 use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::{JoinError, JoinSet};
 
 use super::apps::{Apps, Ensured};
 use super::inputs::{self, Inputs};
@@ -48,9 +49,27 @@ pub struct Environment {
     pub apis: watch::Receiver<Option<Arc<Discovered>>>,
     pub policy: watch::Receiver<Policy>,
     /// What each app was last rendered from, and what came of it.
-    pub rendered: BTreeMap<Arc<str>, Last>,
+    pub last: BTreeMap<Arc<str>, Last>,
     pub current: Option<Moved>,
     pub readiness: Readiness,
+    /// Renders under way.
+    pub renders: JoinSet<Finished>,
+    /// The apps that are being rendered, each with what is to be rendered next.
+    pub busy: BTreeMap<Arc<str>, Option<Order>>,
+}
+
+/// A render that is asked for.
+#[derive(Clone)]
+pub struct Order {
+    spec: AppSpec,
+    moved: Moved,
+    apis: Arc<Discovered>,
+}
+
+/// A render that has ended; without news where the app reads what it read before.
+pub struct Finished {
+    name: Arc<str>,
+    news: Option<Last>,
 }
 
 /// A revision that was fetched.
@@ -68,9 +87,13 @@ pub struct Last {
 }
 
 /// What a render ended with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Outcome {
     Good,
+    /// The files are wrong: another revision may be right.
     Failed,
+    /// Disk, time or discovery failed: the same files may render later.
+    FailedInPassing,
 }
 
 impl Environment {
@@ -82,6 +105,7 @@ impl Environment {
                     Some(told) => self.told(told).await,
                     None => return,
                 },
+                Some(ended) = self.renders.join_next() => self.rendered(ended),
                 Ok(()) = self.apis.changed() => self.revise().await,
                 Ok(()) = self.policy.changed() => self.revise().await,
             }
@@ -99,11 +123,15 @@ impl Environment {
             Sourced::Unmoved => {
                 self.source_read();
                 self.apps.tell_all(&Event::SourceOk);
+                if self.last.values().any(|last| last.outcome == Outcome::FailedInPassing) {
+                    self.revise().await;
+                }
             }
             Sourced::Failed { reason, message } => {
                 tracing::warn!(environment = %self.config.name, reason, message, "the source cannot be read");
                 let failed = Event::SourceFailed { reason: reason.to_owned(), message };
                 self.readiness.known(format!("source of {}", self.config.name), reason);
+                self.apps.ensure_one(&self.config.name, &self.config.policy).await;
                 self.apps.tell_all(&failed);
             }
         }
@@ -122,28 +150,55 @@ impl Environment {
         let listed = self.list(&moved, &policy).await;
         let list = match listed {
             Ok(list) => list,
-            Err(problems) => return self.list_failed(&moved, &problems),
+            Err(problems) => return self.list_failed(&moved, &problems).await,
         };
         let names: BTreeSet<Arc<str>> = list.apps.iter().map(|app| app.name.as_str().into()).collect();
         self.apps.only(&names, &moved.revision.record());
-        let mut renders = Vec::new();
         for spec in list.apps {
             if self.apps.ensure(&spec.name, &spec.policy).await == Ensured::Running {
-                renders.push(self.app(spec, moved.clone(), apis.clone()));
+                self.order(Order { spec, moved: moved.clone(), apis: apis.clone() });
             }
         }
-        let finished = futures::future::join_all(renders).await;
-        for (name, last) in finished.into_iter().flatten() {
-            self.rendered.insert(name, last);
-        }
-        self.apps.settle_ownership();
     }
 
-    fn list_failed(&mut self, moved: &Moved, problems: &[Problem]) {
+    /// Starts a render, or notes it for when the app's present one has ended: apps wait only for
+    /// themselves.
+    fn order(&mut self, order: Order) {
+        let name: Arc<str> = order.spec.name.as_str().into();
+        if let Some(next) = self.busy.get_mut(&name) {
+            *next = Some(order);
+            return;
+        }
+        self.busy.insert(name, None);
+        let render = self.app(order);
+        self.renders.spawn(render);
+    }
+
+    fn rendered(&mut self, ended: Result<Finished, JoinError>) {
+        let Finished { name, news } = match ended {
+            Ok(finished) => finished,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => return,
+            },
+        };
+        if let Some(last) = news {
+            self.last.insert(name.clone(), last);
+        }
+        if let Some(Some(next)) = self.busy.remove(&name) {
+            self.order(next);
+        }
+        if self.busy.is_empty() {
+            self.apps.settle_ownership();
+        }
+    }
+
+    async fn list_failed(&mut self, moved: &Moved, problems: &[Problem]) {
         let revision = moved.revision.record();
         for problem in problems {
             tracing::error!(environment = %self.config.name, %revision, %problem, "the app list cannot be read");
         }
+        self.apps.ensure_one(&self.config.name, &self.config.policy).await;
         self.apps.list_is_bad(&revision, problems);
     }
 
@@ -169,21 +224,17 @@ impl Environment {
     }
 
     /// Renders one app if what it reads has changed, and tells its driver.
-    fn app(
-        &self,
-        spec: AppSpec,
-        moved: Moved,
-        apis: Arc<Discovered>,
-    ) -> impl Future<Output = Option<(Arc<str>, Last)>> + use<> {
+    fn app(&self, order: Order) -> impl Future<Output = Finished> + use<> {
+        let Order { spec, moved, apis } = order;
         let name: Arc<str> = spec.name.as_str().into();
-        let before = self.rendered.get(&name).map(|last| (last.key, matches!(last.outcome, Outcome::Good)));
+        let before = self.last.get(&name).filter(|last| last.outcome == Outcome::Good).map(|last| last.key);
         let (workshop, source, apps) = (self.workshop.clone(), self.source.clone(), self.apps.sender());
         let on_duplicate = match self.config.on_duplicate {
             crate::config::OnDuplicate::Refuse => OnDuplicate::Refuse,
             crate::config::OnDuplicate::LastWins => OnDuplicate::LastWins,
         };
         async move {
-            let _bench = workshop.benches.clone().acquire_owned().await.ok()?;
+            let _bench = workshop.benches.clone().acquire_owned().await;
             let revision = moved.revision.record();
             let start = Timestamp::now();
             let job = Job { workshop, source, spec, apis, on_duplicate, commit: moved.revision.commit };
@@ -191,13 +242,14 @@ impl Environment {
                 Ok(inputs) => inputs,
                 Err(problems) => {
                     apps.send(&name, Event::RenderFailed { revision, problems });
-                    return Some((name, Last { key: Digest::of(b""), outcome: Outcome::Failed }));
+                    let last = Last { key: Digest::of(b""), outcome: Outcome::Failed };
+                    return Finished { name, news: Some(last) };
                 }
             };
             let key = prepared.key;
-            if before.is_some_and(|(last, good)| last == key && good) {
+            if before == Some(key) {
                 apps.send(&name, Event::Unmoved(revision));
-                return None;
+                return Finished { name, news: None };
             }
             let outcome = match job.render(&prepared).await {
                 Ok(rendered) => {
@@ -206,14 +258,20 @@ impl Environment {
                     apps.wanted(&name, desired, hold);
                     Outcome::Good
                 }
-                Err(problems) => {
+                Err(Unrendered { problems, outcome }) => {
                     apps.send(&name, Event::RenderFailed { revision, problems });
-                    Outcome::Failed
+                    outcome
                 }
             };
-            Some((name, Last { key, outcome }))
+            Finished { name, news: Some(Last { key, outcome }) }
         }
     }
+}
+
+/// Why there are no rows.
+struct Unrendered {
+    problems: Vec<Problem>,
+    outcome: Outcome,
 }
 
 /// One app at one revision, on its way to rows.
@@ -241,17 +299,23 @@ impl Job {
         Ok(Inputs { key, ..inputs })
     }
 
-    async fn render(&self, inputs: &Inputs) -> Result<Rendered, Vec<Problem>> {
-        let failed = |error: std::io::Error| {
-            vec![Problem {
+    async fn render(&self, inputs: &Inputs) -> Result<Rendered, Unrendered> {
+        let failed = |error: std::io::Error| Unrendered {
+            problems: vec![Problem {
                 place: self.spec.path.to_string(),
                 message: format!("failed to make a folder: {error}"),
-            }]
+            }],
+            outcome: Outcome::FailedInPassing,
         };
+        let wrong = |problems| Unrendered { problems, outcome: Outcome::Failed };
         let directory = tempfile::tempdir_in(&self.workshop.scratch).map_err(failed)?;
-        self.export(inputs, directory.path()).await?;
+        self.export(inputs, directory.path()).await.map_err(wrong)?;
         let rendered = render::render(&self.request(directory.path()), &self.workshop.store).await;
-        rendered.map_err(|error| error.problems)
+        rendered.map_err(|error| {
+            let outcome =
+                if error.reason().is_transient() { Outcome::FailedInPassing } else { Outcome::Failed };
+            Unrendered { problems: error.problems, outcome }
+        })
     }
 
     /// Puts the files that the app reads into a folder of their own.

@@ -8,6 +8,7 @@ use skiff_shared::desired::Problem;
 use skiff_shared::policy::Policy;
 use skiff_shared::sync::event::Event;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::apps::{Apps, WantedSets};
@@ -126,7 +127,7 @@ impl Environments {
             let stop = self.pollers.child_token();
             let salt = self.workshop.instance.clone();
             let poller = Poller { cache: self.workshop.cache.clone(), source, interval, salt, readers, stop };
-            tokio::spawn(poller.run());
+            self.launcher.vital.spawn("a poller", poller.run());
         }
     }
 
@@ -156,12 +157,15 @@ impl Environments {
             apps,
             apis: self.apis.clone(),
             policy: policies,
-            rendered: BTreeMap::new(),
+            last: BTreeMap::new(),
+            renders: JoinSet::new(),
+            busy: BTreeMap::new(),
             current: None,
             readiness: self.readiness.clone(),
         };
         let stop = self.pollers.child_token();
-        tokio::spawn(async move {
+        let task = format!("the environment {}", config.name);
+        self.launcher.vital.spawn(task, async move {
             tokio::select! {
                 () = environment.run(sourced) => {}
                 () = stop.cancelled() => {}

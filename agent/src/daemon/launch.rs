@@ -17,6 +17,7 @@ use super::driver::Driver;
 use super::mailbox::Mailbox;
 use super::performer::Performer;
 use super::registry::Registry;
+use super::vital::Vital;
 use crate::telemetry::{AppName, Telemetry};
 
 /// What every driver is made of.
@@ -29,6 +30,7 @@ pub struct Launcher {
     pub limits: Limits,
     /// The drivers that run; awaited when the process ends.
     pub drivers: TaskTracker,
+    pub vital: Vital,
 }
 
 impl Launcher {
@@ -57,14 +59,14 @@ impl Launcher {
         };
         mailbox.send(Event::Lease(*self.lease.borrow()));
         let driver = Driver { machine, mailbox: mailbox.clone(), performer, registry: self.registry.clone() };
-        self.drivers.spawn(driver.run());
+        self.vital.spawn_on(&self.drivers, format!("the driver of {app}"), driver.run());
         let publisher = Publisher {
             app: app.clone(),
             environment: environment.clone(),
             cluster: self.cluster.clone(),
             mailbox,
         };
-        self.drivers.spawn(publisher.run(reports));
+        self.vital.spawn_on(&self.drivers, format!("the publisher of {app}"), publisher.run(reports));
     }
 }
 
