@@ -129,6 +129,21 @@ impl Outcome {
     }
 }
 
+impl Outcome {
+    /// Reads an outcome's word.
+    pub fn read(word: &str) -> Option<Self> {
+        let all = [Self::Success, Self::Blocked, Self::Superseded, Self::Running];
+        all.into_iter().find(|outcome| outcome.word() == word)
+    }
+}
+
+/// What a status remembers for the agent's next start.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Recorded {
+    pub applied: Option<Revision>,
+    pub history: Vec<HistoryEntry>,
+}
+
 /// Why a sync ran.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Cause {

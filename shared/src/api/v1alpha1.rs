@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::desired;
 use crate::plan::Action;
-use crate::report::{self, Report};
+use crate::report::{self, Outcome, Recorded, Report};
 use crate::sync::event::{Approval, Ask};
 
 /// Finished syncs that a status remembers.
@@ -265,6 +265,16 @@ impl AppStatus {
     }
 }
 
+impl AppStatus {
+    /// Returns what an agent that starts anew takes from the status that the one before it left.
+    pub fn recorded(&self) -> Recorded {
+        Recorded {
+            applied: self.applied.as_ref().map(Revision::read),
+            history: self.history.iter().filter_map(HistoryEntry::read).collect(),
+        }
+    }
+}
+
 /// Returns the one line that a list of apps has room for: what the app waits for, else what is wrong.
 fn headline(report: &Report) -> String {
     if !report.waiting_for.is_empty() {
@@ -299,6 +309,20 @@ impl Revision {
             author: cut(&revision.author, MAX_ROW_MESSAGE),
             subject: cut(&revision.subject, MAX_ROW_MESSAGE),
             committed_at: revision.committed_at,
+        }
+    }
+}
+
+impl Revision {
+    fn read(&self) -> desired::Revision {
+        desired::Revision {
+            url: self.url.clone(),
+            reference: self.reference.clone(),
+            commit: self.commit.clone(),
+            author: self.author.clone(),
+            subject: self.subject.clone(),
+            committed_at: self.committed_at,
+            traceparent: None,
         }
     }
 }
@@ -366,6 +390,19 @@ impl HistoryEntry {
             approved_by: entry.approved_by.clone(),
             outcome: entry.outcome.word().to_owned(),
         }
+    }
+
+    /// Reads an entry back; one that another version wrote and that cannot be read is left out.
+    fn read(&self) -> Option<report::HistoryEntry> {
+        Some(report::HistoryEntry {
+            revision: self.revision.read(),
+            render: self.render.parse().ok()?,
+            seen_at: self.seen_at,
+            applied_at: self.applied_at,
+            healthy_at: self.healthy_at,
+            approved_by: self.approved_by.clone(),
+            outcome: Outcome::read(&self.outcome)?,
+        })
     }
 }
 

@@ -159,3 +159,20 @@ fn the_definition_names_apps_and_their_columns() {
     Plan .status.plan.digest
     ");
 }
+
+#[test]
+fn what_a_status_remembers_is_read_back_at_the_next_start() {
+    let revision = report().revision;
+    let entry = report::HistoryEntry {
+        revision: revision.clone().expect("the report has one"),
+        render: Digest::of(b"render"),
+        seen_at: at(1),
+        applied_at: Some(at(2)),
+        healthy_at: None,
+        approved_by: Some("ops".into()),
+        outcome: report::Outcome::Superseded,
+    };
+    let before = Report { applied: revision.clone(), history: vec![entry.clone()], ..report() };
+    let recorded = AppStatus::of(&before, None, at(7)).recorded();
+    assert_eq!(recorded, report::Recorded { applied: revision, history: vec![entry] });
+}
