@@ -27,7 +27,18 @@ pub fn start(
     log: &Path,
     variables: &[(&str, String)],
 ) -> anyhow::Result<Process> {
-    let mut command = Command::new(program()?);
+    start_program(&program()?, config, kubeconfig, log, variables)
+}
+
+/// Starts a certain build of the agent.
+pub fn start_program(
+    program: &Path,
+    config: &Path,
+    kubeconfig: &Path,
+    log: &Path,
+    variables: &[(&str, String)],
+) -> anyhow::Result<Process> {
+    let mut command = Command::new(program);
     command
         .args(["agent", "--config"])
         .arg(config)

@@ -2,5 +2,10 @@
 
 pub mod agent;
 pub mod drift;
+pub mod bench;
+pub mod build;
+pub mod demo;
 pub mod manifests;
 pub mod site;
+pub mod usage;
+pub mod witness;

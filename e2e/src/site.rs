@@ -35,6 +35,9 @@ pub struct Site {
     pub cluster: Cluster,
     home: tempfile::TempDir,
     environments: Value,
+    /// Another program than the one beside the test, and its environment variables.
+    program: Option<PathBuf>,
+    variables: Vec<(&'static str, String)>,
 }
 
 impl Site {
@@ -54,7 +57,19 @@ impl Site {
             cluster,
             home: tempfile::tempdir().context("failed to make the agent's folder")?,
             environments: json!([]),
+            program: None,
+            variables: Vec::new(),
         })
+    }
+
+    /// Runs this program as the agent from now on.
+    pub fn use_program(&mut self, program: PathBuf) {
+        self.program = Some(program);
+    }
+
+    /// Gives every agent started from now on an environment variable.
+    pub fn set_variable(&mut self, name: &'static str, value: &str) {
+        self.variables.push((name, value.to_owned()));
     }
 
     /// Makes an empty repository on the site's Git server.
@@ -115,7 +130,8 @@ impl Site {
     /// Starts the agent with another kubeconfig, through a proxy for example.
     pub fn run_agent(&mut self, config: &Path, kubeconfig: &Path) -> anyhow::Result<()> {
         let log = self.home.path().join("agent.log");
-        self.agent = Some(agent::start(config, kubeconfig, &log, &[])?);
+        let program = self.program.clone().map_or_else(agent::program, Ok)?;
+        self.agent = Some(agent::start_program(&program, config, kubeconfig, &log, &self.variables)?);
         Ok(())
     }
 
@@ -144,7 +160,12 @@ impl Site {
     }
 
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.home.path().join("agent.log")).unwrap_or_default()
+        std::fs::read_to_string(self.log_file()).unwrap_or_default()
+    }
+
+    /// The file that holds everything the agent has written.
+    pub fn log_file(&self) -> PathBuf {
+        self.home.path().join("agent.log")
     }
 
     pub fn admin(&self) -> anyhow::Result<Client> {

@@ -136,6 +136,14 @@ impl Drop for Process {
     }
 }
 
+/// Runs a program to its end with its output on the terminal; it dies with this process.
+pub fn run_visibly(mut command: Command) -> io::Result<ExitStatus> {
+    die_with_parent(&mut command);
+    command.stdin(Stdio::null());
+    let (_, child) = spawn(command);
+    child?.wait()
+}
+
 fn append_to(log: &Path) -> anyhow::Result<File> {
     OpenOptions::new()
         .create(true)
