@@ -156,12 +156,12 @@ fn program(command: &Command) -> String {
     command.get_program().to_string_lossy().into_owned()
 }
 
-/// Arms the kernel's parent-death signal in the child.
+/// Arms the kernel's parent-death signal in the child; the parent is the thread that starts it.
 #[expect(
     unsafe_code,
     reason = "the standard library has no safe way to make a system call between fork and exec"
 )]
-fn die_with_parent(command: &mut Command) {
+pub(crate) fn die_with_parent(command: &mut Command) {
     let parent = rustix::process::getpid();
     let arm = move || {
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use sha2::{Digest as _, Sha256};
 
+use crate::process::die_with_parent;
+
 /// Where the built programs are.
 #[derive(Clone, Debug)]
 pub struct Lab {
@@ -175,6 +177,7 @@ impl Recipe {
         .env("CGO_ENABLED", "0")
         .env("GOWORK", "off")
         .env_remove("GOFLAGS");
+        die_with_parent(&mut go);
         let child = go.spawn().with_context(|| format!("failed to start go for {}", self.name))?;
         let status = self.accompany(child, began)?;
         if !status.success() {

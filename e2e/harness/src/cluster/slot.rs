@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -32,8 +32,10 @@ impl Slot {
 
     fn try_take(root: &Path, number: u8) -> anyhow::Result<Option<Self>> {
         let path = root.join(format!("{number}.lock"));
+        // A predecessor may just have removed the folder with its last lock.
+        create_private(root)?;
         let lock = File::create(&path).with_context(|| format!("failed to open {}", path.display()))?;
-        if lock.try_lock().is_err() || !is_free(address(number)) {
+        if lock.try_lock().is_err() || !is_still(&path, &lock) || !is_free(address(number)) {
             return Ok(None);
         }
         let directory = root.join(number.to_string());
@@ -61,12 +63,22 @@ impl Drop for Slot {
         if std::env::var_os("SKIFF_LAB_KEEP").is_none() {
             // A folder that cannot be removed now is removed by the number's next holder, which reports the failure.
             let _ = clear(&self.directory);
+            // The lock goes while it is held; whoever opened the file before notices that it is another one.
+            let _ = fs::remove_file(self.directory.with_extension("lock"));
+            // The last one out removes the folder of all: it is not empty for the others.
+            let _ = self.directory.parent().map(fs::remove_dir);
         }
     }
 }
 
 fn address(number: u8) -> Ipv4Addr {
     Ipv4Addr::new(127, 77, number, 1)
+}
+
+/// Tells whether a path still names the file that was opened: a predecessor removes its lock while it holds it.
+fn is_still(path: &Path, lock: &File) -> bool {
+    let (named, opened) = (fs::metadata(path), lock.metadata());
+    matches!((named, opened), (Ok(named), Ok(opened)) if named.ino() == opened.ino())
 }
 
 /// Tells whether every port is free: another user's lab has other lock files, and a dying component a last moment.
