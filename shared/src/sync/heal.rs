@@ -3,10 +3,10 @@
 use jiff::Timestamp;
 
 use super::effect::{Drift, DryRunIn, Effect, Notice, Urgency, WithFields};
-use super::event::AppliedAnswer;
+use super::event::{AppliedAnswer, Seen};
 use super::row::{Op, RowIx, Task};
 use super::state::Machine;
-use crate::inventory::Record;
+use crate::inventory::{Applied, Record};
 use crate::managed_fields::{FieldSet, blame, drifted_paths, field_set_of};
 
 impl Machine {
@@ -96,9 +96,7 @@ impl Machine {
     ) {
         let row = self.row(ix);
         let Some(drift) = row.drift.take() else { return };
-        let unchanged = before.applied().is_some_and(|applied| applied.uid == answer.applied.uid)
-            && row.seen.as_ref().is_some_and(|seen| seen.at.rv == answer.applied.rv);
-        if drift.ambiguous && unchanged {
+        if drift.ambiguous && changed_nothing(before, row.seen.as_ref(), &answer.applied) {
             return;
         }
         let what = name_paths(drift.what, row.seen.as_ref(), answer.owned.as_ref(), before);
@@ -112,13 +110,19 @@ impl Machine {
     }
 }
 
+/// Whether an apply that was sent in doubt found everything as it was.
+///
+/// A busy controller moves the resourceVersion between the observation and the answer by writing status; the
+/// generation, where there is one, moves only with the spec.
+fn changed_nothing(before: &Record, seen: Option<&Seen>, answer: &Applied) -> bool {
+    let (Some(before), Some(seen)) = (before.applied(), seen) else { return false };
+    let same_spec = answer.generation != 0 && answer.generation == seen.generation;
+    let untouched = seen.at.rv == answer.rv || (same_spec && before.fields.ours == answer.fields.ours);
+    before.uid == answer.uid && untouched
+}
+
 /// Fills in which fields were lost: what the heal gave back to us, less what we still had.
-fn name_paths(
-    mut drift: Drift,
-    seen: Option<&super::event::Seen>,
-    owned: Option<&FieldSet>,
-    before: &Record,
-) -> Drift {
+fn name_paths(mut drift: Drift, seen: Option<&Seen>, owned: Option<&FieldSet>, before: &Record) -> Drift {
     let (Some(entries), Some(owned)) = (seen.and_then(|seen| seen.entries.as_ref()), owned) else {
         return drift;
     };
