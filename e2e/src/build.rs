@@ -30,6 +30,9 @@ pub struct Built {
 /// Tells how the agent will be built, and whether that has been done before.
 #[must_use]
 pub fn outlook(build: Build) -> Built {
+    if let Some(program) = given() {
+        return program;
+    }
     let target = target();
     match build {
         Build::Debug => Built { program: target.join("debug/skiff"), description: "debug build" },
@@ -42,6 +45,9 @@ pub fn outlook(build: Build) -> Built {
 
 /// Builds the agent. Blocks; cargo's own progress goes to the terminal.
 pub fn agent(build: Build) -> anyhow::Result<Built> {
+    if let Some(program) = given() {
+        return Ok(program);
+    }
     let built = outlook(build);
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["build", "--package", "skiff", "--bin", "skiff"]).current_dir(root());
@@ -56,6 +62,12 @@ pub fn agent(build: Build) -> anyhow::Result<Built> {
         bail!("failed to build the agent: cargo ended with {status}; its own words are above");
     }
     Ok(built)
+}
+
+/// Returns the program that the environment names, so that another build can be compared.
+fn given() -> Option<Built> {
+    let program = std::env::var_os("SKIFF_BIN")?;
+    Some(Built { program: program.into(), description: "named by SKIFF_BIN" })
 }
 
 /// Whether Rust's musl target and the C compiler for it are installed.

@@ -42,7 +42,13 @@ impl Machine {
         self.watches.insert(kind.clone(), watch);
         for (at, row) in self.rows.iter().enumerate() {
             let shown = row.seen.as_ref().is_some_and(|seen| seen.at.watch >= watch);
-            let ours = row.record != Record::None || row.task == Task::AwaitGone;
+            let ours = match row.record {
+                Record::Settled(_) => true,
+                // What is about to be written need not be looked for.
+                Record::Claimed => row.wanted.is_none(),
+                Record::None => false,
+            };
+            let ours = ours || row.task == Task::AwaitGone;
             if row.id.kind() == kind && ours && !shown {
                 self.lookups.insert(RowIx::of(at));
             }
