@@ -1,10 +1,10 @@
 //! Skiff on real control planes: what the cluster tests, the benchmark and the demo have in common.
 
 pub mod agent;
-pub mod drift;
 pub mod bench;
 pub mod build;
 pub mod demo;
+pub mod drift;
 pub mod manifests;
 pub mod site;
 pub mod usage;
