@@ -2,3 +2,9 @@
 
 #[path = "pure/drift.rs"]
 mod drift;
+//! The one test binary of this crate: everything that needs no cluster.
+
+mod pure {
+    mod lives;
+    mod machine;
+}

@@ -1,0 +1,122 @@
+//! The compact notation of tests: one object a line, `Kind/namespace/name` and words that tell the rest.
+//!
+//! `Deployment/shop/web v2 wave=1 ready=3` is a Deployment with the body of variant 2, in wave 1, that
+//! becomes healthy three steps after it is written. Words: `v<n>`, `wave=<n>`, `ready=<n>|never`,
+//! `refused`, `forbidden` (only when written), `finalizer=<n>`, `provides=<Kind>`, `keep`, `confirm`,
+//! `unjudged` (its health is ignored), `unchecked` (no dry run).
+
+use std::sync::Arc;
+
+use skiff_shared::desired::{Desired, DesiredRow, ObjectOptions, Revision, render_digest};
+use skiff_shared::object::{Digest, GroupKind, ObjectId};
+use skiff_shared::sync::event::Refusal;
+
+use crate::random::mix;
+use crate::world::{Body, World, group_of};
+
+/// Reads `Kind/namespace/name` or `Kind/name`.
+pub fn object(text: &str) -> ObjectId {
+    let mut parts = text.split('/');
+    let (kind, second) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let kind = Arc::new(GroupKind::new(group_of(kind), kind));
+    match parts.next() {
+        Some(name) => ObjectId::new(kind, Some(second.into()), name),
+        None => ObjectId::new(kind, None, second),
+    }
+}
+
+/// An object as a line describes it.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    pub row: DesiredRow,
+    pub body: Body,
+}
+
+/// Reads one line for an app.
+pub fn wanted(app: &str, line: &str) -> Wanted {
+    let mut words = line.split_whitespace();
+    let id = object(words.next().expect("a line names an object"));
+    let mut options = ObjectOptions::default();
+    let (mut wave, mut variant) = (0, "v1");
+    let mut body = Body {
+        app: app.into(),
+        content: 0,
+        fields: 0,
+        ready_after: Some(1),
+        refused: None,
+        refused_on_write: None,
+        finalizer: 0,
+        provides: None,
+    };
+    for word in words {
+        match word.split_once('=').unwrap_or((word, "")) {
+            ("wave", number) => wave = number.parse().expect("a wave is a number"),
+            ("ready", "never") => body.ready_after = None,
+            ("ready", steps) => body.ready_after = Some(steps.parse().expect("steps are a number")),
+            ("finalizer", "stuck") => body.finalizer = u32::MAX,
+            ("finalizer", steps) => body.finalizer = steps.parse().expect("steps are a number"),
+            ("provides", kind) => body.provides = Some(Arc::new(GroupKind::new(group_of(kind), kind))),
+            ("refused", _) => body.refused = Some(Refusal::Invalid),
+            ("forbidden", _) => body.refused_on_write = Some(Refusal::Forbidden),
+            ("keep", _) => options.keep = true,
+            ("confirm", _) => options.confirm_prune = true,
+            ("unjudged", _) => options.ignore_health = true,
+            ("unchecked", _) => options.skip_dry_run = true,
+            (word, _) if word.starts_with('v') => variant = word,
+            (word, _) => panic!("unknown word {word:?} in {line:?}"),
+        }
+    }
+    body.content = number(&format!("{id} {variant}"));
+    let extra = if variant >= "v3" { " and one more field" } else { "" };
+    body.fields = u128::from(number(&format!("{id}{extra}")));
+    let digest = Digest::of(format!("{body:?}").as_bytes());
+    let row = DesiredRow {
+        id,
+        version: "v1".into(),
+        body: digest,
+        bytes: 100,
+        wave,
+        options,
+        provides: body.provides.clone(),
+        origin: "test".into(),
+    };
+    Wanted { row, body }
+}
+
+fn number(text: &str) -> u64 {
+    let digest = Digest::of(text.as_bytes());
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&digest.0[..8]);
+    mix(u64::from_be_bytes(bytes))
+}
+
+/// Returns the rendered set of `lines` and teaches the world its bodies.
+pub fn desired<'a>(
+    world: &mut World,
+    app: &str,
+    commit: &str,
+    lines: impl IntoIterator<Item = &'a str>,
+) -> Arc<Desired> {
+    let mut rows = Vec::new();
+    for line in lines {
+        let Wanted { row, body } = wanted(app, line);
+        world.bodies.insert(row.body, body);
+        rows.push(row);
+    }
+    rows.sort_by(|a: &DesiredRow, b| a.id.cmp(&b.id));
+    let revision = Revision {
+        url: "https://git.example/shop".into(),
+        reference: "main".into(),
+        commit: format!("sha1:{commit}"),
+        ..Revision::default()
+    };
+    Arc::new(Desired {
+        revision,
+        render: render_digest(&rows),
+        rows,
+        warnings: Vec::new(),
+        seen_at: world.now,
+        fetched: None,
+        rendered: None,
+    })
+}

@@ -1,0 +1,150 @@
+//! What must hold at every step, whatever happens: each rule has a name.
+
+use std::collections::BTreeSet;
+
+use jiff::SignedDuration;
+use skiff_shared::desired::{BodyDigest, Desired};
+use skiff_shared::inventory::Uid;
+use skiff_shared::object::ObjectId;
+use skiff_shared::policy::OnInvalid;
+use skiff_shared::sync::effect::{Effect, Urgency};
+
+use crate::replica::Replica;
+use crate::world::World;
+
+/// A rule that was broken, and by what.
+#[derive(Clone, Debug)]
+pub struct Broken {
+    pub rule: &'static str,
+    pub what: String,
+}
+
+impl std::fmt::Display for Broken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "rule {:?} is broken: {}", self.rule, self.what)
+    }
+}
+
+pub type Kept = Result<(), Broken>;
+
+/// Returns an error naming `rule` unless it `holds`.
+pub fn keep(rule: &'static str, holds: bool, what: impl FnOnce() -> String) -> Kept {
+    if holds { Ok(()) } else { Err(Broken { rule, what: what() }) }
+}
+
+/// The object that a request is about.
+pub fn subject(effect: &Effect) -> Option<&ObjectId> {
+    match effect {
+        Effect::Get(_, target)
+        | Effect::DryRun(_, target, ..)
+        | Effect::Apply(_, target, ..)
+        | Effect::Adopt(_, target)
+        | Effect::Delete(_, target, _) => Some(&target.id),
+        _ => None,
+    }
+}
+
+fn is_write(effect: &Effect) -> bool {
+    matches!(effect, Effect::Apply(..) | Effect::Adopt(..) | Effect::Delete(..))
+}
+
+fn is_stored(effect: &Effect) -> bool {
+    matches!(effect, Effect::Save(..) | Effect::Keep(..))
+}
+
+/// Checks an effect at the moment in which the machine asks for it.
+pub fn of_effect(
+    world: &World,
+    replica: &Replica,
+    all: &[Replica],
+    effect: &Effect,
+    deadline: SignedDuration,
+) -> Kept {
+    if is_write(effect) || is_stored(effect) {
+        let rest = replica.until.map(|until| until.duration_since(world.now));
+        keep("no-write-without-a-lease", rest.is_some_and(|rest| rest > deadline), || format!("{effect:?}"))?;
+    }
+    if let Effect::Save(_, slot, shard) = effect {
+        let mut ids = BTreeSet::new();
+        let twice = shard.rows.iter().find(|row| !ids.insert(&row.id));
+        keep("an-inventory-names-an-object-once", twice.is_none(), || format!("{slot:?} {twice:?}"))?;
+        let open = replica.sent.iter().any(|sent| matches!(sent, Effect::Save(_, other, _) if other == slot));
+        keep("one-save-per-shard", !open, || format!("{slot:?}"))?;
+    }
+    let Some(id) = subject(effect) else { return Ok(()) };
+    let open = replica.flights.values().any(|flying| flying == id);
+    keep("one-request-per-object", !open, || format!("{effect:?}"))?;
+    if is_write(effect) {
+        of_write(world, replica, id, effect)?;
+    }
+    match effect {
+        Effect::Apply(_, _, body, urgency, _) => of_apply(world, replica, id, *body, *urgency),
+        Effect::Delete(_, _, uid) => of_delete(replica, all, id, uid),
+        _ => Ok(()),
+    }
+}
+
+fn of_write(world: &World, replica: &Replica, id: &ObjectId, effect: &Effect) -> Kept {
+    let claimed = world.stores.get(&replica.app).is_some_and(|store| store.row(id).is_some());
+    keep("claimed-before-written", claimed, || format!("{effect:?}"))?;
+    keep("paused-means-no-write", !replica.paused, || format!("{effect:?}"))?;
+    keep("draining-starts-nothing", !replica.draining, || format!("{effect:?}"))?;
+    let dying = replica.told.get(id).is_some_and(|told| told.deleting);
+    keep("nothing-is-written-to-the-dying", !dying, || format!("{effect:?}"))
+}
+
+fn of_apply(world: &World, replica: &Replica, id: &ObjectId, body: BodyDigest, urgency: Urgency) -> Kept {
+    let wanted = replica.desired.as_ref().and_then(|desired| wanted_body(desired, id));
+    if urgency == Urgency::Apply {
+        keep("only-what-git-wants-is-applied", wanted == Some(body), || format!("{id} {body}"))?;
+        return nothing_refused(world, replica, id);
+    }
+    let recorded = replica.machine.rows().iter().find(|row| row.id == *id);
+    let recorded = recorded.and_then(|row| row.record.applied()).map(|applied| applied.body);
+    keep("a-heal-brings-back-what-was-applied", recorded == Some(body), || format!("{id} {body}"))?;
+    keep("a-heal-is-for-wanted-objects", wanted.is_some(), || format!("{id}"))
+}
+
+fn of_delete(replica: &Replica, all: &[Replica], id: &ObjectId, uid: &Uid) -> Kept {
+    let looked = replica.looked.get(id);
+    let sound = looked.is_some_and(|looked| looked.uid == *uid && looked.may_go);
+    keep("only-our-own-objects-are-deleted", sound, || format!("{id} {uid} {looked:?}"))?;
+    let wants = |replica: &&Replica| {
+        replica.desired.as_ref().is_some_and(|desired| wanted_body(desired, id).is_some())
+    };
+    let wanted = all.iter().chain([replica]).find(wants).map(|replica| &replica.app);
+    keep("nothing-wanted-is-deleted", wanted.is_none(), || format!("{id} is wanted by {wanted:?}"))
+}
+
+/// With `onInvalid: block`, a set with a refused object is not written at all.
+fn nothing_refused(world: &World, replica: &Replica, id: &ObjectId) -> Kept {
+    let Some(desired) = &replica.desired else { return Ok(()) };
+    if replica.policy.on_invalid != OnInvalid::Block {
+        return Ok(());
+    }
+    let is_refused = |body: &BodyDigest| world.bodies.get(body).is_some_and(|body| body.refused.is_some());
+    let refused = desired.rows.iter().find(|row| is_refused(&row.body) && !row.options.skip_dry_run);
+    keep("a-refused-object-blocks-every-write", refused.is_none(), || {
+        format!("{id} is written, {:?} is refused", refused.map(|row| &row.id))
+    })
+}
+
+fn wanted_body(desired: &Desired, id: &ObjectId) -> Option<BodyDigest> {
+    let at = desired.rows.binary_search_by(|row| row.id.cmp(id)).ok()?;
+    Some(desired.rows[at].body)
+}
+
+/// Checks the cluster after the server did something.
+pub fn of_world(world: &World) -> Kept {
+    let recorded: BTreeSet<&ObjectId> =
+        world.stores.values().flat_map(crate::world::Store::rows).map(|row| &row.id).collect();
+    for (id, live) in &world.objects {
+        let ours = live.written && live.labelled && !live.has_owner;
+        keep("nothing-is-leaked", !ours || recorded.contains(id), || format!("{id} is in no inventory"))?;
+    }
+    for (app, store) in &world.stores {
+        let missing = store.missing_renders();
+        keep("stored-renders-are-there", missing.is_empty(), || format!("{app}: {missing:?}"))?;
+    }
+    Ok(())
+}

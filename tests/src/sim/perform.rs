@@ -1,0 +1,129 @@
+//! What becomes of an effect on its way to the server and back.
+
+use skiff_shared::sync::effect::Effect;
+use skiff_shared::sync::event::{Answer, Event, Failure, Refusal, Token};
+
+use super::Sim;
+use crate::rules::{self, Kept};
+use crate::world::Store;
+
+/// What becomes of a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fate {
+    Fine,
+    /// It never arrives, and nobody knows.
+    LostOnTheWay,
+    /// It is carried out, and its answer is lost.
+    LostOnReturn,
+    /// The server is too busy.
+    Throttled,
+    /// The server fails.
+    Unavailable,
+    /// The agent does not send it.
+    NotSent,
+}
+
+/// Returns the token by which an effect is answered.
+pub fn token(effect: &Effect) -> Option<Token> {
+    match effect {
+        Effect::Get(token, _)
+        | Effect::DryRun(token, ..)
+        | Effect::Apply(token, ..)
+        | Effect::Adopt(token, _)
+        | Effect::Delete(token, ..)
+        | Effect::Save(token, ..)
+        | Effect::Keep(token, ..) => Some(*token),
+        _ => None,
+    }
+}
+
+impl Sim {
+    /// Lets the server have one of a process's effects.
+    ///
+    /// # Errors
+    /// Names the rule that the cluster breaks afterwards.
+    pub fn perform(&mut self, at: usize, index: usize, fate: Fate) -> Kept {
+        let effect = self.replicas[at].sent.remove(index);
+        let token = token(&effect);
+        if fate != Fate::Fine {
+            self.note(|| format!("    {:?} {fate:?}", token));
+        }
+        let result = match fate {
+            Fate::Fine => self.carry_out(at, effect),
+            Fate::LostOnReturn => {
+                self.carry_out(at, effect);
+                Some(Err(Failure::Unknown("the stream broke".to_owned())))
+            }
+            Fate::LostOnTheWay => Some(Err(Failure::Unknown("no answer in time".to_owned()))),
+            Fate::Throttled => Some(Err(Failure::Throttled(Some(jiff::SignedDuration::from_secs(1))))),
+            Fate::Unavailable => {
+                let cause = crate::world::cause(Refusal::ServerError, 500);
+                Some(Err(Failure::Unavailable(cause)))
+            }
+            Fate::NotSent => Some(Err(Failure::NotSent)),
+        };
+        if let (Some(token), Some(result)) = (token, result) {
+            self.replicas[at].answer(token, result);
+        }
+        self.flow();
+        if self.world.objects.len() < 60 { rules::of_world(&self.world) } else { Ok(()) }
+    }
+
+    /// Lets the server do what an effect says; returns the answer where there is one.
+    fn carry_out(&mut self, at: usize, effect: Effect) -> Option<Result<Answer, Failure>> {
+        let world = &mut self.world;
+        let app = self.replicas[at].app.clone();
+        match effect {
+            Effect::Get(_, target) => Some(world.get(&target)),
+            Effect::DryRun(_, target, body, place, fields) => {
+                Some(world.dry_run(&target, body, place, fields))
+            }
+            Effect::Apply(_, target, body, _, fields) => Some(world.apply(&target, body, fields)),
+            Effect::Adopt(_, target) => Some(world.adopt(&target)),
+            Effect::Delete(_, target, uid) => Some(world.delete(&target, &uid)),
+            Effect::Save(_, slot, shard) => {
+                let replica = &mut self.replicas[at];
+                let known = replica.revisions.get(&slot).copied();
+                let store = world.stores.entry(app).or_default();
+                match store.save(slot, known, *shard) {
+                    Some(revision) => {
+                        replica.revisions.insert(slot, revision);
+                        Some(Ok(Answer::Saved))
+                    }
+                    None => Some(Err(Failure::Fenced)),
+                }
+            }
+            Effect::Keep(_, _, bodies) => {
+                Some(Ok(Answer::Kept(world.stores.entry(app).or_default().keep(&bodies))))
+            }
+            Effect::Load => {
+                let store = world.stores.entry(app).or_default();
+                let (inventory, revisions) = (store.load(), store.revisions());
+                let replica = &mut self.replicas[at];
+                replica.revisions = revisions;
+                replica.answers.push(Event::Loaded(Box::new(inventory)));
+                None
+            }
+            Effect::Forget(names) => {
+                store(world, &app).forget(&names);
+                None
+            }
+            Effect::ForgetShards { below } => {
+                store(world, &app).forget_shards(below);
+                None
+            }
+            Effect::StopWork => {
+                let lost = self.replicas[at].lose_lease();
+                let lease = self.replicas[at].lease(world.now);
+                self.replicas[at].words.push_front(vec![lease]);
+                self.replicas[at].words.push_front(vec![lost]);
+                None
+            }
+            _ => None,
+        }
+    }
+}
+
+fn store<'a>(world: &'a mut crate::world::World, app: &std::sync::Arc<str>) -> &'a mut Store {
+    world.stores.entry(app.clone()).or_default()
+}

@@ -1,0 +1,241 @@
+//! One step of chaos: mostly the ordinary next thing, sometimes a fault.
+
+use jiff::SignedDuration;
+use skiff_shared::object::ObjectId;
+use skiff_shared::sync::event::Event;
+
+use super::Story;
+use crate::rules::Kept;
+use crate::sim::{Fate, Move};
+use crate::world::{Meddling, Weather};
+
+impl Story {
+    pub(super) fn chaos(&mut self) -> Kept {
+        let faults = self.faults;
+        let dice = [
+            (3, Kind::Commit),
+            (faults.crashes, Kind::Crash),
+            (faults.leases, Kind::Lease),
+            (faults.watches, Kind::Watch),
+            (faults.meddling, Kind::Meddle),
+            (faults.weather, Kind::Weather),
+            (faults.words, Kind::Word),
+            (8, Kind::Time),
+        ];
+        let mut number = self.random.below(100);
+        for (share, kind) in dice {
+            if number < share {
+                return self.happen(kind);
+            }
+            number -= share;
+        }
+        self.ordinary()
+    }
+
+    fn happen(&mut self, kind: Kind) -> Kept {
+        match kind {
+            Kind::Commit => {
+                self.commit();
+            }
+            Kind::Crash => return self.crash(),
+            Kind::Lease => self.swap_lease(),
+            Kind::Watch => return self.trouble_watch(),
+            Kind::Meddle => self.meddle(),
+            Kind::Weather => {
+                let weather =
+                    Weather { webhook_down: self.random.chance(40), quota_full: self.random.chance(20) };
+                self.sim.world.weather = weather;
+                self.sim.note(|| format!("    {weather:?}"));
+            }
+            Kind::Word => self.word(),
+            Kind::Time => return self.pass_time(),
+        }
+        Ok(())
+    }
+
+    fn ordinary(&mut self) -> Kept {
+        let moves = self.sim.moves();
+        if moves.is_empty() {
+            return self.pass_time();
+        }
+        match *self.random.pick(&moves) {
+            Move::Perform { at } => {
+                let index = self.random.below(self.sim.replicas[at].sent.len());
+                let fate = self.fate(at, index);
+                self.sim.perform(at, index, fate)
+            }
+            Move::Answer { at } | Move::Show { at, .. } | Move::Word { at } if self.random.chance(25) => {
+                let events = self.batch(at);
+                self.sim.step(at, events)
+            }
+            other => self.sim.make(other, Some(&mut self.random)),
+        }
+    }
+
+    /// Gathers several things that happen at once.
+    fn batch(&mut self, at: usize) -> Vec<Event> {
+        let mut events = Vec::new();
+        for _ in 0..1 + self.random.below(4) {
+            let replica = &mut self.sim.replicas[at];
+            match self.random.below(3) {
+                0 => events.extend(replica.words.pop_front().unwrap_or_default()),
+                1 if !replica.answers.is_empty() => {
+                    let index = self.random.below(replica.answers.len());
+                    events.push(replica.answers.remove(index));
+                }
+                _ => {
+                    let (stream, index) = (self.random.below(4), self.random.below(1_000));
+                    events.extend(self.sim.next_shown(at, stream, index));
+                }
+            }
+        }
+        events
+    }
+
+    fn fate(&mut self, at: usize, index: usize) -> Fate {
+        let effect = &self.sim.replicas[at].sent[index];
+        // Three lost checks let an object through unchecked, which is meant; a refused one stays refused.
+        let refused = match effect {
+            skiff_shared::sync::effect::Effect::DryRun(_, _, body, ..) => {
+                self.sim.world.bodies.get(body).is_some_and(|body| body.refused.is_some())
+            }
+            _ => false,
+        };
+        if refused || !self.random.chance(self.faults.requests) {
+            return Fate::Fine;
+        }
+        *self.random.pick(&[
+            Fate::LostOnTheWay,
+            Fate::LostOnReturn,
+            Fate::Throttled,
+            Fate::Unavailable,
+            Fate::NotSent,
+        ])
+    }
+
+    /// Kills a process; what it had sent arrives or not.
+    fn crash(&mut self) -> Kept {
+        let at = self.random.below(self.sim.replicas.len());
+        while !self.sim.replicas[at].sent.is_empty() {
+            if self.random.chance(50) {
+                self.sim.perform(at, 0, Fate::LostOnReturn)?;
+            } else {
+                self.sim.replicas[at].sent.remove(0);
+            }
+        }
+        let held = self.sim.replicas[at].until.is_some();
+        self.sim.restart(at);
+        let replica = &mut self.sim.replicas[at];
+        if !held {
+            replica.until = None;
+            replica.words.pop_front();
+        }
+        if replica.desired.is_none() {
+            let head = self.head.clone();
+            replica.words.retain(|words| !matches!(words.first(), Some(Event::Desired(_))));
+            replica.words.extend(head.map(|head| vec![Event::Desired(head)]));
+        }
+        if self.ask != Default::default() {
+            replica.words.push_front(vec![Event::Asked(self.ask.clone())]);
+        }
+        Ok(())
+    }
+
+    /// The Lease is lost, or found again by one of the processes when the requests of the other are over.
+    fn swap_lease(&mut self) {
+        let now = self.sim.world.now;
+        match self.sim.replicas.iter().position(|replica| replica.until.is_some()) {
+            Some(holder) => {
+                let lost = self.sim.replicas[holder].lose_lease();
+                self.sim.replicas[holder].words.push_front(vec![lost]);
+            }
+            None if self.sim.replicas.iter().all(|replica| replica.sent.is_empty()) => {
+                let at = self.random.below(self.sim.replicas.len());
+                let lease = self.sim.replicas[at].lease(now);
+                self.sim.replicas[at].words.push_back(vec![lease]);
+            }
+            None => {}
+        }
+    }
+
+    /// A watch breaks off and lists anew later, or tells something twice.
+    fn trouble_watch(&mut self) -> Kept {
+        let at = self.random.below(self.sim.replicas.len());
+        let kinds: Vec<_> = self.sim.replicas[at].streams.keys().cloned().collect();
+        if kinds.is_empty() {
+            return Ok(());
+        }
+        let kind = self.random.pick(&kinds).clone();
+        let Some(stream) = self.sim.replicas[at].streams.get_mut(&kind) else { return Ok(()) };
+        if self.random.chance(50) {
+            stream.pending = true;
+            stream.queue.clear();
+            self.sim.note(|| format!("    the watch of {kind} breaks"));
+            return Ok(());
+        }
+        match stream.last.clone() {
+            Some((id, observation)) => self.sim.step(at, vec![Event::Observed(id, observation)]),
+            None => Ok(()),
+        }
+    }
+
+    fn meddle(&mut self) {
+        let ids: Vec<ObjectId> = self.sim.world.objects.keys().cloned().collect();
+        let id = self.random.pick(&ids).clone();
+        let fixture = id.is("", "Namespace") && id.name() != "fresh";
+        if fixture {
+            return;
+        }
+        if self.random.chance(15) {
+            self.sim.world.sicken(&id);
+            return self.sim.flow();
+        }
+        let what = *self.random.pick(&Meddling::ALL);
+        self.sim.meddle_with(&id, what);
+        if id.kind().kind.as_ref() == "CustomResourceDefinition" {
+            self.sim.tell_apis();
+        }
+    }
+
+    fn word(&mut self) {
+        match self.random.below(3) {
+            0 => {
+                self.ask.paused = if self.ask.paused.is_some() { None } else { Some("lunch".to_owned()) };
+                self.say(&Event::Asked(self.ask.clone()));
+            }
+            1 => {
+                self.ask.sync = Some(format!("please {}", self.random.below(1_000)));
+                self.say(&Event::Asked(self.ask.clone()));
+            }
+            _ => {
+                let policy = super::policy(&mut self.random);
+                for replica in &mut self.sim.replicas {
+                    replica.words.push_back(vec![Event::Policy(policy.clone())]);
+                }
+            }
+        }
+    }
+
+    fn pass_time(&mut self) -> Kept {
+        if self.random.chance(60)
+            && let Some(wake) = self.sim.next_wake()
+        {
+            return self.sim.jump(wake);
+        }
+        let millis = i64::try_from(self.random.below(2_500)).expect("a small number");
+        let to = self.sim.world.now + SignedDuration::from_millis(millis);
+        self.sim.jump(to)
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Commit,
+    Crash,
+    Lease,
+    Watch,
+    Meddle,
+    Weather,
+    Word,
+    Time,
+}

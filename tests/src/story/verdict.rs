@@ -1,0 +1,155 @@
+//! What must be true at the end of a fair life.
+
+use skiff_shared::desired::{Desired, DesiredRow};
+use skiff_shared::inventory::Record;
+use skiff_shared::object::ObjectId;
+use skiff_shared::policy::Mode;
+use skiff_shared::report::{Report, SyncStatus};
+use skiff_shared::sync::Row;
+
+use super::Story;
+use crate::rules::{Kept, keep};
+use crate::sim::End;
+
+impl Story {
+    pub(super) fn judge(&self, end: End) -> Kept {
+        let Some(head) = &self.head else { return Ok(()) };
+        let lead = self.lead();
+        let machine = &self.sim.replicas[lead].machine;
+        let report = machine.report();
+        let words = words(&report);
+        keep("the-last-report-is-published", self.is_published(lead, &report), || format!("{report:#?}"))?;
+        if end == End::Waiting {
+            let named = !report.waiting_for.is_empty()
+                || report
+                    .conditions
+                    .iter()
+                    .any(|condition| !condition.status && !condition.message.is_empty());
+            keep("waiting-is-named", named, || format!("{report:#?}"))?;
+        }
+        for row in &head.rows {
+            self.judge_wanted(row, machine.rows(), &words)?;
+        }
+        for row in machine.rows() {
+            self.judge_healed(row, &words)?;
+        }
+        self.judge_orphans(head, &words)?;
+        self.judge_status(head, &report, end)
+    }
+
+    fn is_published(&self, lead: usize, report: &Report) -> bool {
+        self.sim.replicas[lead].published.as_ref() == Some(report)
+    }
+
+    /// A wanted object is as wanted, or the report says why not.
+    fn judge_wanted(&self, row: &DesiredRow, rows: &[Row], words: &str) -> Kept {
+        let known = rows.iter().any(|have| have.id == row.id);
+        keep("every-wanted-object-has-a-row", known, || row.id.to_string())?;
+        let right = self.sim.world.is_as(&row.id, row.body);
+        keep("what-is-not-right-is-named", right || names(words, &row.id), || {
+            format!("{} in {words}\n{:#?}", row.id, rows.iter().find(|have| have.id == row.id))
+        })
+    }
+
+    /// An object that was applied is as it was applied, whatever else fails or waits.
+    fn judge_healed(&self, row: &Row, words: &str) -> Kept {
+        let Record::Settled(applied) = &row.record else { return Ok(()) };
+        let replica = &self.sim.replicas[self.lead()];
+        if row.wanted.is_none() || !replica.policy.self_heal {
+            return Ok(());
+        }
+        let world = &self.sim.world;
+        let right = world.is_as(&row.id, applied.body)
+            || row.wanted.is_some_and(|wanted| world.is_as(&row.id, wanted));
+        let served = world.apis.served(row.id.kind(), &row.version);
+        let dying = world.objects.get(&row.id).is_some_and(|live| live.deleting);
+        let homeless = row.id.namespace().is_some_and(|namespace| {
+            let home = world.objects.iter().find(|(id, _)| id.is("", "Namespace") && id.name() == namespace);
+            home.is_none_or(|(_, home)| home.deleting)
+        });
+        let refused = [Some(applied.body), row.wanted].into_iter().flatten().any(|body| {
+            world
+                .bodies
+                .get(&body)
+                .is_some_and(|body| body.refused_on_write.is_some() || body.refused.is_some())
+        });
+        let excused = !served || dying || homeless || refused || words.contains("contested");
+        let excused = excused && names(words, &row.id);
+        keep("an-object-heals-whatever-the-others-do", right || excused, || {
+            format!("{row:#?}\n{:#?}\n{words}", world.objects.get(&row.id))
+        })
+    }
+
+    /// What Git no longer has is gone, or the report says why not.
+    fn judge_orphans(&self, head: &Desired, words: &str) -> Kept {
+        let Some(store) = self.sim.world.stores.get("shop") else { return Ok(()) };
+        for row in store.rows() {
+            let wanted = head.rows.iter().any(|want| want.id == row.id);
+            keep("what-stays-is-named", wanted || names(words, &row.id), || {
+                format!("{} in {words}", row.id)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Where nothing stands in the way, the app is synced and at rest.
+    fn judge_status(&self, head: &Desired, report: &Report, end: End) -> Kept {
+        let world = &self.sim.world;
+        let replica = &self.sim.replicas[self.lead()];
+        let wrong: Vec<_> =
+            head.rows.iter().filter(|row| !world.is_as(&row.id, row.body)).map(|row| &row.id).collect();
+        keep("synced-means-as-in-git", wrong.is_empty() || report.sync != SyncStatus::Synced, || {
+            format!("{wrong:?}\n{report:#?}")
+        })?;
+        let benign = head.rows.iter().all(|row| self.is_benign(row));
+        let free = benign && replica.policy.mode == Mode::Auto && replica.policy.self_heal;
+        let stuck = world.objects.values().any(|live| live.deleting);
+        let pruning = world
+            .stores
+            .get("shop")
+            .is_some_and(|store| store.rows().any(|row| !head.rows.iter().any(|want| want.id == row.id)));
+        if free && !stuck && !pruning {
+            let good = end == End::Idle && report.sync == SyncStatus::Synced;
+            keep("nothing-in-the-way-means-synced", good, || format!("{end:?} {report:#?}"))?;
+        }
+        Ok(())
+    }
+
+    /// Whether nothing can keep this object from being as wanted.
+    fn is_benign(&self, row: &DesiredRow) -> bool {
+        let world = &self.sim.world;
+        let body = &world.bodies[&row.body];
+        let home = row.id.namespace().is_none_or(|namespace| {
+            world
+                .objects
+                .iter()
+                .any(|(id, live)| id.is("", "Namespace") && id.name() == namespace && !live.deleting)
+        });
+        let adopted = world.objects.get(&row.id).is_none_or(|live| live.labelled);
+        body.refused.is_none()
+            && body.refused_on_write.is_none()
+            && body.ready_after.is_some()
+            && body.finalizer != u32::MAX
+            && home
+            && adopted
+            && world.apis.served(row.id.kind(), &row.version)
+    }
+}
+
+/// Everything that the report says in words.
+fn words(report: &Report) -> String {
+    let mut words: Vec<String> = report.waiting_for.clone();
+    words.extend(report.conditions.iter().map(|condition| condition.message.clone()));
+    words.extend(report.rows.iter().filter(|row| !row.message.is_empty()).map(|row| {
+        let id = match &row.namespace {
+            Some(namespace) => format!("{}/{namespace}/{}", row.kind, row.name),
+            None => format!("{}/{}", row.kind, row.name),
+        };
+        format!("{id}: {}", row.message)
+    }));
+    words.join("\n")
+}
+
+fn names(words: &str, id: &ObjectId) -> bool {
+    words.contains(&id.to_string()) || words.contains("and more")
+}

@@ -1,0 +1,182 @@
+//! How the server answers the agent's requests on objects.
+
+use skiff_shared::desired::BodyDigest;
+use skiff_shared::health::Health;
+use skiff_shared::inventory::{Applied, Uid};
+use skiff_shared::managed_fields::Fields;
+use skiff_shared::object::{ObjectId, Target};
+use skiff_shared::sync::effect::{DryRunIn, WithFields};
+use skiff_shared::sync::event::{Answer, AppliedAnswer, Cause, Failure, Observation, Point, Refusal};
+
+use super::{Body, Live, World, has_health, is_as};
+use crate::random::mix;
+
+type Response = Result<Answer, Failure>;
+
+pub fn cause(reason: Refusal, code: u16) -> Cause {
+    Cause { reason, code, message: format!("the server says {}", reason.word()) }
+}
+
+impl World {
+    pub fn dry_run(
+        &self,
+        target: &Target,
+        digest: BodyDigest,
+        place: DryRunIn,
+        fields: WithFields,
+    ) -> Response {
+        self.admit(target, digest, place)?;
+        let exists = self.objects.contains_key(&target.id);
+        Ok(Answer::DryRun { exists, owned: self.owned_set(fields) })
+    }
+
+    pub fn apply(&mut self, target: &Target, digest: BodyDigest, fields: WithFields) -> Response {
+        self.admit(target, digest, DryRunIn::Place)?;
+        let body = self.bodies[&digest].clone();
+        if let Some(refusal) = body.refused_on_write {
+            return Err(Failure::Rejected(cause(refusal, 403)));
+        }
+        if self.weather.quota_full {
+            return Err(Failure::Rejected(cause(Refusal::QuotaExceeded, 403)));
+        }
+        match self.objects.get(&target.id) {
+            None => self.apply_new(&target.id, &body),
+            Some(live) if is_as(live, &body) => {}
+            Some(_) => self.apply_over(&target.id, &body),
+        }
+        let live = &self.objects[&target.id];
+        let applied = Applied {
+            body: digest,
+            uid: live.uid.clone(),
+            rv: live.rv,
+            generation: live.generation,
+            fields: live.fields,
+        };
+        let seen = self.seen(live, 0);
+        Ok(Answer::Applied(Box::new(AppliedAnswer { applied, seen, owned: self.owned_set(fields) })))
+    }
+
+    fn owned_set(&self, fields: WithFields) -> Option<skiff_shared::managed_fields::FieldSet> {
+        (fields == WithFields::Yes).then(|| self.forgery.whole.clone())
+    }
+
+    /// What every write, real or dry, must pass.
+    fn admit(&self, target: &Target, digest: BodyDigest, place: DryRunIn) -> Result<(), Failure> {
+        let id = &target.id;
+        if !self.apis.served(id.kind(), &target.version) {
+            return Err(Failure::NotFound(cause(Refusal::KindMissing, 404)));
+        }
+        if let (Some(namespace), DryRunIn::Place) = (id.namespace(), place) {
+            let home = ObjectId::new(self.namespace.clone(), None, namespace);
+            match self.objects.get(&home) {
+                None => return Err(Failure::NotFound(cause(Refusal::NamespaceMissing, 404))),
+                Some(home) if home.deleting && !self.objects.contains_key(id) => {
+                    return Err(Failure::Unavailable(cause(Refusal::NamespaceTerminating, 403)));
+                }
+                Some(_) => {}
+            }
+        }
+        let body = self.bodies.get(&digest).expect("the machine names only bodies that were rendered");
+        if let Some(refusal) = body.refused {
+            return Err(Failure::Rejected(cause(refusal, 422)));
+        }
+        if self.weather.webhook_down {
+            return Err(Failure::Unavailable(cause(Refusal::WebhookUnavailable, 500)));
+        }
+        Ok(())
+    }
+
+    fn apply_new(&mut self, id: &ObjectId, body: &Body) {
+        let (uid, rv) = (self.next_uid(), self.next_rv());
+        let waits = has_health(id);
+        let live = Live {
+            uid,
+            rv,
+            generation: 1,
+            content: body.content,
+            fields: Fields { ours: self.owned_by(body), others: 0, status: 0 },
+            health: if waits { Health::Progressing } else { Health::Healthy },
+            ready_in: body.ready_after.filter(|_| waits),
+            finalizer: body.finalizer,
+            deleting: false,
+            labelled: true,
+            app: Some(body.app.clone()),
+            has_owner: false,
+            foreign: None,
+            provides: body.provides.clone(),
+            meddler: None,
+            written: true,
+        };
+        self.create(id, live);
+        self.announce(body);
+    }
+
+    fn apply_over(&mut self, id: &ObjectId, body: &Body) {
+        let owned = self.owned_by(body);
+        let body = body.clone();
+        let waits = has_health(id);
+        let taken = body.clone();
+        self.touch(id, move |live, _| {
+            if live.content != taken.content {
+                live.generation += 1;
+                live.health = if waits { Health::Progressing } else { Health::Healthy };
+                live.ready_in = taken.ready_after.filter(|_| waits);
+            }
+            if live.meddler.take().is_some() {
+                // Force takes the fields out of the other manager's entry.
+                live.fields.others = mix(live.fields.others);
+            }
+            live.content = taken.content;
+            live.fields.ours = owned;
+            live.labelled = true;
+            live.app = Some(taken.app);
+            live.foreign = None;
+            live.provides = taken.provides;
+            live.written = true;
+        });
+        self.announce(&body);
+    }
+
+    /// A CustomResourceDefinition was written: its kind is served a little later.
+    fn announce(&mut self, body: &Body) {
+        let Some(kind) = &body.provides else { return };
+        if !self.apis.kinds.contains_key(&**kind) && !self.coming.iter().any(|(coming, _)| coming == kind) {
+            self.coming.push((kind.clone(), body.ready_after.unwrap_or(1)));
+        }
+    }
+
+    /// Answers a GET; its point has no watch generation.
+    pub fn get(&self, target: &Target) -> Response {
+        if !self.apis.served(target.id.kind(), &target.version) {
+            return Err(Failure::NotFound(cause(Refusal::KindMissing, 404)));
+        }
+        let observation = match self.objects.get(&target.id) {
+            Some(live) => Observation::Present(Box::new(self.seen(live, 0))),
+            None => Observation::Absent(Point { watch: 0, rv: self.rv }),
+        };
+        Ok(Answer::Got(observation))
+    }
+
+    pub fn adopt(&mut self, target: &Target) -> Response {
+        if !self.objects.contains_key(&target.id) {
+            return Err(Failure::NotFound(cause(Refusal::Unclassified, 404)));
+        }
+        self.touch(&target.id, |live, now| {
+            live.fields.others = mix(live.fields.others ^ 5);
+            let digest = u128::from(live.content);
+            live.fields.ours = Some(skiff_shared::managed_fields::Owned { digest, time: now.as_second() });
+        });
+        Ok(Answer::Adopted)
+    }
+
+    pub fn delete(&mut self, target: &Target, uid: &Uid) -> Response {
+        let Some(live) = self.objects.get(&target.id) else {
+            return Err(Failure::NotFound(cause(Refusal::Unclassified, 404)));
+        };
+        if live.uid != *uid {
+            return Err(Failure::Replaced(cause(Refusal::Conflict, 409)));
+        }
+        self.doom(&target.id);
+        Ok(Answer::Deleted { gone: !self.objects.contains_key(&target.id) })
+    }
+}
