@@ -94,14 +94,18 @@ pub fn shard_count(rows: usize, have: u32) -> u32 {
 
 /// Returns the shard of an object among `count` shards.
 pub fn shard_of(id: &ObjectId, count: u32) -> u32 {
+    shard_hash(id) % count.max(1)
+}
+
+/// Returns the hash whose remainder is the object's shard, for any number of shards.
+pub fn shard_hash(id: &ObjectId) -> u32 {
     let digest = Hashing::default()
         .part(id.kind().group.as_bytes())
         .part(id.kind().kind.as_bytes())
         .part(id.namespace().unwrap_or("").as_bytes())
         .part(id.name().as_bytes())
         .finish();
-    let head = u32::from_be_bytes([digest.0[0], digest.0[1], digest.0[2], digest.0[3]]);
-    head % count.max(1)
+    u32::from_be_bytes([digest.0[0], digest.0[1], digest.0[2], digest.0[3]])
 }
 
 /// A stored shard that cannot be read.

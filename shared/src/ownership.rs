@@ -1,58 +1,112 @@
-//! Who has which object: decided over all apps at once, once per revision.
+//! Who has which object: decided over all apps of an agent at once.
 //!
-//! Beside plan, which asks only what concerns its own app. Two apps that want one object: the one that
-//! has it keeps it, the other is told. An object that one app lets go and another wants is handed over:
-//! the old owner forgets it without deleting it, the new one writes it.
+//! Between render and plan, once per revision of the environment and again whenever that is convenient:
+//! the same inputs give the same answer. What it decides reaches each machine as [`Claims`], before or in
+//! one batch with the wanted set that it was decided for.
+//!
+//! # Who has an object
+//!
+//! Of the apps that want an object it belongs to the one that has it on record, then to the one that was
+//! told to want it before and may be writing it, then to the first by order. So nobody loses an object
+//! by what somebody else writes into Git, and nothing flaps. If nobody wants it, the first app that has
+//! it on record prunes it, alone.
+//!
+//! # Hand-over
+//!
+//! An object moves from app A to app B in one commit:
+//! 1. A no longer wants it, B does and is its only claimant: B may write it at once (no conflict). A gets
+//!    `handed_over`: it neither prunes nor heals it, and keeps it on record, so that the object is in an
+//!    inventory whatever happens to B. If the object goes back to A, A still has it.
+//! 2. Once B has it on record, A gets `conflicts`: A drops its record, and the server is asked nothing.
+//!
+//! Two writes of the object can meet only where one of A's was open when A took the new set over; B's
+//! watch then shows B's fields changed, and B heals them. Nothing is pruned in between: A's plan holds
+//! the object from the moment in which it does not want it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::object::ObjectId;
 use crate::plan::Claims;
 
-/// What one app wants, and what its inventory lists.
-#[derive(Clone, Debug)]
+/// What one app has to do with objects.
+#[derive(Clone, Debug, Default)]
 pub struct AppObjects<'a> {
     pub app: Arc<str>,
+    /// What its newest good render holds.
     pub wanted: Vec<&'a ObjectId>,
+    /// What its inventory lists, claimed or settled.
     pub owned: Vec<&'a ObjectId>,
+    /// What the set before held, unless it was in conflict: the app may have claimed it since `owned`
+    /// was read, and must not prune it unasked. Empty after a start.
+    pub before: Vec<&'a ObjectId>,
 }
 
-/// Decides for every app what it must leave to others. The order of `apps` decides between apps that
-/// want an object which none of them has.
+/// How firmly an app holds an object.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Hold {
+    None,
+    /// It may have claimed it by now.
+    Perhaps,
+    Recorded,
+}
+
+/// One app's part in an object.
+#[derive(Clone, Copy, Debug)]
+struct Stake {
+    app: usize,
+    wants: bool,
+    hold: Hold,
+}
+
+/// Decides who has which object; every app gets an entry. The order of `apps` decides where nothing else
+/// does, so it must not change from call to call.
 pub fn assign(apps: &[AppObjects<'_>]) -> BTreeMap<Arc<str>, Claims> {
     let mut claims: BTreeMap<Arc<str>, Claims> =
         apps.iter().map(|app| (app.app.clone(), Claims::default())).collect();
-    let owned: Vec<BTreeSet<&ObjectId>> =
-        apps.iter().map(|app| app.owned.iter().copied().collect()).collect();
-    let mut wanting: BTreeMap<&ObjectId, Vec<usize>> = BTreeMap::new();
-    for (at, app) in apps.iter().enumerate() {
-        for id in &app.wanted {
-            wanting.entry(id).or_default().push(at);
-        }
-    }
-    for (id, wanting) in &wanting {
-        let has = |at: &&usize| owned[**at].contains(id);
-        let holder = *wanting.iter().find(has).unwrap_or(&wanting[0]);
-        let name = &apps[holder].app;
-        for other in wanting.iter().filter(|at| **at != holder) {
-            note(&mut claims, &apps[*other].app, |claims| {
-                claims.conflicts.insert((*id).clone(), name.clone());
-            });
-        }
-        for (at, app) in apps.iter().enumerate() {
-            if !wanting.contains(&at) && owned[at].contains(id) {
-                note(&mut claims, &app.app, |claims| {
-                    claims.handed_over.insert((*id).clone(), name.clone());
-                });
+    for (id, stakes) in shared_objects(apps) {
+        let Some(owner) = owner(&stakes) else { continue };
+        for stake in stakes.iter().filter(|stake| stake.app != owner.app) {
+            let Some(claims) = claims.get_mut(&apps[stake.app].app) else { continue };
+            let (id, app) = (id.clone(), apps[owner.app].app.clone());
+            if stake.wants || owner.hold == Hold::Recorded {
+                claims.conflicts.insert(id, app);
+            } else {
+                claims.handed_over.insert(id, app);
             }
         }
     }
     claims
 }
 
-fn note(claims: &mut BTreeMap<Arc<str>, Claims>, app: &Arc<str>, add: impl FnOnce(&mut Claims)) {
-    add(claims.entry(app.clone()).or_default());
+/// Returns the objects in which more than one app has a part.
+fn shared_objects<'a>(apps: &[AppObjects<'a>]) -> HashMap<&'a ObjectId, Vec<Stake>> {
+    let mut stakes: HashMap<&ObjectId, Vec<Stake>> = HashMap::new();
+    for (app, objects) in apps.iter().enumerate() {
+        let recorded: BTreeSet<&ObjectId> = objects.owned.iter().copied().collect();
+        let perhaps: BTreeSet<&ObjectId> = objects.before.iter().copied().collect();
+        let wanted: BTreeSet<&ObjectId> = objects.wanted.iter().copied().collect();
+        let all: BTreeSet<&ObjectId> = recorded.iter().chain(&perhaps).chain(&wanted).copied().collect();
+        for id in all {
+            let hold = if recorded.contains(id) {
+                Hold::Recorded
+            } else if perhaps.contains(id) {
+                Hold::Perhaps
+            } else {
+                Hold::None
+            };
+            stakes.entry(id).or_default().push(Stake { app, wants: wanted.contains(id), hold });
+        }
+    }
+    stakes.retain(|_, stakes| stakes.len() > 1);
+    stakes
+}
+
+/// Returns the stake of the app that the object belongs to: who wants it goes before who does not, then
+/// the firmer hold, then the order of apps.
+fn owner(stakes: &[Stake]) -> Option<Stake> {
+    let rank = |stake: &&Stake| (stake.wants, stake.hold, std::cmp::Reverse(stake.app));
+    stakes.iter().max_by_key(rank).copied()
 }
 
 #[cfg(test)]
@@ -60,48 +114,75 @@ mod tests {
     use super::*;
     use crate::object::Interner;
 
-    /// Reads `app: wanted… | owned…` per line and prints what each app must leave.
-    fn decided(text: &str) -> String {
+    fn objects() -> Vec<ObjectId> {
         let mut interner = Interner::default();
-        let mut id = |name: &str| interner.object("", "ConfigMap", Some("shop"), name);
-        let parsed: Vec<(Arc<str>, Vec<ObjectId>, Vec<ObjectId>)> = text
-            .lines()
-            .map(|line| {
-                let (app, rest) = line.trim().split_once(':').expect("an app");
-                let (wanted, owned) = rest.split_once('|').expect("two lists");
-                let mut list = |part: &str| part.split_whitespace().map(&mut id).collect();
-                (app.into(), list(wanted), list(owned))
-            })
-            .collect();
-        let apps: Vec<AppObjects<'_>> = parsed
-            .iter()
-            .map(|(app, wanted, owned)| AppObjects {
-                app: app.clone(),
-                wanted: wanted.iter().collect(),
-                owned: owned.iter().collect(),
-            })
-            .collect();
-        let lines = assign(&apps).into_iter().flat_map(|(app, claims)| {
-            let conflicts: Vec<String> =
-                claims.conflicts.iter().map(|(id, other)| format!("{app}: {id} is of {other}")).collect();
-            let handed = claims.handed_over.iter().map(|(id, other)| format!("{app}: {id} goes to {other}"));
-            conflicts.into_iter().chain(handed).collect::<Vec<_>>()
-        });
-        lines.collect::<Vec<_>>().join("\n")
+        ["a", "b", "c"].map(|name| interner.object("", "ConfigMap", Some("shop"), name)).into()
+    }
+
+    fn app<'a>(name: &str, wanted: &[&'a ObjectId], owned: &[&'a ObjectId]) -> AppObjects<'a> {
+        AppObjects { app: name.into(), wanted: wanted.into(), owned: owned.into(), before: Vec::new() }
+    }
+
+    /// Prints who is told what, in the order of apps.
+    fn told(apps: &[AppObjects<'_>]) -> String {
+        let mut lines = Vec::new();
+        for (app, claims) in assign(apps) {
+            lines.extend(claims.conflicts.iter().map(|(id, other)| format!("{app}: {other} has {id}")));
+            let handed = claims.handed_over.iter();
+            lines.extend(handed.map(|(id, other)| format!("{app}: {id} is handed to {other}")));
+        }
+        lines.join("\n")
     }
 
     #[test]
-    fn who_has_an_object_keeps_it() {
-        insta::assert_snapshot!(decided("a: x | \nb: x | x"), @"a: ConfigMap/shop/x is of b");
+    fn an_object_wanted_by_two_belongs_to_the_one_that_has_it() {
+        let ids = objects();
+        let apps = [app("blog", &[&ids[0]], &[]), app("shop", &[&ids[0]], &[&ids[0]])];
+        insta::assert_snapshot!(told(&apps), @"blog: shop has ConfigMap/shop/a");
     }
 
     #[test]
-    fn of_two_new_claims_the_first_wins() {
-        insta::assert_snapshot!(decided("a: x | \nb: x | "), @"b: ConfigMap/shop/x is of a");
+    fn an_object_that_nobody_has_belongs_to_the_first_that_wants_it() {
+        let ids = objects();
+        let apps = [app("blog", &[&ids[0]], &[]), app("shop", &[&ids[0]], &[])];
+        insta::assert_snapshot!(told(&apps), @"shop: blog has ConfigMap/shop/a");
     }
 
     #[test]
-    fn what_one_lets_go_and_another_wants_is_handed_over() {
-        insta::assert_snapshot!(decided("a: | x y\nb: x | "), @"a: ConfigMap/shop/x goes to b");
+    fn an_object_that_moves_is_handed_over_and_its_new_app_may_write() {
+        let ids = objects();
+        let apps = [app("blog", &[], &[&ids[0]]), app("shop", &[&ids[0]], &[])];
+        insta::assert_snapshot!(told(&apps), @"blog: ConfigMap/shop/a is handed to shop");
+    }
+
+    #[test]
+    fn the_old_app_drops_its_record_when_the_new_one_has_one() {
+        let ids = objects();
+        let apps = [app("blog", &[], &[&ids[0]]), app("shop", &[&ids[0]], &[&ids[0]])];
+        insta::assert_snapshot!(told(&apps), @"blog: shop has ConfigMap/shop/a");
+    }
+
+    #[test]
+    fn an_object_that_may_have_been_claimed_meanwhile_is_handed_over_too() {
+        let ids = objects();
+        let blog = AppObjects { before: vec![&ids[0]], ..app("blog", &[], &[]) };
+        insta::assert_snapshot!(
+            told(&[blog, app("shop", &[&ids[0]], &[])]),
+            @"blog: ConfigMap/shop/a is handed to shop"
+        );
+    }
+
+    #[test]
+    fn an_object_that_two_have_and_nobody_wants_is_pruned_by_one() {
+        let ids = objects();
+        let apps = [app("blog", &[], &[&ids[0]]), app("shop", &[], &[&ids[0]])];
+        insta::assert_snapshot!(told(&apps), @"shop: blog has ConfigMap/shop/a");
+    }
+
+    #[test]
+    fn what_one_app_alone_has_to_do_with_is_nobody_elses_business() {
+        let ids = objects();
+        let apps = [app("blog", &[&ids[0]], &[&ids[1]]), app("shop", &[&ids[2]], &[])];
+        assert_eq!(told(&apps), "");
     }
 }

@@ -231,9 +231,10 @@ pub struct Candidate<'a> {
 /// What other apps of this agent have to do with an app's objects; from `ownership::assign`.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Claims {
-    /// Wanted here, but had by another app.
+    /// Another app has it. Here it is not written and not pruned, and a record of it is dropped.
     pub conflicts: BTreeMap<ObjectId, Arc<str>>,
-    /// Owned here, but wanted by another app now.
+    /// Owned here and wanted by another app, which does not have it yet. It is neither written nor
+    /// pruned, and stays on record until the other has it.
     pub handed_over: BTreeMap<ObjectId, Arc<str>>,
 }
 

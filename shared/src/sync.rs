@@ -4,7 +4,7 @@
 //! waits, reads no clock and does no I/O, so a test can replay every order of events. The files, in
 //! the order of a sync: `takeover` plans, `preflight` checks, `secure` keeps and claims, `apply`
 //! writes wave by wave, `pruning` deletes, `settle` records; `observe`, `finish` and `heal` handle what
-//! comes in between.
+//! comes in between, `words` what Git, people and the cluster say, `waits` what is tried again later.
 
 mod apply;
 pub mod backoff;
@@ -21,6 +21,8 @@ mod settle;
 mod state;
 mod status;
 mod takeover;
+mod waits;
+mod words;
 
-pub use row::{Row, RowIx};
+pub use row::{Hold, Row, RowIx, Task};
 pub use state::{Limits, Machine};

@@ -20,7 +20,7 @@ pub use perform::Fate;
 
 use crate::notation;
 use crate::replica::{Counts, Replica, Shown};
-use crate::rules::{self, Broken, Kept, keep};
+use crate::rules::{self, Kept, keep};
 use crate::world::{Meddling, World};
 
 /// Requests that may be sent while no time passes, for each object: more is a loop that spins.
@@ -34,6 +34,8 @@ pub struct Sim {
     pub limits: Limits,
     /// What happened, line by line; kept only when asked for.
     pub trace: Option<Vec<String>>,
+    /// Effects in order; kept only when asked for.
+    pub writes: Option<Vec<Effect>>,
     /// Steps taken at the present time of the world.
     spun: (Timestamp, u32),
 }
@@ -47,7 +49,7 @@ impl Sim {
         }
         world.changes.clear();
         let spun = (world.now, 0);
-        Self { world, replicas: Vec::new(), limits: Limits::default(), trace: None, spun }
+        Self { world, replicas: Vec::new(), limits: Limits::default(), trace: None, writes: None, spun }
     }
 
     /// Returns a cluster with one app `shop` under the default policy, its agent holding the Lease.
@@ -204,6 +206,9 @@ impl Sim {
         rules::of_effect(&self.world, replica, &self.replicas, &effect, deadline)?;
         let replica = &mut self.replicas[at];
         count(&mut replica.counts, &effect);
+        if let Some(writes) = &mut self.writes {
+            writes.push(effect.clone());
+        }
         match effect {
             Effect::Watch(kind) => replica.watch(&kind),
             Effect::Publish(report) => replica.published = Some(*report),

@@ -1,10 +1,8 @@
-//! Tests over the pure core that need recorded facts or more than one module. No cluster, no process, no clock.
-
-#[path = "pure/drift.rs"]
-mod drift;
-//! The one test binary of this crate: everything that needs no cluster.
+//! The one test binary of this crate: everything that needs no cluster, no process and no clock.
 
 mod pure {
+    mod drift;
     mod lives;
     mod machine;
+    mod scenarios;
 }

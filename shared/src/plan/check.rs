@@ -1,53 +1,109 @@
 //! What must hold of every plan, whatever its inputs: run over every plan of every test.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
-use super::{Inputs, Plan};
+use super::{Candidate, Held, Inputs, Plan, prune};
 use crate::inventory::Record;
 use crate::object::ObjectId;
 
 /// Returns every rule that `plan` breaks, in words; empty for a sound plan.
 pub fn check(inputs: &Inputs<'_>, plan: &Plan) -> Vec<String> {
+    let candidates: HashMap<&ObjectId, &Candidate<'_>> =
+        inputs.candidates.iter().map(|candidate| (candidate.id, candidate)).collect();
     let mut broken = Vec::new();
-    let mut spoken: BTreeSet<&ObjectId> = BTreeSet::new();
-    let all = plan
-        .writes
-        .iter()
-        .map(|write| &write.id)
-        .chain(plan.prunes.iter().map(|prune| &prune.id))
-        .chain(plan.held.iter().map(|held| &held.id));
-    for id in all {
+    spoken_of_once(plan, &mut broken);
+    prunes(inputs, plan, &candidates, &mut broken);
+    writes(inputs, plan, &candidates, &mut broken);
+    order(plan, &mut broken);
+    broken
+}
+
+fn spoken_of_once(plan: &Plan, broken: &mut Vec<String>) {
+    let mut spoken: HashSet<&ObjectId> = HashSet::new();
+    let writes = plan.writes.iter().map(|write| &write.id);
+    let prunes = plan.prunes.iter().map(|prune| &prune.id);
+    for id in writes.chain(prunes).chain(plan.held.iter().map(|held| &held.id)) {
         if !spoken.insert(id) {
             broken.push(format!("{id} is in the plan twice"));
         }
     }
+}
+
+fn prunes(
+    inputs: &Inputs<'_>,
+    plan: &Plan,
+    candidates: &HashMap<&ObjectId, &Candidate<'_>>,
+    broken: &mut Vec<String>,
+) {
     for prune in &plan.prunes {
-        let candidate = inputs.candidates.iter().find(|candidate| *candidate.id == prune.id);
-        match candidate {
-            None => broken.push(format!("{} is pruned but unknown", prune.id)),
+        let id = &prune.id;
+        match candidates.get(id) {
+            None => broken.push(format!("{id} is pruned but unknown")),
             Some(candidate) if *candidate.record == Record::None => {
-                broken.push(format!("{} is pruned but not in the inventory", prune.id));
+                broken.push(format!("{id} is pruned but not in the inventory"));
             }
             Some(candidate) if candidate.wanted.is_some() => {
-                broken.push(format!("{} is pruned but wanted", prune.id));
+                broken.push(format!("{id} is pruned but wanted"));
+            }
+            Some(candidate) if candidate.options.keep => {
+                broken.push(format!("{id} is pruned but asks to be kept"));
             }
             Some(_) => {}
+        }
+        let claims = inputs.claims;
+        if claims.handed_over.contains_key(id) || claims.conflicts.contains_key(id) {
+            broken.push(format!("{id} is pruned but another app wants it"));
         }
     }
     if inputs.desired.rows.is_empty() && !plan.prunes.is_empty() {
         broken.push("an empty render prunes".to_owned());
     }
-    if plan.writes.windows(2).any(|pair| pair[0].place > pair[1].place) {
-        broken.push("writes are out of order".to_owned());
+    if !inputs.policy.prune.enabled && !plan.prunes.is_empty() {
+        broken.push("something is pruned though pruning is off".to_owned());
     }
-    let wanted = inputs.candidates.iter().filter(|candidate| candidate.wanted.is_some());
-    let counted = plan.writes.len() + plan.held.iter().filter(|held| is_wanted(inputs, &held.id)).count();
-    if wanted.count() != counted + plan.unchanged as usize {
-        broken.push("a wanted object is neither written, unchanged nor held".to_owned());
+    let over = plan.prunes.len() * 100 > candidates.len() * usize::from(inputs.policy.prune.max_share);
+    if over && plan.prunes.len() >= prune::BUDGET_FLOOR as usize {
+        broken.push("more is pruned than the budget allows".to_owned());
     }
-    broken
 }
 
-fn is_wanted(inputs: &Inputs<'_>, id: &ObjectId) -> bool {
-    inputs.candidates.iter().any(|candidate| candidate.id == id && candidate.wanted.is_some())
+fn writes(
+    inputs: &Inputs<'_>,
+    plan: &Plan,
+    candidates: &HashMap<&ObjectId, &Candidate<'_>>,
+    broken: &mut Vec<String>,
+) {
+    for write in &plan.writes {
+        let wanted = candidates.get(&write.id).and_then(|candidate| candidate.wanted);
+        if wanted.is_none_or(|row| row.body != write.body || row.version != write.version) {
+            broken.push(format!("{} is written but not wanted so", write.id));
+        }
+        if inputs.claims.conflicts.contains_key(&write.id) {
+            broken.push(format!("{} is written but another app has it", write.id));
+        }
+    }
+    let wanted = candidates.values().filter(|candidate| candidate.wanted.is_some()).count();
+    let is_wanted =
+        |held: &&Held| candidates.get(&held.id).is_some_and(|candidate| candidate.wanted.is_some());
+    let held = plan.held.iter().filter(is_wanted);
+    if wanted != plan.writes.len() + held.count() + plan.unchanged as usize {
+        broken.push("a wanted object is neither written, unchanged nor held".to_owned());
+    }
+    let orphans = candidates.values().filter(|candidate| prune::is_orphan(candidate));
+    let spoken: BTreeSet<&ObjectId> =
+        plan.prunes.iter().map(|prune| &prune.id).chain(plan.held.iter().map(|held| &held.id)).collect();
+    if orphans.into_iter().any(|candidate| !spoken.contains(candidate.id)) {
+        broken.push("an object that left Git is neither pruned nor held".to_owned());
+    }
+}
+
+fn order(plan: &Plan, broken: &mut Vec<String>) {
+    let sorted = |pair: &[super::Write]| (pair[0].place, &pair[0].id) <= (pair[1].place, &pair[1].id);
+    if !plan.writes.windows(2).all(sorted) {
+        broken.push("writes are out of order".to_owned());
+    }
+    let steps = |pair: &[super::Pruning]| pair[0].step <= pair[1].step && pair[0].early >= pair[1].early;
+    if !plan.prunes.windows(2).all(steps) {
+        broken.push("deletions are out of order".to_owned());
+    }
 }

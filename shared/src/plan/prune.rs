@@ -27,12 +27,13 @@ pub(super) fn decide(inputs: &Inputs<'_>, plan: &mut Plan) {
     plan.prunes = in_mirrored_order(&going);
 }
 
-fn is_orphan(candidate: &Candidate<'_>) -> bool {
+pub(super) fn is_orphan(candidate: &Candidate<'_>) -> bool {
     candidate.wanted.is_none() && *candidate.record != Record::None
 }
 
 fn guard(candidate: &Candidate<'_>, inputs: &Inputs<'_>) -> Option<HeldReason> {
-    if let Some(app) = inputs.claims.handed_over.get(candidate.id) {
+    let claims = inputs.claims;
+    if let Some(app) = claims.handed_over.get(candidate.id).or(claims.conflicts.get(candidate.id)) {
         return Some(HeldReason::HandedOver { app: app.clone() });
     }
     if candidate.options.keep {
@@ -61,7 +62,10 @@ fn is_sensitive(id: &ObjectId) -> bool {
 }
 
 fn budget(inputs: &Inputs<'_>, going: usize) -> Option<HeldReason> {
-    let owned = inputs.candidates.iter().filter(|candidate| *candidate.record != Record::None).count();
+    // What is wanted counts whether it is written yet or not: the share must not shrink, and a refused
+    // pruning pass the guard, only because the rest of the plan was written meanwhile.
+    let counts = |candidate: &&Candidate<'_>| candidate.wanted.is_some() || *candidate.record != Record::None;
+    let owned = inputs.candidates.iter().filter(counts).count();
     let pruned = u32::try_from(going).unwrap_or(u32::MAX);
     let owned = u32::try_from(owned).unwrap_or(u32::MAX);
     let max_share = inputs.policy.prune.max_share;

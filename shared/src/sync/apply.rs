@@ -2,17 +2,18 @@
 
 use jiff::Timestamp;
 
+use super::backoff::Pace;
 use super::effect::{Effect, Urgency, WithFields};
+use super::heal::next_after;
 use super::row::{Op, RowIx, Task};
 use super::state::{Machine, Phase, Run};
 use crate::plan::order::Place;
-use crate::policy::PruneWhen;
 use crate::report::Outcome;
 
 impl Machine {
     pub(super) fn advance_applying(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         if self.may_write(now) {
-            self.repeat_writes(now, out);
+            self.repeat(now, out);
             self.start_writes(now, out);
         }
         let Some(run) = &mut self.run else { return };
@@ -36,60 +37,63 @@ impl Machine {
                 return;
             }
             run.place = Some(write.place);
-            let (id, kind, version) = (write.id.clone(), write.id.kind().clone(), write.version.clone());
-            let Some(ix) = self.index.get(&id).copied() else {
+            let Some(ix) = self.index.get(&write.id).copied() else {
                 run.cursor += 1;
                 continue;
             };
-            if self.rows[ix.get()].flight.is_some() {
+            let row = &mut self.rows[ix.get()];
+            if row.flight.is_some() {
                 // A heal of the same object is open; its answer brings us back here.
                 return;
             }
             run.cursor += 1;
-            if self.apis.served(&kind, &version) {
-                run.unanswered.insert(ix);
-                self.start_write(ix, now, out);
-            } else {
-                run.awaiting_kind.push(ix);
-            }
+            row.task = Task::Writing { adopts: write.adopts };
+            run.unanswered.insert(ix);
+            self.write(ix, now, out);
         }
     }
 
-    /// Starts again what failed before and what waited for its kind.
-    fn repeat_writes(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
-        let due: Vec<RowIx> = self.due.iter().copied().collect();
-        for ix in due {
-            if !self.has_room() {
-                return;
-            }
+    /// Starts again what failed before and what waited for its kind or its end.
+    pub(super) fn repeat(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
+        let mut after = None;
+        while self.has_room()
+            && let Some(ix) = next_after(&self.due, after)
+        {
+            after = Some(ix);
             let row = &self.rows[ix.get()];
             if row.flight.is_some() {
                 continue;
             }
             self.due.remove(&ix);
-            if !matches!(self.rows[ix.get()].task, Task::Write { .. }) || !self.rows[ix.get()].is_due(now) {
+            if !row.is_due(now) {
                 continue;
             }
-            let row = &self.rows[ix.get()];
-            if self.apis.served(row.id.kind(), &row.version) {
-                self.start_write(ix, now, out);
-            } else if let Some(run) = &mut self.run {
-                run.awaiting_kind.push(ix);
+            match row.task {
+                Task::Writing { .. } => self.write(ix, now, out),
+                Task::Prune => self.examine(ix, out),
+                Task::None | Task::Write { .. } | Task::AwaitGone => {}
             }
         }
     }
 
-    fn start_write(&mut self, ix: RowIx, now: Timestamp, out: &mut Vec<Effect>) {
+    /// Sends a row's write, or lets it wait for its kind, or for the end of what stands in its place.
+    fn write(&mut self, ix: RowIx, now: Timestamp, out: &mut Vec<Effect>) {
         let row = &self.rows[ix.get()];
-        if row.seen.as_ref().is_some_and(|seen| seen.deleting) {
+        let (Some(body), target) = (row.wanted, row.target()) else { return };
+        if !self.apis.served(target.id.kind(), &target.version) {
+            self.answered(ix);
+            if let Some(run) = &mut self.run {
+                run.awaiting_kind.insert(ix);
+            }
+            return self.changed(now);
+        }
+        if row.is_deleting() {
             // Never applied to while it is going: that could complete somebody's delete.
-            let at = self.pace(ix, None, super::backoff::Pace::Quick, now);
+            let at = self.pace(ix, None, Pace::Quick, now);
             self.answered(ix);
             return self.retry_at(ix, at);
         }
-        let row = &self.rows[ix.get()];
-        let (Some(body), target) = (row.wanted, row.target()) else { return };
-        if row.task == (Task::Write { adopts: true }) {
+        if row.task == (Task::Writing { adopts: true }) {
             let token = self.depart(ix, Op::Adopt);
             out.push(Effect::Adopt(token, target));
             return;
@@ -101,28 +105,17 @@ impl Machine {
 
     /// Everything is written: early prunes go at once, the others when their time has come.
     fn after_writes(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
-        let when = self.policy.prune.when;
-        let Some(run) = &mut self.run else { return };
-        let healthy = run.is_ready(i32::MAX);
-        let early = run.next_prune_is_early();
-        let nothing_failed = run.unready.values().all(|count| *count == 0) || self.all_written();
-        let Some(run) = &mut self.run else { return };
-        let may_prune = healthy || early || (when == PruneWhen::Applied && nothing_failed);
-        if !run.plan.prunes.is_empty() && run.pruned < run.plan.prunes.len() {
-            if may_prune {
+        if self.may_prune() {
+            if let Some(run) = &mut self.run {
                 run.stage_began = now;
-                self.phase = Phase::Pruning;
             }
-            return;
+            self.phase = Phase::Pruning;
+            return self.changed(now);
         }
-        if healthy && run.going.is_empty() {
+        let is_over = |run: &Run| run.pruned == run.plan.prunes.len() && run.going.is_empty();
+        if self.run.as_ref().is_some_and(|run| is_over(run) && run.is_healthy()) {
             self.complete(now, out);
         }
-    }
-
-    /// Whether every write of the sync has been answered with success.
-    fn all_written(&self) -> bool {
-        !self.rows.iter().any(|row| matches!(row.task, Task::Write { .. }))
     }
 
     /// The sync is done: everything is written, healthy and pruned.
@@ -130,6 +123,7 @@ impl Machine {
         let Some(run) = self.run.take() else { return };
         self.applied = Some(run.desired.revision.clone());
         self.synced_for.clone_from(&self.ask.sync);
+        self.granted = None;
         self.phase = Phase::Idle;
         self.end_run(*run, Outcome::Success, now, out);
     }
@@ -148,17 +142,16 @@ impl Run {
 
     /// Whether all wanted objects of waves before `wave` are ready.
     fn is_ready(&self, wave: i32) -> bool {
-        let waves = self.unready.range(..wave).map(|(_, count)| count);
-        let last = self.unready.get(&wave).filter(|_| wave == i32::MAX);
-        waves.chain(last).all(|count| *count == 0)
+        self.unready.range(..wave).all(|(_, count)| *count == 0)
+    }
+
+    /// Whether all wanted objects are ready.
+    pub(super) fn is_healthy(&self) -> bool {
+        self.unready.values().all(|count| *count == 0)
     }
 
     /// Whether every write has been started and answered at least once.
     fn is_written(&self) -> bool {
         self.cursor == self.plan.writes.len() && self.unanswered.is_empty() && self.awaiting_kind.is_empty()
-    }
-
-    fn next_prune_is_early(&self) -> bool {
-        self.plan.prunes.get(self.pruned).is_some_and(|prune| prune.early)
     }
 }

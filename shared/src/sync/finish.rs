@@ -2,9 +2,10 @@
 
 use jiff::Timestamp;
 
-use super::backoff::{self, Pace};
+use super::backoff::Pace;
 use super::effect::{Effect, Notice};
 use super::event::{Answer, AppliedAnswer, Cause, Failure, Observation, Refusal, Token};
+use super::preflight::FAILURES;
 use super::row::{Flight, Op, RowIx, Task};
 use super::state::{Machine, Open};
 use crate::inventory::Record;
@@ -20,8 +21,8 @@ impl Machine {
     ) {
         match self.open.remove(&token) {
             Some(Open::Row(ix)) => self.row_finished(ix, result, now, out),
-            Some(Open::Save(slot)) => self.saved(slot, result, now, out),
-            Some(Open::Keep(slot)) => self.kept(slot, result, now, out),
+            Some(Open::Save(slot)) => self.saved(token, slot, result, now, out),
+            Some(Open::Keep(slot)) => self.kept(token, slot, result, now, out),
             // An answer that was told twice.
             None => {}
         }
@@ -37,28 +38,21 @@ impl Machine {
         let Some(Flight { op, parked, .. }) = self.row(ix).flight.take() else { return };
         match (op, result) {
             (Op::DryRun, result) => self.checked(ix, result, now),
-            (Op::Inspect, result) => self.inspected(ix, result, now, out),
+            (Op::Inspect, result) => self.inspected(ix, result, now),
             (Op::Diagnose, Ok(Answer::DryRun { owned, .. })) => self.diagnosed(ix, owned.as_ref(), now),
             (Op::Diagnose, _) => {}
-            (Op::Get, Ok(Answer::Got(observation))) => self.looked_up(ix, observation, now, out),
-            (Op::Get, Ok(_)) => {}
-            (Op::Get, Err(_)) => {
-                let at = self.pace(ix, None, Pace::Quick, now);
-                self.retry_at(ix, at);
-                self.lookups.insert(ix);
-            }
+            (Op::Get, result) => self.looked_up(ix, result, now, out),
             (Op::Examine, result) => self.examined(ix, result, now, out),
             (Op::Delete, result) => self.deleted(ix, result, now, out),
             (Op::Adopt, Ok(_)) => {
-                self.row(ix).task = Task::Write { adopts: false };
+                self.row(ix).task = Task::Writing { adopts: false };
                 self.due.insert(ix);
             }
             (Op::Apply { heals, .. }, Ok(Answer::Applied(answer))) => {
                 self.applied(ix, *answer, heals, now, out);
             }
             (Op::Apply { .. }, Ok(_)) => {}
-            (Op::Adopt, Err(failure)) => self.write_failed(ix, failure, false, now, out),
-            (Op::Apply { heals, .. }, Err(failure)) => self.write_failed(ix, failure, heals, now, out),
+            (Op::Adopt | Op::Apply { .. }, Err(failure)) => self.write_failed(ix, failure, now, out),
         }
         if let Some(observation) = parked {
             self.judge(ix, observation, now, out);
@@ -66,10 +60,33 @@ impl Machine {
     }
 
     /// Takes the result of a GET: it is the truth of now, also where a watch is behind.
-    fn looked_up(&mut self, ix: RowIx, observation: Observation, now: Timestamp, out: &mut Vec<Effect>) {
-        match observation {
-            Observation::Absent(_) => self.absent(ix, now, out),
-            present @ Observation::Present(_) => self.judge(ix, present, now, out),
+    fn looked_up(
+        &mut self,
+        ix: RowIx,
+        result: Result<Answer, Failure>,
+        now: Timestamp,
+        out: &mut Vec<Effect>,
+    ) {
+        let gone = matches!(&result, Err(Failure::NotFound(cause)) if cause.reason == Refusal::KindMissing);
+        match result {
+            Ok(Answer::Got(Observation::Present(mut seen))) => {
+                seen.at.watch = self.generation(ix).max(seen.at.watch);
+                self.found(ix);
+                self.learn(ix, *seen, now, out);
+            }
+            Ok(Answer::Got(Observation::Absent(_))) => {
+                self.found(ix);
+                self.absent(ix, now, out);
+            }
+            Ok(_) => {}
+            Err(_) if gone => self.absent(ix, now, out),
+            Err(_) => self.look_again(ix, now),
+        }
+    }
+
+    fn found(&mut self, ix: RowIx) {
+        if let Some(trouble) = &mut self.row(ix).trouble {
+            trouble.lookups = 0;
         }
     }
 
@@ -87,15 +104,21 @@ impl Machine {
         if heals || row.drift.is_some() {
             self.healed(ix, &answer, &before, now, out);
         }
+        let watch = self.generation(ix);
         let row = self.row(ix);
         let mut seen = answer.seen;
+        // A list that began before the answer cannot be newer, also where it is not complete yet.
+        seen.at.watch = watch.max(seen.at.watch);
         seen.entries = None;
         row.seen = Some(seen);
         if !heals {
             row.task = Task::None;
             out.push(Effect::Notice(Notice::Written { id: row.id.clone(), action: action_of(&before) }));
+            if let Some(run) = &mut self.run {
+                run.unwritten.remove(&ix);
+            }
         }
-        if let Some(trouble) = &mut row.trouble {
+        if let Some(trouble) = &mut self.row(ix).trouble {
             (trouble.attempts, trouble.cause) = (0, None);
         }
         self.tally(ix, was);
@@ -106,33 +129,15 @@ impl Machine {
         self.changed(now);
     }
 
-    fn write_failed(
-        &mut self,
-        ix: RowIx,
-        failure: Failure,
-        heals: bool,
-        now: Timestamp,
-        out: &mut Vec<Effect>,
-    ) {
+    fn write_failed(&mut self, ix: RowIx, failure: Failure, now: Timestamp, out: &mut Vec<Effect>) {
         self.answered(ix);
         let (cause, pace) = match failure {
-            Failure::Fenced => {
-                out.push(Effect::StopWork);
-                return;
-            }
+            Failure::Fenced => return self.fenced(now, out),
             Failure::Rejected(cause) => (cause, Pace::Slow),
             Failure::NotFound(cause) | Failure::Replaced(cause) | Failure::Unavailable(cause) => {
                 (cause, Pace::Quick)
             }
-            Failure::Throttled(after) => {
-                let paced = self.pace(ix, None, Pace::Quick, now);
-                let at = after.map_or(paced, |after| paced.max(now + after));
-                return self.try_again(ix, at, heals);
-            }
-            Failure::NotSent => {
-                let at = self.pace(ix, None, Pace::Quick, now);
-                return self.try_again(ix, at, heals);
-            }
+            Failure::Throttled(_) | Failure::NotSent => return self.put_off(ix, &failure, now),
             Failure::Unknown(message) => {
                 (Cause { reason: Refusal::ServerError, code: 0, message }, Pace::Quick)
             }
@@ -142,32 +147,22 @@ impl Machine {
         let attempt = row.trouble().attempts;
         let id = row.id.clone();
         if let Some(run) = &mut self.run
-            && run.failures.len() < 20
+            && run.failures.len() < FAILURES
             && attempt == 1
         {
             run.failures.push((id.to_string(), cause.reason.word(), cause.message.clone()));
         }
         out.push(Effect::Notice(Notice::WriteFailed { id, cause, attempt }));
-        self.try_again(ix, at, heals);
-        self.changed(now);
+        self.retry_at(ix, at);
     }
 
-    /// Counts a failed attempt and returns when the next one may start.
-    pub(super) fn pace(&mut self, ix: RowIx, cause: Option<Cause>, pace: Pace, now: Timestamp) -> Timestamp {
-        let row = self.row(ix);
-        let id = row.id.clone();
-        let trouble = row.trouble();
-        trouble.attempts += 1;
-        if cause.is_some() {
-            trouble.cause = cause;
-        }
-        now + backoff::pause(&id, trouble.attempts, pace)
-    }
-
-    fn try_again(&mut self, ix: RowIx, at: Timestamp, heals: bool) {
-        if heals {
-            self.heals.insert(ix);
-        }
+    /// Waits after an answer that says nothing about the object, as long as the server asks for.
+    pub(super) fn put_off(&mut self, ix: RowIx, failure: &Failure, now: Timestamp) {
+        let paced = self.pace(ix, None, Pace::Quick, now);
+        let at = match failure {
+            Failure::Throttled(Some(after)) => paced.max(now + *after),
+            _ => paced,
+        };
         self.retry_at(ix, at);
     }
 

@@ -1,26 +1,37 @@
 //! Healing: an object that drifted is applied again, alone and at once.
 
+use std::collections::BTreeSet;
+use std::ops::Bound;
+
 use jiff::Timestamp;
 
 use super::effect::{Drift, DryRunIn, Effect, Notice, Urgency, WithFields};
-use super::event::{AppliedAnswer, Seen};
+use super::event::AppliedAnswer;
 use super::row::{Op, RowIx, Task};
-use super::state::Machine;
+use super::state::{Machine, Phase};
 use crate::inventory::{Applied, Record};
 use crate::managed_fields::{FieldSet, blame, drifted_paths, field_set_of};
+use crate::plan::HeldReason;
 
 impl Machine {
     /// Starts the heals that may start now. A row that the sync is about to write heals by that.
     pub(super) fn start_heals(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
-        let candidates: Vec<RowIx> = self.heals.iter().copied().collect();
-        for ix in candidates {
-            if !self.has_room() {
-                return;
+        if self.policy.self_heal && !self.may_write(now) || self.draining {
+            return;
+        }
+        let mut after = None;
+        while self.has_room()
+            && let Some(ix) = next_after(&self.heals, after)
+        {
+            after = Some(ix);
+            if self.rows[ix.get()].flight.is_some() {
+                continue;
             }
-            if !self.policy.self_heal {
-                self.start_diagnosis(ix, out);
-            } else if self.may_write(now) {
+            self.heals.remove(&ix);
+            if self.policy.self_heal {
                 self.start_heal(ix, now, out);
+            } else {
+                self.start_diagnosis(ix, out);
             }
         }
     }
@@ -28,10 +39,6 @@ impl Machine {
     /// Asks by a dry run which fields a drift took, where it is only reported.
     fn start_diagnosis(&mut self, ix: RowIx, out: &mut Vec<Effect>) {
         let row = &self.rows[ix.get()];
-        if row.flight.is_some() {
-            return;
-        }
-        self.heals.remove(&ix);
         let body = row.record.applied().map(|applied| applied.body);
         let (Some(body), true) = (body, row.drift.is_some() && row.seen.is_some()) else { return };
         let target = row.target();
@@ -48,33 +55,34 @@ impl Machine {
         self.changed(now);
     }
 
+    /// Heals a row if nothing speaks against it; what does brings the row back when it is over.
     fn start_heal(&mut self, ix: RowIx, now: Timestamp, out: &mut Vec<Effect>) {
         let row = &self.rows[ix.get()];
-        let Some(applied) = row.record.applied() else {
-            self.heals.remove(&ix);
-            return;
+        let Some(applied) = row.record.applied() else { return };
+        let ours = row.wanted.is_some() || self.heals_from_record();
+        let free = match row.task {
+            Task::None => true,
+            // A plan that waits for a person does not keep the objects from being as they were.
+            Task::Write { .. } => self.phase == Phase::Gated,
+            Task::Writing { .. } | Task::Prune | Task::AwaitGone => false,
         };
-        let wanted = row.wanted.is_some() || self.heals_from_record();
-        if row.drift.is_none() || !wanted || row.task != Task::None {
-            self.heals.remove(&ix);
-            return;
-        }
-        if row.flight.is_some() || !row.is_due(now) || row.seen.as_ref().is_some_and(|seen| seen.deleting) {
+        let served = self.apis.served(row.id.kind(), &row.version);
+        let able = row.drift.is_some() && row.is_due(now) && !row.is_deleting();
+        if !ours || !free || !served || !able || row.held_reason().is_some_and(is_not_ours) {
             return;
         }
         let (target, body) = (row.target(), applied.body);
         let token = self.depart(ix, Op::Apply { body, heals: true });
-        self.heals.remove(&ix);
         out.push(Effect::Apply(token, target, body, Urgency::Heal, WithFields::Yes));
     }
 
     /// Looks up rows whose state is in doubt.
     pub(super) fn start_lookups(&mut self, out: &mut Vec<Effect>) {
-        let candidates: Vec<RowIx> = self.lookups.iter().copied().collect();
-        for ix in candidates {
-            if !self.has_room() {
-                return;
-            }
+        let mut after = None;
+        while self.has_room()
+            && let Some(ix) = next_after(&self.lookups, after)
+        {
+            after = Some(ix);
             if self.rows[ix.get()].flight.is_some() {
                 continue;
             }
@@ -102,8 +110,8 @@ impl Machine {
         let what = name_paths(drift.what, row.seen.as_ref(), answer.owned.as_ref(), before);
         let trouble = row.trouble();
         trouble.healed_at = Some(now);
-        if trouble.strikes <= 3 {
-            trouble.contested = None;
+        if trouble.contested.is_some() {
+            self.expect_peace(ix, now);
         }
         out.push(Effect::Notice(Notice::Healed { drift: what, seen_at: drift.seen_at, healed_at: now }));
         self.changed(now);
@@ -121,8 +129,27 @@ fn changed_nothing(before: &Record, seen: Option<&Seen>, answer: &Applied) -> bo
     before.uid == answer.uid && untouched
 }
 
+/// Returns the first row of a set after the one named.
+pub(super) fn next_after(rows: &BTreeSet<RowIx>, after: Option<RowIx>) -> Option<RowIx> {
+    let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+    rows.range((from, Bound::Unbounded)).next().copied()
+}
+
+/// Whether an object is held because writing it would be wrong, and not only untimely.
+fn is_not_ours(reason: &HeldReason) -> bool {
+    matches!(
+        reason,
+        HeldReason::Conflict { .. } | HeldReason::NotAdopted { .. } | HeldReason::HandedOver { .. }
+    )
+}
+
 /// Fills in which fields were lost: what the heal gave back to us, less what we still had.
-fn name_paths(mut drift: Drift, seen: Option<&Seen>, owned: Option<&FieldSet>, before: &Record) -> Drift {
+fn name_paths(
+    mut drift: Drift,
+    seen: Option<&super::event::Seen>,
+    owned: Option<&FieldSet>,
+    before: &Record,
+) -> Drift {
     let (Some(entries), Some(owned)) = (seen.and_then(|seen| seen.entries.as_ref()), owned) else {
         return drift;
     };

@@ -8,12 +8,10 @@ use super::effect::{Drift, DriftKind, Effect, Notice};
 use super::event::{Observation, Point, Seen};
 use super::row::{Drifted, Row, RowIx, Task};
 use super::state::Machine;
+use super::waits::FIGHT;
 use crate::inventory::{Applied, Record};
 use crate::managed_fields::{Mark, Verdict, blame, judge};
 use crate::object::{GroupKind, ObjectId};
-
-/// Within this time after a heal, another drift of the same object counts as a fight.
-const FIGHT: jiff::SignedDuration = jiff::SignedDuration::from_mins(2);
 
 impl Machine {
     pub(super) fn observed(
@@ -37,22 +35,25 @@ impl Machine {
         self.judge(ix, observation, now, out);
     }
 
-    /// Notes that a list is complete: rows of the kind that it did not show are looked up.
+    /// Notes that a list is complete: rows of the kind that it did not show are looked up. A claimed row
+    /// is about to be written, whatever stands there.
     pub(super) fn relisted(&mut self, kind: &Arc<GroupKind>, watch: u32) {
         self.watches.insert(kind.clone(), watch);
         for (at, row) in self.rows.iter().enumerate() {
             let shown = row.seen.as_ref().is_some_and(|seen| seen.at.watch >= watch);
-            let ours = match row.record {
-                Record::Settled(_) => true,
-                // What is about to be written need not be looked for.
-                Record::Claimed => row.wanted.is_none(),
-                Record::None => false,
-            };
-            let ours = ours || row.task == Task::AwaitGone;
+            let ours = matches!(row.record, Record::Settled(_)) || row.task == Task::AwaitGone;
             if row.id.kind() == kind && ours && !shown {
                 self.lookups.insert(RowIx::of(at));
             }
         }
+    }
+
+    /// The watch generation that an answer is as new as: the last complete list, or what has been shown
+    /// of a newer one.
+    pub(super) fn generation(&self, ix: RowIx) -> u32 {
+        let row = &self.rows[ix.get()];
+        let listed = self.watches.get(row.id.kind()).copied().unwrap_or_default();
+        row.seen.as_ref().map_or(listed, |seen| seen.at.watch.max(listed))
     }
 
     /// Judges an observation of a row that has no request open.
@@ -68,12 +69,7 @@ impl Machine {
             Observation::Absent(point) => {
                 let row = self.row(ix);
                 let stale = row.seen.as_ref().is_some_and(|seen| is_before(point, seen.at));
-                if stale {
-                    return;
-                }
-                if row.task == Task::AwaitGone {
-                    self.gone(ix, now, out);
-                } else if row.record != Record::None {
+                if !stale && row.record != Record::None {
                     // A label that was taken away looks the same: a GET tells.
                     self.lookups.insert(ix);
                 }
@@ -81,16 +77,33 @@ impl Machine {
         }
     }
 
-    fn present(&mut self, ix: RowIx, seen: Seen, now: Timestamp, out: &mut Vec<Effect>) {
+    /// Judges what a watch shows of an object that is there.
+    pub(super) fn present(&mut self, ix: RowIx, seen: Seen, now: Timestamp, out: &mut Vec<Effect>) {
         let row = self.row(ix);
         if row.seen.as_ref().is_some_and(|before| is_before(seen.at, before.at)) {
             return;
         }
+        if row.record.applied().is_some_and(|applied| seen.at.rv < applied.rv) {
+            // A newer list that was taken before our last answer, or a store that was restored: a GET tells.
+            self.lookups.insert(ix);
+            return;
+        }
+        self.learn(ix, seen, now, out);
+    }
+
+    /// Takes a state of the object as the truth of now.
+    pub(super) fn learn(&mut self, ix: RowIx, seen: Seen, now: Timestamp, out: &mut Vec<Effect>) {
+        let row = self.row(ix);
         let verdict = match &row.record {
             Record::Settled(applied) => judge_settled(applied, row.seen.as_ref(), &seen),
             Record::Claimed | Record::None => Verdict::Same,
         };
+        let deleting = seen.deleting;
         self.accept(ix, seen, now);
+        if deleting {
+            // It is going: nothing is applied to it, the end of it is the event to act on.
+            return;
+        }
         match verdict {
             Verdict::Same => self.as_applied(ix, now),
             Verdict::Changed => self.drifted(ix, DriftKind::Changed, now, out),
@@ -128,19 +141,19 @@ impl Machine {
 
     fn as_applied(&mut self, ix: RowIx, now: Timestamp) {
         let row = self.row(ix);
-        if row.drift.take().is_some() {
-            self.heals.remove(&ix);
-            self.changed(now);
+        if row.drift.take().is_none() {
+            return;
         }
+        if row.trouble.as_ref().is_some_and(|trouble| trouble.contested.is_some()) {
+            self.expect_peace(ix, now);
+        }
+        self.heals.remove(&ix);
+        self.changed(now);
     }
 
     /// Records a drift and sends it on to be healed.
     pub(super) fn drifted(&mut self, ix: RowIx, kind: DriftKind, now: Timestamp, out: &mut Vec<Effect>) {
         let row = self.row(ix);
-        if row.seen.as_ref().is_some_and(|seen| seen.deleting) {
-            // It is going: nothing is applied to it, the end of it is the event to act on.
-            return;
-        }
         let known = row.drift.as_ref().is_some_and(|drift| drift.what.kind == kind && !drift.ambiguous);
         let what = Drift { id: row.id.clone(), kind, paths: Vec::new(), actor: actor_of(row) };
         let seen_at = row.drift.as_ref().map_or(now, |drift| drift.seen_at);
@@ -182,26 +195,31 @@ impl Machine {
         trouble.contested = Some(manager.clone());
         self.retry_at(ix, until);
         out.push(Effect::Notice(Notice::Contested { id, manager, until }));
+        self.changed(now);
     }
 
     /// Handles the confirmed absence of an object.
     pub(super) fn absent(&mut self, ix: RowIx, now: Timestamp, out: &mut Vec<Effect>) {
+        let (was, health) = (self.rows[ix.get()].is_ready(), self.rows[ix.get()].health());
         let row = self.row(ix);
-        match (row.task, &row.record) {
-            (Task::AwaitGone | Task::Prune, _) => self.gone(ix, now, out),
-            (_, Record::Settled(_)) => {
-                let was = self.rows[ix.get()].is_ready();
-                self.row(ix).seen = None;
-                self.tally(ix, was);
-                if self.rows[ix.get()].wanted.is_some() || self.heals_from_record() {
-                    self.drifted(ix, DriftKind::Deleted, now, out);
-                }
-            }
-            (_, Record::Claimed | Record::None) => {
-                let was = self.rows[ix.get()].is_ready();
-                self.row(ix).seen = None;
-                self.tally(ix, was);
-            }
+        if matches!(row.task, Task::AwaitGone | Task::Prune) {
+            return self.gone(ix, now, out);
+        }
+        row.seen = None;
+        if matches!(row.task, Task::Writing { .. }) {
+            // What the write waited for is over.
+            row.trouble().not_before = None;
+            self.due.insert(ix);
+        }
+        self.tally(ix, was);
+        let row = &self.rows[ix.get()];
+        if row.health() != health {
+            self.changed(now);
+        }
+        let row = &self.rows[ix.get()];
+        let is_missed = row.wanted.is_some() || self.heals_from_record();
+        if is_missed && matches!(row.record, Record::Settled(_)) {
+            self.drifted(ix, DriftKind::Deleted, now, out);
         }
     }
 }

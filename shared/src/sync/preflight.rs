@@ -1,16 +1,20 @@
 //! Preflight: every object that will be written is first sent as a server-side dry run, and all
 //! errors are reported together.
 
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use super::backoff::{self, Pace};
 use super::effect::{DryRunIn, Effect, Notice, WithFields};
 use super::event::{Answer, Cause, Failure, Observation, Refusal, Seen};
-use super::row::{Op, RowIx, Task};
-use super::state::{Blocked, Machine, Phase};
+use super::heal::next_after;
+use super::row::{Hold, Op, RowIx, Task};
+use super::state::{Blocked, Machine, Phase, Run};
 use crate::inventory::Record;
 use crate::managed_fields::ForeignOwner;
-use crate::object::ObjectId;
+use crate::object::{GroupKind, ObjectId};
 use crate::plan::{Action, Held, HeldReason, Preflight};
 use crate::policy::{Adopt, OnInvalid};
 use crate::report::Outcome;
@@ -18,19 +22,51 @@ use crate::report::Outcome;
 /// Dry runs of one object that may fail in passing before it is written without one.
 const TRIES: u32 = 3;
 
+/// Failures of a sync that its record names at most.
+pub(super) const FAILURES: usize = 20;
+
+/// What becomes of an object that exists without being recorded.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Adoption {
+    /// It carries our label: an earlier write of ours whose record is not complete.
+    Ours,
+    TakenOver,
+    /// It is left to its owner.
+    Refused {
+        owner: String,
+    },
+}
+
 impl Machine {
+    /// Readies the dry runs. After a refusal the refused objects come first, and the rest only if they pass.
     pub(super) fn enter_preflight(&mut self) {
         self.phase = Phase::Preflight;
         let Some(run) = &mut self.run else { return };
+        run.approved_by = None;
+        let refused: BTreeSet<RowIx> = self
+            .blocked
+            .iter()
+            .flat_map(|blocked| &blocked.problems)
+            .filter_map(|(id, _)| self.index.get(id).copied())
+            .collect();
         for write in &run.plan.writes {
             let Some(ix) = self.index.get(&write.id).copied() else { continue };
-            if write.preflight != Preflight::Skip {
-                run.checks.push_back(ix);
-                run.unchecked.insert(ix);
-            }
+            run.unwritten.insert(ix);
             if write.preflight == Preflight::Substitute {
                 run.substitutes.insert(ix);
             }
+            match write.preflight {
+                Preflight::Skip => {}
+                Preflight::DryRun | Preflight::Substitute if refused.is_empty() || refused.contains(&ix) => {
+                    run.checks.push_back(ix);
+                    run.unchecked.insert(ix);
+                }
+                Preflight::DryRun | Preflight::Substitute => run.rest.push(ix),
+            }
+        }
+        // Where none of the refused is in this plan, there is nothing to wait for.
+        if run.unchecked.is_empty() {
+            run.check_rest();
         }
     }
 
@@ -38,25 +74,21 @@ impl Machine {
         if self.draining {
             return;
         }
-        let due: Vec<RowIx> = self.due.iter().copied().collect();
-        for ix in due {
-            self.due.remove(&ix);
-            if let Some(run) = &mut self.run
-                && run.unchecked.contains(&ix)
-            {
-                run.checks.push_back(ix);
-            }
-        }
-        while self.has_room() {
-            let Some(ix) = self.run.as_mut().and_then(|run| run.checks.pop_front()) else { break };
+        self.start_inspections(out);
+        let Some(run) = &mut self.run else { return };
+        let due = std::mem::take(&mut self.due);
+        run.checks.extend(due.into_iter().filter(|ix| run.unchecked.contains(ix)));
+        for _ in 0..self.run.as_ref().map_or(0, |run| run.checks.len()) {
+            let Some(run) = self.run.as_mut().filter(|_| self.open.len() < self.limits.in_flight) else {
+                break;
+            };
+            let Some(ix) = run.checks.pop_front() else { break };
             if self.rows[ix.get()].flight.is_some() {
                 // A heal or a look-up is open: the check follows its answer.
-                if let Some(run) = &mut self.run {
-                    run.checks.push_back(ix);
-                }
-                break;
+                run.checks.push_back(ix);
+            } else {
+                self.check(ix, out);
             }
-            self.check(ix, out);
         }
         if self.run.as_ref().is_some_and(|run| run.unchecked.is_empty()) {
             self.judge_preflight(now, out);
@@ -78,26 +110,20 @@ impl Machine {
         if self.phase != Phase::Preflight {
             return;
         }
+        let is_settled = matches!(self.rows[ix.get()].record, Record::Settled(_));
         match result {
-            Ok(Answer::DryRun { exists, .. }) if exists && self.rows[ix.get()].record == Record::None => {
+            // A claim does not say that the object was written, nor that it was taken over.
+            Ok(Answer::DryRun { exists: true, .. }) if !is_settled => {
                 self.inspect.insert(ix);
             }
             Ok(_) => self.passed(ix),
             Err(Failure::Rejected(cause) | Failure::NotFound(cause)) => self.refused(ix, cause),
-            Err(Failure::Throttled(after)) => {
-                let paced = self.pace(ix, None, Pace::Quick, now);
-                self.retry_at(ix, after.map_or(paced, |after| paced.max(now + after)));
-            }
-            Err(Failure::NotSent) => {
-                let at = self.pace(ix, None, Pace::Quick, now);
-                self.retry_at(ix, at);
-            }
+            Err(failure @ (Failure::Throttled(_) | Failure::NotSent)) => self.put_off(ix, &failure, now),
             Err(Failure::Replaced(_) | Failure::Unavailable(_) | Failure::Unknown(_) | Failure::Fenced) => {
                 let at = self.pace(ix, None, Pace::Quick, now);
                 if self.row(ix).trouble().attempts < TRIES {
                     self.retry_at(ix, at);
                 } else {
-                    self.row(ix).trouble = None;
                     self.passed(ix);
                 }
             }
@@ -105,104 +131,159 @@ impl Machine {
     }
 
     fn passed(&mut self, ix: RowIx) {
+        if let Some(trouble) = &mut self.row(ix).trouble {
+            (trouble.attempts, trouble.cause) = (0, None);
+        }
         if let Some(run) = &mut self.run {
             run.unchecked.remove(&ix);
         }
     }
 
     fn refused(&mut self, ix: RowIx, cause: Cause) {
+        let home_is_wanted = self.home_is_wanted(ix);
         let Some(run) = &mut self.run else { return };
         run.unchecked.remove(&ix);
-        let counts = !run.substitutes.contains(&ix)
-            || matches!(cause.reason, Refusal::SchemaInvalid | Refusal::Invalid);
-        if counts {
-            run.rejected.insert(ix, cause);
+        match cause.reason {
+            Refusal::KindMissing => _ = run.missing.insert(ix),
+            // The Namespace went away and is put back: the write is repeated until it is there.
+            Refusal::NamespaceMissing if home_is_wanted => {}
+            Refusal::SchemaInvalid | Refusal::Invalid => _ = run.rejected.insert(ix, cause),
+            _ if run.substitutes.contains(&ix) => {}
+            _ => _ = run.rejected.insert(ix, cause),
         }
     }
 
+    /// Whether the object's Namespace is itself wanted by the app.
+    fn home_is_wanted(&self, ix: RowIx) -> bool {
+        let Some(namespace) = self.rows[ix.get()].id.namespace() else { return false };
+        let home = ObjectId::new(Arc::new(GroupKind::new("", "Namespace")), None, namespace);
+        self.index.get(&home).is_some_and(|ix| self.rows[ix.get()].wanted.is_some())
+    }
+
     /// Starts the GETs of objects that exist without being recorded.
-    pub(super) fn start_inspections(&mut self, out: &mut Vec<Effect>) {
-        while self.has_room() {
-            let Some(ix) = self.inspect.pop_first() else { return };
+    fn start_inspections(&mut self, out: &mut Vec<Effect>) {
+        let mut after = None;
+        while self.has_room()
+            && let Some(ix) = next_after(&self.inspect, after)
+        {
+            after = Some(ix);
             if self.rows[ix.get()].flight.is_some() {
-                self.inspect.insert(ix);
-                return;
+                continue;
             }
+            self.inspect.remove(&ix);
             let target = self.rows[ix.get()].target();
             let token = self.depart(ix, Op::Inspect);
             out.push(Effect::Get(token, target));
         }
     }
 
-    pub(super) fn inspected(
-        &mut self,
-        ix: RowIx,
-        result: Result<Answer, Failure>,
-        now: Timestamp,
-        out: &mut Vec<Effect>,
-    ) {
+    pub(super) fn inspected(&mut self, ix: RowIx, result: Result<Answer, Failure>, now: Timestamp) {
         if self.phase != Phase::Preflight {
             return;
         }
         match result {
             Ok(Answer::Got(Observation::Present(seen))) => {
-                self.decide_adoption(ix, &seen, out);
+                let adoption = self.decide_adoption(&seen);
+                if let Some(run) = &mut self.run {
+                    run.adoptions.insert(ix, adoption);
+                }
                 self.passed(ix);
             }
             Ok(_) => self.passed(ix),
-            Err(_) => {
-                let at = self.pace(ix, None, Pace::Quick, now);
-                self.retry_at(ix, at);
-            }
+            Err(failure) => self.put_off(ix, &failure, now),
         }
     }
 
     /// Decides whether an object that exists may be taken over.
-    fn decide_adoption(&mut self, ix: RowIx, seen: &Seen, out: &mut Vec<Effect>) {
-        let policy = self.policy.adopt;
-        let refusal = match (&seen.foreign, policy) {
-            (Some(foreign @ ForeignOwner::Skiff { .. }), _) => Some(foreign.to_string()),
-            _ if seen.is_ours => None,
-            (_, Adopt::Never) => Some("somebody else (sync.adopt is \"never\")".to_owned()),
-            (Some(foreign), Adopt::IfUnowned) => Some(foreign.to_string()),
-            (None, Adopt::IfUnowned) | (_, Adopt::Always) => None,
-        };
-        let id = self.rows[ix.get()].id.clone();
-        let Some(run) = &mut self.run else { return };
-        let Some(at) = run.plan.writes.iter().position(|write| write.id == id) else { return };
-        if let Some(owner) = refusal {
-            run.plan.writes.remove(at);
-            let reason = HeldReason::NotAdopted { owner };
-            run.plan.held.push(Held { id: id.clone(), reason: reason.clone() });
-            let was = self.rows[ix.get()].is_ready();
-            let row = self.row(ix);
-            (row.held, row.task) = (true, Task::None);
-            self.tally(ix, was);
-            self.held.push((id.clone(), reason.clone()));
-            out.push(Effect::Notice(Notice::Held { id, reason }));
-            return;
+    fn decide_adoption(&self, seen: &Seen) -> Adoption {
+        let foreign = |owner: &ForeignOwner| Adoption::Refused { owner: owner.to_string() };
+        match (&seen.foreign, self.policy.adopt) {
+            (Some(owner @ ForeignOwner::Skiff { .. }), _) => foreign(owner),
+            _ if seen.is_ours => Adoption::Ours,
+            (_, Adopt::Never) => {
+                Adoption::Refused { owner: "somebody else (sync.adopt is \"never\")".to_owned() }
+            }
+            (Some(owner), Adopt::IfUnowned) => foreign(owner),
+            (None, Adopt::IfUnowned) | (_, Adopt::Always) => Adoption::TakenOver,
         }
-        let write = &mut run.plan.writes[at];
-        write.action = Action::Configured;
-        write.adopts = !seen.is_ours;
-        self.row(ix).task = Task::Write { adopts: !seen.is_ours };
     }
 
+    /// Everything asked for is answered: the plan is complete, or what was refused stops it.
     fn judge_preflight(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         let Some(run) = &mut self.run else { return };
+        if run.rejected.is_empty() && !run.rest.is_empty() {
+            run.check_rest();
+            return self.advance_preflight(now, out);
+        }
         run.close_stage("plan", now);
+        self.resolve(now, out);
+        let Some(run) = &mut self.run else { return };
         run.digest = run.plan.digest();
         let rejected = std::mem::take(&mut run.rejected);
-        if rejected.is_empty() {
-            self.blocked = None;
-            self.phase = Phase::Gated;
-            return;
-        }
         let problems: Vec<(ObjectId, Cause)> =
             rejected.into_iter().map(|(ix, cause)| (self.rows[ix.get()].id.clone(), cause)).collect();
-        match self.policy.on_invalid {
-            OnInvalid::Block => self.block(problems, now, out),
-            OnInvalid::Skip => self.skip(problems, now, out),
+        if problems.is_empty() {
+            self.blocked = None;
+        } else {
+            match self.policy.on_invalid {
+                OnInvalid::Block => return self.block(problems, now, out),
+                OnInvalid::Skip => self.skip(problems, now, out),
+            }
+        }
+        self.phase = Phase::Gated;
+        self.heal_again();
+        self.changed(now);
+    }
+
+    /// Brings into the plan what the server told of objects that exist and of kinds that do not.
+    fn resolve(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
+        let Some(run) = &mut self.run else { return };
+        let mut adoptions = std::mem::take(&mut run.adoptions);
+        let missing = std::mem::take(&mut run.missing);
+        let mut held: Vec<(RowIx, HeldReason)> = Vec::new();
+        let (index, rows) = (&self.index, &mut self.rows);
+        run.plan.writes.retain_mut(|write| {
+            let Some(ix) = index.get(&write.id).copied() else { return false };
+            if missing.contains(&ix) {
+                let (kind, version) = (write.id.kind().clone(), write.version.clone());
+                held.push((ix, HeldReason::MissingKind { kind, version }));
+                return false;
+            }
+            match adoptions.remove(&ix) {
+                Some(Adoption::Refused { owner }) => {
+                    held.push((ix, HeldReason::NotAdopted { owner }));
+                    return false;
+                }
+                Some(Adoption::TakenOver) => (write.action, write.adopts) = (Action::Configured, true),
+                Some(Adoption::Ours) => write.action = Action::Configured,
+                None => {}
+            }
+            rows[ix.get()].task = Task::Write { adopts: write.adopts };
+            true
+        });
+        for (ix, reason) in held {
+            if matches!(reason, HeldReason::MissingKind { .. }) {
+                // Discovery said that it is served: the two will agree soon.
+                let at = self.pace(ix, None, Pace::Quick, now);
+                self.retry_at(ix, at);
+            }
+            let id = self.rows[ix.get()].id.clone();
+            self.hold(ix, Hold::Plan(Box::new(reason.clone())));
+            if let Some(run) = &mut self.run {
+                run.plan.held.push(Held { id: id.clone(), reason: reason.clone() });
+            }
+            out.push(Effect::Notice(Notice::Held { id, reason }));
+        }
+    }
+
+    /// Takes a row out of the sync.
+    fn hold(&mut self, ix: RowIx, hold: Hold) {
+        let was = self.rows[ix.get()].is_ready();
+        let row = self.row(ix);
+        (row.held, row.task) = (Some(hold), Task::None);
+        self.tally(ix, was);
+        if let Some(run) = &mut self.run {
+            run.unwritten.remove(&ix);
         }
     }
 
@@ -210,55 +291,55 @@ impl Machine {
     fn block(&mut self, problems: Vec<(ObjectId, Cause)>, now: Timestamp, out: &mut Vec<Effect>) {
         let Some(mut run) = self.run.take() else { return };
         let before = self.blocked.take();
-        let again =
-            before.as_ref().is_some_and(|before| before.digest == run.digest && before.problems == problems);
+        let again = before.as_ref().is_some_and(|before| before.problems == problems);
         let attempts = before.filter(|_| again).map_or(1, |before| before.attempts + 1);
         let (first, cause) = &problems[0];
         let retry_at = now + backoff::pause(first, attempts, Pace::Slow);
         if !again {
-            for (id, cause) in problems.iter().take(20) {
+            for (id, cause) in problems.iter().take(FAILURES) {
                 run.failures.push((id.to_string(), cause.reason.word(), cause.message.clone()));
-                out.push(Effect::Notice(Notice::WriteFailed {
-                    id: id.clone(),
-                    cause: cause.clone(),
-                    attempt: 0,
-                }));
+                let (id, cause) = (id.clone(), cause.clone());
+                out.push(Effect::Notice(Notice::WriteFailed { id, cause, attempt: 0 }));
             }
             let count = u32::try_from(problems.len()).unwrap_or(u32::MAX);
             let first = format!("{first}: {}", cause.message);
             out.push(Effect::Notice(Notice::SyncBlocked { problems: count, first }));
-            let digest = run.digest;
             self.end_run(*run, Outcome::Blocked, now, out);
-            self.blocked = Some(Blocked { problems, attempts, retry_at, digest });
-        } else {
-            self.blocked = Some(Blocked { problems, attempts, retry_at, digest: run.digest });
         }
+        self.blocked = Some(Blocked { problems, attempts, retry_at });
         for row in &mut self.rows {
             row.task = Task::None;
         }
         self.phase = Phase::Idle;
+        self.heal_again();
         self.changed(now);
     }
 
     /// Takes the refused objects out of the plan and goes on with the rest.
     fn skip(&mut self, problems: Vec<(ObjectId, Cause)>, now: Timestamp, out: &mut Vec<Effect>) {
+        let refused: HashSet<&ObjectId> = problems.iter().map(|(id, _)| id).collect();
+        if let Some(run) = &mut self.run {
+            run.plan.writes.retain(|write| !refused.contains(&write.id));
+            run.digest = run.plan.digest();
+        }
         for (id, cause) in problems {
             let Some(ix) = self.index.get(&id).copied() else { continue };
-            let was = self.rows[ix.get()].is_ready();
             let at = self.pace(ix, Some(cause.clone()), Pace::Slow, now);
             self.retry_at(ix, at);
-            let row = self.row(ix);
-            (row.held, row.task) = (true, Task::None);
-            self.tally(ix, was);
-            if let Some(run) = &mut self.run {
-                run.plan.writes.retain(|write| write.id != id);
+            self.hold(ix, Hold::Refused);
+            if let Some(run) = self.run.as_mut().filter(|run| run.failures.len() < FAILURES) {
                 run.failures.push((id.to_string(), cause.reason.word(), cause.message.clone()));
             }
             out.push(Effect::Notice(Notice::WriteFailed { id, cause, attempt: 0 }));
         }
-        if let Some(run) = &mut self.run {
-            run.digest = run.plan.digest();
-        }
-        self.phase = Phase::Gated;
+    }
+}
+
+impl Run {
+    /// Asks for the checks that waited for those of the refused objects.
+    fn check_rest(&mut self) {
+        let rest = std::mem::take(&mut self.rest);
+        self.unchecked.extend(rest.iter().copied());
+        self.checks.extend(rest);
     }
 }

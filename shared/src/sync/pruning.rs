@@ -9,31 +9,24 @@ use super::effect::{Effect, Notice};
 use super::event::{Answer, Cause, Failure, Observation, Refusal};
 use super::row::{Op, RowIx, Task};
 use super::state::{Machine, Phase};
-use crate::inventory::Record;
+use crate::inventory::{Record, Uid};
+use crate::policy::PruneWhen;
 
 impl Machine {
     pub(super) fn advance_pruning(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         if !self.may_write(now) {
             return;
         }
-        self.repeat_prunes(now, out);
+        self.repeat(now, out);
         while self.has_room() {
+            let may = self.may_prune();
             let Some(run) = &mut self.run else { return };
             let Some(prune) = run.plan.prunes.get(run.pruned) else { break };
-            if prune.step != run.prune_step && !run.going.is_empty() {
+            if !may || prune.step != run.prune_step && !run.going.is_empty() {
                 break;
             }
-            if !prune.early
-                && run.plan.prunes.get(run.pruned.wrapping_sub(1)).is_some_and(|before| before.early)
-            {
-                let unready = run.unready.values().any(|count| *count > 0);
-                if unready {
-                    break;
-                }
-            }
             run.prune_step = prune.step;
-            let id = prune.id.clone();
-            let Some(ix) = self.index.get(&id).copied() else {
+            let Some(ix) = self.index.get(&prune.id).copied() else {
                 run.pruned += 1;
                 continue;
             };
@@ -48,35 +41,30 @@ impl Machine {
         self.end_pruning(now);
     }
 
-    fn repeat_prunes(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
-        let due: Vec<RowIx> = self.due.iter().copied().collect();
-        for ix in due {
-            let row = &self.rows[ix.get()];
-            if row.flight.is_some() || !self.has_room() {
-                continue;
-            }
-            self.due.remove(&ix);
-            if row.task == Task::Prune && self.rows[ix.get()].is_due(now) {
-                self.examine(ix, out);
-            }
-        }
+    /// Whether the time of the next deletion has come.
+    pub(super) fn may_prune(&self) -> bool {
+        let Some(run) = &self.run else { return false };
+        let Some(prune) = run.plan.prunes.get(run.pruned) else { return false };
+        let applied = self.policy.prune.when == PruneWhen::Applied && run.unwritten.is_empty();
+        prune.early || applied || run.is_healthy()
     }
 
     /// Goes back to waiting for health, or ends the stage when the last object is gone.
     fn end_pruning(&mut self, now: Timestamp) {
+        let may = self.may_prune();
         let Some(run) = &mut self.run else { return };
-        let waits_for_health = run.pruned < run.plan.prunes.len() && run.going.is_empty();
-        let done = run.pruned == run.plan.prunes.len() && run.going.is_empty();
-        if done {
+        if !run.going.is_empty() || may {
+            return;
+        }
+        if run.pruned == run.plan.prunes.len() {
             run.close_stage("prune", now);
         }
-        if done || waits_for_health && run.unready.values().any(|count| *count > 0) {
-            self.phase = Phase::Applying;
-        }
+        self.phase = Phase::Applying;
+        self.changed(now);
     }
 
     /// Looks at an object right before it is deleted.
-    fn examine(&mut self, ix: RowIx, out: &mut Vec<Effect>) {
+    pub(super) fn examine(&mut self, ix: RowIx, out: &mut Vec<Effect>) {
         let target = self.rows[ix.get()].target();
         let token = self.depart(ix, Op::Examine);
         out.push(Effect::Get(token, target));
@@ -94,32 +82,36 @@ impl Machine {
         }
         match result {
             Ok(Answer::Got(Observation::Absent(_))) => self.gone(ix, now, out),
-            Ok(Answer::Got(Observation::Present(seen))) => {
-                let uid = seen.uid.clone();
-                let (ours, owned, deleting) = (seen.is_ours, seen.has_owner, seen.deleting);
-                let was = self.rows[ix.get()].is_ready();
-                self.row(ix).seen = Some(*seen);
-                self.tally(ix, was);
+            Ok(Answer::Got(Observation::Present(mut seen))) => {
+                seen.at.watch = self.generation(ix).max(seen.at.watch);
+                let (uid, deleting) = (seen.uid.clone(), seen.deleting);
+                let is_ours = seen.is_ours && !seen.has_owner;
+                self.accept(ix, *seen, now);
                 if deleting {
                     self.row(ix).task = Task::AwaitGone;
-                } else if !ours || owned {
+                    self.changed(now);
+                } else if is_ours {
+                    self.delete(ix, uid, now, out);
+                } else {
                     // It is somebody else's now: forgotten, not deleted.
                     self.forget(ix, now);
-                } else if self.may_write(now) {
-                    let target = self.rows[ix.get()].target();
-                    let token = self.depart(ix, Op::Delete);
-                    out.push(Effect::Delete(token, target, uid));
-                } else {
-                    let at = self.pace(ix, None, Pace::Quick, now);
-                    self.retry_at(ix, at);
                 }
             }
             Ok(_) => {}
             Err(Failure::NotFound(cause)) if cause.reason == Refusal::KindMissing => self.gone(ix, now, out),
-            Err(_) => {
-                let at = self.pace(ix, None, Pace::Quick, now);
-                self.retry_at(ix, at);
-            }
+            Err(failure) => self.put_off(ix, &failure, now),
+        }
+    }
+
+    /// Deletes what was just looked at, unless a newer word speaks against it: then it is planned anew.
+    fn delete(&mut self, ix: RowIx, uid: Uid, now: Timestamp, out: &mut Vec<Effect>) {
+        let in_force = self.phase == Phase::Pruning && !self.wants_takeover(now);
+        if in_force && self.may_write(now) {
+            let target = self.rows[ix.get()].target();
+            let token = self.depart(ix, Op::Delete);
+            out.push(Effect::Delete(token, target, uid));
+        } else {
+            self.put_off(ix, &Failure::NotSent, now);
         }
     }
 
@@ -133,32 +125,36 @@ impl Machine {
         match result {
             Ok(Answer::Deleted { gone: true }) => self.gone(ix, now, out),
             Ok(_) => {
+                // The watch tells of the end, also where its event came before this answer.
                 self.row(ix).task = Task::AwaitGone;
-                // The watch tells of the end; where its event came before this answer, a GET does.
-                self.lookups.insert(ix);
-            }
-            Err(failure) => {
-                let (cause, pace) = match failure {
-                    Failure::Rejected(cause) => (Some(cause), Pace::Slow),
-                    Failure::NotFound(cause) | Failure::Replaced(cause) | Failure::Unavailable(cause) => {
-                        (Some(cause), Pace::Quick)
-                    }
-                    Failure::Throttled(_) | Failure::Fenced | Failure::NotSent => (None, Pace::Quick),
-                    Failure::Unknown(message) => {
-                        (Some(Cause { reason: Refusal::ServerError, code: 0, message }), Pace::Quick)
-                    }
-                };
-                if let Some(cause) = cause.clone() {
-                    let row = self.row(ix);
-                    let attempt = row.trouble().attempts + 1;
-                    let id = row.id.clone();
-                    out.push(Effect::Notice(Notice::WriteFailed { id, cause, attempt }));
-                }
-                let at = self.pace(ix, cause, pace, now);
-                self.retry_at(ix, at);
                 self.changed(now);
             }
+            Err(Failure::Fenced) => self.fenced(now, out),
+            Err(failure @ (Failure::Throttled(_) | Failure::NotSent)) => self.put_off(ix, &failure, now),
+            Err(failure) => self.delete_failed(ix, failure, now, out),
         }
+    }
+
+    fn delete_failed(&mut self, ix: RowIx, failure: Failure, now: Timestamp, out: &mut Vec<Effect>) {
+        let (cause, pace) = match failure {
+            Failure::Rejected(cause) => (cause, Pace::Slow),
+            // Gone, or another one: the next look tells, at once.
+            Failure::NotFound(_) | Failure::Replaced(_) => {
+                self.due.insert(ix);
+                return;
+            }
+            Failure::Unavailable(cause) => (cause, Pace::Quick),
+            Failure::Unknown(message) => {
+                (Cause { reason: Refusal::ServerError, code: 0, message }, Pace::Quick)
+            }
+            Failure::Throttled(_) | Failure::NotSent | Failure::Fenced => return,
+        };
+        let at = self.pace(ix, Some(cause.clone()), pace, now);
+        let row = self.row(ix);
+        let attempt = row.trouble().attempts;
+        let id = row.id.clone();
+        out.push(Effect::Notice(Notice::WriteFailed { id, cause, attempt }));
+        self.retry_at(ix, at);
     }
 
     /// Handles the confirmed end of an object that was to be pruned.
@@ -168,7 +164,8 @@ impl Machine {
         self.forget(ix, now);
     }
 
-    fn forget(&mut self, ix: RowIx, now: Timestamp) {
+    /// Drops an object from the record; its row stays until the next plan.
+    pub(super) fn forget(&mut self, ix: RowIx, now: Timestamp) {
         let was = self.rows[ix.get()].is_ready();
         let row = self.row(ix);
         row.record = Record::None;

@@ -8,8 +8,9 @@ use super::effect::Drift;
 use super::event::{Cause, Observation, Seen, Token};
 use crate::desired::{BodyDigest, ObjectOptions};
 use crate::health::Health;
-use crate::inventory::{InventoryRow, Record};
+use crate::inventory::{InventoryRow, Record, shard_hash};
 use crate::object::{ObjectId, Target};
+use crate::plan::HeldReason;
 
 /// The place of a row in the machine. Rows never move while a request is open.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -42,15 +43,30 @@ pub struct Row {
     pub task: Task,
     pub trouble: Option<Box<Trouble>>,
     pub drift: Option<Box<Drifted>>,
-    /// Held by the plan in force: counted as ready, never written.
-    pub held: bool,
+    /// Why the plan in force leaves it alone: it counts as ready and the sync never writes it.
+    pub held: Option<Hold>,
+    /// Decides its shard, whatever their number.
+    pub(super) shard_hash: u32,
+}
+
+/// Why a row is left alone by the plan in force.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Hold {
+    /// Its preflight was refused and the rest goes on (`onInvalid: skip`).
+    Refused,
+    Plan(Box<HeldReason>),
 }
 
 /// What the sync in progress still has to do with a row.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Task {
     None,
+    /// Its turn has not come.
     Write {
+        adopts: bool,
+    },
+    /// Its turn has come: it is sent until it is written.
+    Writing {
         adopts: bool,
     },
     Prune,
@@ -104,6 +120,8 @@ pub struct Trouble {
     pub healed_at: Option<Timestamp>,
     /// Who keeps changing it back.
     pub contested: Option<String>,
+    /// GETs in a row that were not answered.
+    pub lookups: u32,
 }
 
 /// A drift that is not yet healed.
@@ -123,6 +141,7 @@ impl Row {
 
     pub fn new(id: ObjectId, version: Arc<str>) -> Self {
         Self {
+            shard_hash: shard_hash(&id),
             id,
             version,
             wave: 0,
@@ -134,7 +153,7 @@ impl Row {
             task: Task::None,
             trouble: None,
             drift: None,
-            held: false,
+            held: None,
         }
     }
 
@@ -168,13 +187,26 @@ impl Row {
     /// Whether the next wave may start as far as this object is concerned: written as wanted, and
     /// healthy at a state not older than that write.
     pub fn is_ready(&self) -> bool {
-        if self.wanted.is_none() || self.held {
+        if self.wanted.is_none() || self.held.is_some() {
             return true;
         }
         if !self.is_current() {
             return false;
         }
         self.options.ignore_health || matches!(self.health(), Health::Healthy | Health::Suspended)
+    }
+
+    /// Why the plan in force leaves the object alone, if the plan says so.
+    pub fn held_reason(&self) -> Option<&HeldReason> {
+        match &self.held {
+            Some(Hold::Plan(reason)) => Some(reason),
+            Some(Hold::Refused) | None => None,
+        }
+    }
+
+    /// Whether the object is on its way to its end.
+    pub fn is_deleting(&self) -> bool {
+        self.seen.as_ref().is_some_and(|seen| seen.deleting)
     }
 
     pub fn trouble(&mut self) -> &mut Trouble {

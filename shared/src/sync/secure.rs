@@ -2,35 +2,69 @@
 //!
 //! Claim first: the inventory names an object before it is written, so that a crash leaks nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::effect::{Effect, Notice, ShardSlot};
-use super::event::{Answer, Failure};
+use super::event::{Answer, Failure, Token};
+use super::row::Row;
 use super::state::{Machine, Open, Phase, SecureState};
 use crate::desired::BodyDigest;
 use crate::gate;
-use crate::inventory::{Record, shard_of};
-use crate::object::GroupKind;
-use crate::plan::Action;
-use crate::report::Outcome;
+use crate::inventory::Record;
+use crate::object::{Digest, GroupKind, ObjectId};
+use crate::plan::{Action, Plan};
+
+/// What a person has approved, as far as it still has to be carried out.
+#[derive(Clone, Debug)]
+pub(super) struct Granted {
+    /// The digest that was approved.
+    digest: Digest,
+    render: Digest,
+    by: String,
+    /// What may be written, `None` for what may be pruned, and whether it may be taken over.
+    entries: HashMap<ObjectId, (Option<BodyDigest>, bool)>,
+}
+
+impl Granted {
+    fn of(plan: &Plan, digest: Digest, render: Digest, by: String) -> Self {
+        let writes = plan.writes.iter().map(|write| (write.id.clone(), (Some(write.body), write.adopts)));
+        let prunes = plan.prunes.iter().map(|prune| (prune.id.clone(), (None, false)));
+        Self { digest, render, by, entries: writes.chain(prunes).collect() }
+    }
+
+    /// Whether `plan` asks for nothing else than what was approved.
+    fn covers(&self, plan: &Plan) -> bool {
+        let allows = |id: &ObjectId, body: Option<BodyDigest>, adopts: bool| {
+            self.entries.get(id).is_some_and(|(allowed, may)| *allowed == body && (*may || !adopts))
+        };
+        plan.writes.iter().all(|write| allows(&write.id, Some(write.body), write.adopts))
+            && plan.prunes.iter().all(|prune| allows(&prune.id, None, false))
+    }
+}
 
 impl Machine {
     /// Asks whether the plan may go, and readies what must be stored first.
     pub(super) fn advance_gate(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
+        let verdict = self.verdict();
         let Some(run) = &mut self.run else { return };
         if run.plan.is_empty() {
-            let Some(run) = self.run.take() else { return };
-            self.applied = Some(run.desired.revision.clone());
-            self.end_run(*run, Outcome::Success, now, out);
-            self.phase = Phase::Idle;
+            // What is not written now is held; what was written before may still become healthy.
+            self.phase = Phase::Applying;
             return;
         }
-        match gate::decide(self.policy.mode, &self.ask, run.digest) {
-            gate::Verdict::Go { approved_by } => run.approved_by = approved_by,
-            gate::Verdict::Wait(_) => {
+        match verdict {
+            Some(gate::Verdict::Go { approved_by }) => {
+                let is_this = self.ask.approval.as_ref().is_some_and(|given| given.digest == run.digest);
+                if let Some(by) = approved_by.clone().filter(|_| is_this) {
+                    let granted = Granted::of(&run.plan, run.digest, run.desired.render, by);
+                    self.granted = Some(Box::new(granted));
+                }
+                run.approved_by = approved_by;
+            }
+            Some(gate::Verdict::Wait(_)) | None => {
                 if !run.announced {
                     run.announced = true;
                     out.push(Effect::Notice(Notice::WaitingForApproval { digest: run.digest.to_string() }));
@@ -39,9 +73,10 @@ impl Machine {
                 return;
             }
         }
-        if self.draining {
+        if !self.may_write(now) {
             return;
         }
+        let Some(run) = &mut self.run else { return };
         if run.announced {
             run.close_stage("approve", now);
         }
@@ -57,6 +92,22 @@ impl Machine {
         self.changed(now);
     }
 
+    /// What the gate says of the plan; the rest of an approved plan goes on without another word.
+    pub(super) fn verdict(&self) -> Option<gate::Verdict> {
+        let run = self.run.as_ref()?;
+        let verdict = gate::decide(self.policy.mode, &self.ask, run.digest);
+        let gate::Verdict::Wait(gate::Wait::Approval { outdated: Some(digest), .. }) = &verdict else {
+            return Some(verdict);
+        };
+        let in_force = |granted: &&Granted| {
+            granted.digest == *digest && granted.render == run.desired.render && granted.covers(&run.plan)
+        };
+        match self.granted.as_deref().filter(in_force) {
+            Some(granted) => Some(gate::Verdict::Go { approved_by: Some(granted.by.clone()) }),
+            None => Some(verdict),
+        }
+    }
+
     /// Marks the shards whose bodies or claims must be stored for this plan.
     fn need_securing(&mut self, out: &mut Vec<Effect>) {
         let count = u32::try_from(self.shards.len()).unwrap_or(u32::MAX);
@@ -64,10 +115,10 @@ impl Machine {
         let mut kinds: BTreeSet<Arc<GroupKind>> = BTreeSet::new();
         for write in &run.plan.writes {
             kinds.insert(write.id.kind().clone());
-            let shard = &mut self.shards[shard_of(&write.id, count) as usize];
-            shard.keep = SecureState::Needed;
             let Some(ix) = self.index.get(&write.id).copied() else { continue };
             let row = &mut self.rows[ix.get()];
+            let shard = &mut self.shards[(row.shard_hash % count) as usize];
+            shard.keep = SecureState::Needed;
             if row.record == Record::None {
                 row.record = Record::Claimed;
                 shard.claim = SecureState::Needed;
@@ -80,13 +131,14 @@ impl Machine {
         if !self.may_write(now) {
             return;
         }
-        for slot in self.slots() {
-            let shard = &self.shards[slot.index as usize];
+        for index in 0..self.shards.len() {
+            let shard = &self.shards[index];
             let waits = shard.not_before.is_some_and(|at| at > now);
             if shard.keep == SecureState::Needed && !waits && self.has_room() {
+                let slot = self.slot(index);
                 let bodies = self.bodies_of(slot);
                 let token = self.token(Open::Keep(slot));
-                self.shards[slot.index as usize].keep = SecureState::Sent;
+                self.shards[index].keep = SecureState::Sent(token);
                 out.push(Effect::Keep(token, slot, bodies));
             }
         }
@@ -97,34 +149,48 @@ impl Machine {
 
     /// Returns the bodies that a shard's rows are, or are about to be, in the cluster.
     fn bodies_of(&self, slot: ShardSlot) -> Vec<BodyDigest> {
-        let rows = self.rows.iter().filter(|row| shard_of(&row.id, slot.count) == slot.index);
-        let bodies: BTreeSet<BodyDigest> =
-            rows.filter(|row| !row.held && row.record != Record::None).filter_map(|row| row.wanted).collect();
+        let rows = self.rows.iter().filter(|row| row.shard_hash % slot.count == slot.index);
+        let owned = rows.filter(|row| row.record != Record::None);
+        // What is not written now stays what it is: its body must not be lost.
+        let body =
+            |row: &Row| if row.held.is_some() { row.record.applied().map(|a| a.body) } else { row.wanted };
+        let bodies: BTreeSet<BodyDigest> = owned.filter_map(body).collect();
         bodies.into_iter().collect()
     }
 
     /// Takes the answer to the storing of bodies.
     pub(super) fn kept(
         &mut self,
+        token: Token,
         slot: ShardSlot,
         result: Result<Answer, Failure>,
         now: Timestamp,
         out: &mut Vec<Effect>,
     ) {
-        let Some(shard) = self.shards.get_mut(slot.index as usize) else { return };
+        let is_current = slot.count as usize == self.shards.len();
+        let Some(shard) = self.shards.get_mut(if is_current { slot.index as usize } else { 0 }) else {
+            return;
+        };
         match result {
-            Ok(Answer::Kept(names)) => {
-                shard.keep = SecureState::Done;
+            Ok(Answer::Kept(names)) if is_current => {
                 (shard.attempts, shard.not_before) = (0, None);
+                if shard.keep == SecureState::Sent(token) {
+                    shard.keep = SecureState::Done;
+                }
                 if shard.renders.first() != Some(&names) {
                     shard.renders.retain(|generation| *generation != names);
                     shard.renders.insert(0, names);
+                    shard.dirty.get_or_insert(now);
                 }
             }
-            Ok(_) => shard.keep = SecureState::Done,
+            // Stored for a number of shards that is no more: nothing will name it.
+            Ok(Answer::Kept(names)) => shard.dropping.extend(names),
+            Ok(_) => {}
             Err(failure) => {
-                shard.keep = SecureState::Needed;
-                self.storing_failed(slot, failure, now, out);
+                if shard.keep == SecureState::Sent(token) {
+                    shard.keep = SecureState::Needed;
+                }
+                self.storing_failed(slot, &failure, now, out);
             }
         }
     }
@@ -133,12 +199,12 @@ impl Machine {
         if !self.may_write(now) {
             return;
         }
-        for slot in self.slots() {
-            let shard = &self.shards[slot.index as usize];
+        for index in 0..self.shards.len() {
+            let shard = &self.shards[index];
             let waits = shard.not_before.is_some_and(|at| at > now);
-            if shard.claim == SecureState::Needed && !shard.saving && !waits && self.has_room() {
-                self.shards[slot.index as usize].claim = SecureState::Sent;
-                self.save(slot, out);
+            if shard.claim == SecureState::Needed && shard.saving.is_none() && !waits && self.has_room() {
+                let token = self.save(index, out);
+                self.shards[index].claim = SecureState::Sent(token);
             }
         }
         if self.shards.iter().all(|shard| shard.claim == SecureState::Done) {
@@ -152,8 +218,8 @@ impl Machine {
         }
     }
 
-    pub(super) fn slots(&self) -> Vec<ShardSlot> {
-        let count = u32::try_from(self.shards.len()).unwrap_or(u32::MAX);
-        (0..count).map(|index| ShardSlot { index, count }).collect()
+    pub(super) fn slot(&self, index: usize) -> ShardSlot {
+        let number = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
+        ShardSlot { index: number(index), count: number(self.shards.len()) }
     }
 }

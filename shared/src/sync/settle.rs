@@ -6,10 +6,10 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::effect::{Effect, ShardSlot};
-use super::event::{Answer, Failure};
+use super::event::{Answer, Failure, Token};
 use super::row::{RowIx, Task};
 use super::state::{Machine, Open, Phase, SecureState, ShardState};
-use crate::inventory::{Record, Shard, shard_of};
+use crate::inventory::{Record, Shard};
 
 /// Stored renders of a shard that are kept: the one in force and two before it.
 const GENERATIONS: usize = 3;
@@ -17,17 +17,16 @@ const GENERATIONS: usize = 3;
 impl Machine {
     pub(super) fn mark_dirty(&mut self, ix: RowIx, now: Timestamp) {
         let count = u32::try_from(self.shards.len()).unwrap_or(u32::MAX);
-        if count == 0 {
-            return;
+        if count > 0 {
+            let shard = self.rows[ix.get()].shard_hash % count;
+            self.shards[shard as usize].dirty.get_or_insert(now);
         }
-        let shard = shard_of(&self.rows[ix.get()].id, count) as usize;
-        self.shards[shard].dirty.get_or_insert(now);
     }
 
     /// Returns when a shard must be stored at the latest; `None` when it is as stored or under way.
     pub(super) fn shard_due(&self, shard: &ShardState) -> Option<Timestamp> {
         let dirty = shard.dirty?;
-        if shard.saving {
+        if shard.saving.is_some() {
             return None;
         }
         let syncing = self.run.as_ref().is_some_and(|run| run.applied_at.is_none());
@@ -42,74 +41,95 @@ impl Machine {
     }
 
     pub(super) fn settle(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
-        // A claim is stored in its own time; nothing is stored beside it.
-        if matches!(self.phase, Phase::Keeping | Phase::Claiming) {
+        if !self.has_lease(now) {
             return;
         }
-        let ends = self.run.is_none() && self.rows_in_flight() == 0;
-        for slot in self.slots() {
-            let shard = &self.shards[slot.index as usize];
-            let due = self.shard_due(shard);
+        let ends = self.draining && self.rows_in_flight() == 0;
+        // A claim is stored in its own time; nothing is stored beside it.
+        if matches!(self.phase, Phase::Keeping | Phase::Claiming) && !ends {
+            return;
+        }
+        for index in 0..self.shards.len() {
+            let shard = &self.shards[index];
+            let is_due = self.shard_due(shard).is_some_and(|due| due <= now);
             let waits = shard.not_before.is_some_and(|at| at > now);
-            let now_or_never = shard.dirty.is_some() && !shard.saving && self.draining && ends && !waits;
-            if due.is_some_and(|due| due <= now) || now_or_never {
-                self.save(slot, out);
+            let now_or_never = ends && shard.dirty.is_some() && shard.saving.is_none() && !waits;
+            if is_due || now_or_never {
+                self.save(index, out);
             }
         }
     }
 
     /// Sends the present state of a shard to be stored.
-    pub(super) fn save(&mut self, slot: ShardSlot, out: &mut Vec<Effect>) {
-        let rows = self.rows.iter().filter(|row| shard_of(&row.id, slot.count) == slot.index);
+    pub(super) fn save(&mut self, index: usize, out: &mut Vec<Effect>) -> Token {
+        let slot = self.slot(index);
+        let rows = self.rows.iter().filter(|row| row.shard_hash % slot.count == slot.index);
         let rows: Vec<_> = rows.filter(|row| row.record != Record::None).collect();
         let settled = rows.iter().all(|row| row.task == Task::None);
         let rows = rows.iter().map(|row| row.stored()).collect();
-        let shard = &mut self.shards[slot.index as usize];
+        let shard = &mut self.shards[index];
         if settled && shard.claim == SecureState::Done && shard.renders.len() > GENERATIONS {
             shard.dropping.extend(shard.renders.drain(GENERATIONS..).flatten());
         }
         let content = Shard { rows, renders: shard.renders.clone() };
-        shard.saving = true;
         shard.dirty = None;
         let token = self.token(Open::Save(slot));
+        self.shards[index].saving = Some(token);
         out.push(Effect::Save(token, slot, Box::new(content)));
+        token
     }
 
     /// Takes the answer to the storing of a shard.
     pub(super) fn saved(
         &mut self,
+        token: Token,
         slot: ShardSlot,
         result: Result<Answer, Failure>,
         now: Timestamp,
         out: &mut Vec<Effect>,
     ) {
-        let Some(shard) = self.shards.get_mut(slot.index as usize) else { return };
-        shard.saving = false;
+        if slot.count as usize != self.shards.len() {
+            // The answer for a number of shards that is no more.
+            if result == Err(Failure::Fenced) {
+                self.fenced(now, out);
+            }
+            return;
+        }
+        let shard = &mut self.shards[slot.index as usize];
+        if shard.saving == Some(token) {
+            shard.saving = None;
+        }
         match result {
             Ok(_) => {
                 (shard.attempts, shard.not_before) = (0, None);
-                if shard.claim == SecureState::Sent {
+                if shard.claim == SecureState::Sent(token) {
                     shard.claim = SecureState::Done;
-                } else {
-                    self.forget_renders(slot, out);
                 }
+                self.forget_renders(slot, out);
             }
             Err(failure) => {
-                if shard.claim == SecureState::Sent {
+                if shard.claim == SecureState::Sent(token) {
                     shard.claim = SecureState::Needed;
                 }
                 shard.dirty.get_or_insert(now);
-                self.storing_failed(slot, failure, now, out);
+                self.storing_failed(slot, &failure, now, out);
             }
         }
     }
 
     /// Lets go of stored renders that the shard just stored does not name any more.
     fn forget_renders(&mut self, slot: ShardSlot, out: &mut Vec<Effect>) {
+        let keeping = self.open.values().any(|open| matches!(open, Open::Keep(_)));
+        if keeping || matches!(self.phase, Phase::Keeping) {
+            // What is being stored may be found to be there already; it must not go meanwhile.
+            return;
+        }
         let dropped = std::mem::take(&mut self.shards[slot.index as usize].dropping);
-        let used = |name: &String| {
-            self.shards.iter().any(|shard| shard.renders.iter().flatten().any(|used| used == name))
+        // A shard that is not yet stored without it still names it.
+        let names = |shard: &ShardState, name: &String| {
+            shard.renders.iter().flatten().chain(&shard.dropping).any(|used| used == name)
         };
+        let used = |name: &String| self.shards.iter().any(|shard| names(shard, name));
         let unused: Vec<String> = dropped.into_iter().filter(|name| !used(name)).collect();
         if !unused.is_empty() {
             out.push(Effect::Forget(unused));
@@ -120,14 +140,14 @@ impl Machine {
     pub(super) fn storing_failed(
         &mut self,
         slot: ShardSlot,
-        failure: Failure,
+        failure: &Failure,
         now: Timestamp,
         out: &mut Vec<Effect>,
     ) {
-        if failure == Failure::Fenced {
-            out.push(Effect::StopWork);
+        if *failure == Failure::Fenced {
+            return self.fenced(now, out);
         }
-        let shard = &mut self.shards[slot.index as usize];
+        let Some(shard) = self.shards.get_mut(slot.index as usize) else { return };
         shard.attempts += 1;
         let wait = 200_i64.saturating_mul(1 << shard.attempts.min(8));
         shard.not_before = Some(now + SignedDuration::from_millis(wait));

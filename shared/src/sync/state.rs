@@ -5,14 +5,17 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::effect::{Effect, Notice, ShardSlot, Step};
+use super::effect::{Effect, ShardSlot, Step};
 use super::event::{Ask, Cause, Event, LeaseTerm, Token};
-use super::row::{Flight, Op, Row, RowIx, Task};
+use super::preflight::Adoption;
+use super::row::{Flight, Op, Row, RowIx};
+use super::secure::Granted;
+use super::waits::Timer;
 use crate::desired::{Desired, Problem, Revision};
 use crate::inventory::Inventory;
 use crate::object::{ApiSet, Digest, GroupKind, ObjectId};
 use crate::plan::order::Place;
-use crate::plan::{Claims, HeldReason, Plan};
+use crate::plan::{Claims, Plan};
 use crate::policy::Policy;
 use crate::report::{self, HistoryEntry, Report, Stage};
 
@@ -95,16 +98,24 @@ pub(super) struct Run {
     pub checks: VecDeque<RowIx>,
     /// Rows whose dry run has not been answered for good.
     pub unchecked: BTreeSet<RowIx>,
+    /// Rows to be checked after those that were refused the last time.
+    pub rest: Vec<RowIx>,
     /// Rows whose namespace comes with this plan.
     pub substitutes: BTreeSet<RowIx>,
     pub rejected: BTreeMap<RowIx, Cause>,
+    /// Rows whose kind the server turned out not to serve.
+    pub missing: BTreeSet<RowIx>,
+    /// Objects that exist without being recorded, and what becomes of them.
+    pub adoptions: BTreeMap<RowIx, Adoption>,
+    /// Rows that are not yet written as planned.
+    pub unwritten: BTreeSet<RowIx>,
     /// Writes of `plan` that have been started.
     pub cursor: usize,
     pub place: Option<Place>,
     /// Rows of the current place without a first answer.
     pub unanswered: BTreeSet<RowIx>,
     /// Rows whose kind is not served yet.
-    pub awaiting_kind: Vec<RowIx>,
+    pub awaiting_kind: BTreeSet<RowIx>,
     /// Wanted rows that are not ready, by wave.
     pub unready: BTreeMap<i32, u32>,
     /// Prunes of `plan` that have been started.
@@ -123,7 +134,6 @@ pub(super) struct Blocked {
     pub problems: Vec<(ObjectId, Cause)>,
     pub attempts: u32,
     pub retry_at: Timestamp,
-    pub digest: Digest,
 }
 
 /// What the machine knows of one stored shard.
@@ -132,7 +142,8 @@ pub(super) struct ShardState {
     pub renders: Vec<Vec<String>>,
     /// Stored renders to remove once the shard is stored without them.
     pub dropping: Vec<String>,
-    pub saving: bool,
+    /// The save on its way.
+    pub saving: Option<Token>,
     /// Since when rows differ from what is stored.
     pub dirty: Option<Timestamp>,
     /// Not before: after a failed save.
@@ -148,7 +159,7 @@ pub(super) enum SecureState {
     #[default]
     Done,
     Needed,
-    Sent,
+    Sent(Token),
 }
 
 /// What a token was given out for.
@@ -186,13 +197,14 @@ pub struct Machine {
     pub(super) lookups: BTreeSet<RowIx>,
     /// Rows of the plan that exist without being recorded, and have not been looked at.
     pub(super) inspect: BTreeSet<RowIx>,
-    /// When rows are to be tried again.
-    pub(super) retries: BTreeSet<(Timestamp, RowIx)>,
+    /// When something is to happen to rows.
+    pub(super) timers: BTreeSet<(Timestamp, RowIx, Timer)>,
     /// Rows of the sync whose time to be tried again has come.
     pub(super) due: BTreeSet<RowIx>,
     pub(super) shards: Vec<ShardState>,
     pub(super) watches: HashMap<Arc<GroupKind>, u32>,
-    pub(super) held: Vec<(ObjectId, HeldReason)>,
+    /// The approved plan whose rest may go on.
+    pub(super) granted: Option<Box<Granted>>,
     pub(super) blocked: Option<Blocked>,
     pub(super) revision: Option<Revision>,
     pub(super) applied: Option<Revision>,
@@ -208,6 +220,14 @@ pub struct Machine {
     pub(super) changed_at: Option<Timestamp>,
     pub(super) published_at: Option<Timestamp>,
     pub(super) published: Option<Box<Report>>,
+}
+
+impl ShardState {
+    /// When storing bodies or a claim is tried again.
+    fn securing_due(&self) -> Option<Timestamp> {
+        let needed = self.keep == SecureState::Needed || self.claim == SecureState::Needed;
+        self.not_before.filter(|_| needed)
+    }
 }
 
 impl Machine {
@@ -233,11 +253,11 @@ impl Machine {
             heals: BTreeSet::new(),
             lookups: BTreeSet::new(),
             inspect: BTreeSet::new(),
-            retries: BTreeSet::new(),
+            timers: BTreeSet::new(),
             due: BTreeSet::new(),
             shards: Vec::new(),
             watches: HashMap::new(),
-            held: Vec::new(),
+            granted: None,
             blocked: None,
             revision: None,
             applied: None,
@@ -266,18 +286,17 @@ impl Machine {
 
     fn take(&mut self, event: Event, now: Timestamp, out: &mut Vec<Effect>) {
         match event {
-            Event::Loaded(inventory) => self.loaded(*inventory, out),
-            Event::Desired(desired) => self.wanted(desired),
+            Event::Loaded(inventory) => self.loaded(*inventory, now, out),
+            Event::Desired(desired) => self.wanted(desired, now),
             Event::Unmoved(revision) => self.unmoved(revision, now),
             Event::RenderFailed { revision, problems } => self.render_failed(revision, problems, now, out),
             Event::SourceFailed { reason, message } => self.source_failed(reason, message, now, out),
-            Event::SourceOk => {
-                if self.source_problem.take().is_some() {
-                    self.changed(now);
-                }
-            }
+            Event::SourceOk => self.source_ok(now),
             Event::Policy(policy) => {
-                self.replan |= self.policy != policy;
+                if self.policy != policy {
+                    self.replan = true;
+                    self.heal_again();
+                }
                 self.policy = policy;
             }
             Event::Claims(claims) => {
@@ -290,21 +309,25 @@ impl Machine {
             Event::Relisted { kind, watch } => self.relisted(&kind, watch),
             Event::Done { token, result } => self.finished(token, result, now, out),
             Event::Lease(term) => self.leased(term, now),
-            Event::Drain => self.draining = true,
+            Event::Drain => {
+                self.draining = true;
+                self.changed(now);
+            }
             Event::Tick => {}
         }
     }
 
-    fn loaded(&mut self, inventory: Inventory, out: &mut Vec<Effect>) {
+    /// Takes the recorded state over. What watches have shown stays and is judged anew.
+    fn loaded(&mut self, inventory: Inventory, now: Timestamp, out: &mut Vec<Effect>) {
         if self.phase != Phase::Loading {
             return;
         }
-        let mut before: HashMap<ObjectId, Row> =
+        let before: HashMap<ObjectId, Row> =
             std::mem::take(&mut self.rows).into_iter().map(|row| (row.id.clone(), row)).collect();
         self.index.clear();
         self.heals.clear();
         self.lookups.clear();
-        self.retries.clear();
+        self.timers.clear();
         self.due.clear();
         self.shards = vec![ShardState::default(); inventory.count as usize];
         for (shard, state) in inventory.shards.into_iter().zip(&mut self.shards) {
@@ -312,112 +335,34 @@ impl Machine {
             for stored in shard.rows {
                 let ix = RowIx::of(self.rows.len());
                 self.index.insert(stored.id.clone(), ix);
-                let seen = before.remove(&stored.id).and_then(|row| row.seen);
-                self.rows.push(Row { seen, ..Row::of(stored) });
+                self.rows.push(Row::of(stored));
             }
         }
         let kinds: BTreeSet<_> = self.rows.iter().map(|row| row.id.kind().clone()).collect();
         out.extend(kinds.into_iter().map(Effect::Watch));
         self.phase = Phase::Idle;
         self.next = self.next.take().or_else(|| self.desired.take());
-    }
-
-    fn wanted(&mut self, desired: Arc<Desired>) {
-        self.render_problems = None;
-        self.revision = Some(desired.revision.clone());
-        self.next = Some(desired);
-    }
-
-    fn unmoved(&mut self, revision: Revision, now: Timestamp) {
-        if self.revision.as_ref() == Some(&revision) && self.render_problems.is_none() {
-            return;
-        }
-        self.render_problems = None;
-        if self.run.is_none() && self.blocked.is_none() && self.applied.is_some() {
-            self.applied = Some(revision.clone());
-        }
-        self.revision = Some(revision);
+        self.carry_over(before, now, out);
         self.changed(now);
     }
 
-    fn render_failed(
-        &mut self,
-        revision: Revision,
-        problems: Vec<Problem>,
-        now: Timestamp,
-        out: &mut Vec<Effect>,
-    ) {
-        let failed = (revision, problems);
-        if self.render_problems.as_ref() == Some(&failed) {
-            return;
-        }
-        let problems = failed.1.iter().map(ToString::to_string).collect();
-        out.push(Effect::Notice(Notice::RenderFailed { revision: failed.0.to_string(), problems }));
-        self.render_problems = Some(failed);
-        self.changed(now);
-    }
-
-    fn source_failed(&mut self, reason: String, message: String, now: Timestamp, out: &mut Vec<Effect>) {
-        let problem = (reason, message);
-        if self.source_problem.as_ref() == Some(&problem) {
-            return;
-        }
-        let (reason, message) = problem.clone();
-        out.push(Effect::Notice(Notice::SourceFailed { reason, message }));
-        self.source_problem = Some(problem);
-        if self.heals_from_record() {
-            // What drifted or vanished before this was known was left for Git's word.
-            let doubtful =
-                self.rows.iter().enumerate().filter(|(_, row)| row.seen.is_none() || row.drift.is_some());
-            let doubtful: Vec<RowIx> = doubtful.map(|(at, _)| RowIx::of(at)).collect();
-            for ix in doubtful {
-                if self.rows[ix.get()].drift.is_some() {
-                    self.heals.insert(ix);
-                } else if self.watches.contains_key(self.rows[ix.get()].id.kind()) {
-                    self.lookups.insert(ix);
-                }
+    /// Judges what was seen before the recorded state was read again.
+    fn carry_over(&mut self, mut before: HashMap<ObjectId, Row>, now: Timestamp, out: &mut Vec<Effect>) {
+        for at in 0..self.rows.len() {
+            let ix = RowIx::of(at);
+            let Some(Row { seen, mut trouble, wanted, .. }) = before.remove(&self.rows[at].id) else {
+                continue;
+            };
+            if let Some(trouble) = &mut trouble {
+                trouble.not_before = None;
             }
-        }
-        self.changed(now);
-    }
-
-    fn asked(&mut self, ask: Ask, now: Timestamp) {
-        if ask == self.ask {
-            return;
-        }
-        if ask.sync != self.ask.sync && ask.sync.is_some() {
-            self.replan = true;
-            for row in &mut self.rows {
-                row.trouble = None;
+            self.rows[at].trouble = trouble;
+            // Until the plan is made anew, what was wanted is wanted: drift is not forgotten.
+            self.rows[at].wanted = wanted;
+            match seen {
+                Some(seen) => self.present(ix, seen, now, out),
+                None => self.doubt(ix),
             }
-            let drifted = self.rows.iter().enumerate().filter(|(_, row)| row.drift.is_some());
-            self.heals.extend(drifted.map(|(at, _)| RowIx::of(at)));
-        }
-        self.ask = ask;
-        self.changed(now);
-    }
-
-    fn apis_changed(&mut self, apis: Arc<ApiSet>) {
-        if *self.apis == *apis {
-            return;
-        }
-        self.replan |= self.held.iter().any(|(_, reason)| match reason {
-            HeldReason::MissingKind { kind, version } => apis.served(kind, version),
-            HeldReason::IncompleteDiscovery => apis.incomplete.len() < self.apis.incomplete.len(),
-            _ => false,
-        });
-        self.apis = apis;
-        if let Some(run) = &mut self.run {
-            self.due.extend(run.awaiting_kind.drain(..));
-        }
-    }
-
-    fn leased(&mut self, term: LeaseTerm, now: Timestamp) {
-        self.lease = term;
-        if term == LeaseTerm::Lost && self.phase != Phase::Standby {
-            self.phase = Phase::Standby;
-            self.run = None;
-            self.changed(now);
         }
     }
 
@@ -440,7 +385,6 @@ impl Machine {
             }
         }
         self.start_heals(now, out);
-        self.start_inspections(out);
         while self.advance_run(now, out) {}
         self.start_lookups(out);
         self.settle(now, out);
@@ -470,7 +414,7 @@ impl Machine {
         &mut self.rows[ix.get()]
     }
 
-    fn has_lease(&self, now: Timestamp) -> bool {
+    pub(super) fn has_lease(&self, now: Timestamp) -> bool {
         match self.lease {
             LeaseTerm::Held { until } => until.duration_since(now) > self.limits.request_deadline,
             LeaseTerm::Lost => false,
@@ -479,7 +423,8 @@ impl Machine {
 
     /// Whether a write may start now.
     pub(super) fn may_write(&self, now: Timestamp) -> bool {
-        !self.draining && self.ask.paused.is_none() && self.has_lease(now)
+        let loaded = !matches!(self.phase, Phase::Standby | Phase::Loading);
+        loaded && !self.draining && self.ask.paused.is_none() && self.has_lease(now)
     }
 
     pub(super) fn token(&mut self, open: Open) -> Token {
@@ -506,49 +451,29 @@ impl Machine {
         self.open.len() < self.limits.in_flight
     }
 
-    pub(super) fn retry_at(&mut self, ix: RowIx, at: Timestamp) {
-        self.row(ix).trouble().not_before = Some(at);
-        self.retries.insert((at, ix));
-    }
-
-    /// Moves rows whose waiting time is over back to where they are started from.
-    fn retire_waits(&mut self, now: Timestamp) {
-        while let Some((at, ix)) = self.retries.first().copied() {
-            if at > now {
-                break;
-            }
-            self.retries.remove(&(at, ix));
-            let row = &self.rows[ix.get()];
-            // An object that preflight refused is tried again by a new plan.
-            self.replan |= row.held && row.task == Task::None && row.trouble.is_some();
-            if row.drift.is_some() {
-                self.heals.insert(ix);
-            }
-            self.due.insert(ix);
-        }
-    }
-
     fn next_wake(&self, now: Timestamp) -> Option<Timestamp> {
         if matches!(self.phase, Phase::Standby | Phase::Loading) {
             return None;
         }
-        let retry = self.retries.first().map(|(at, _)| *at);
+        let timer = self.timers.first().map(|(at, ..)| *at);
         let shards = self.shards.iter().filter_map(|shard| self.shard_due(shard)).min();
+        let securing = self.shards.iter().filter_map(ShardState::securing_due).min();
         let publish = self.publish_due();
         let blocked = self.blocked.as_ref().map(|blocked| blocked.retry_at);
-        [retry, shards, publish, blocked].into_iter().flatten().filter(|at| *at > now).min()
-    }
-
-    /// Whether a drain is complete: nothing is open, everything is recorded and published.
-    pub fn is_drained(&self) -> bool {
-        let stored = self.shards.iter().all(|shard| shard.dirty.is_none() && !shard.saving);
-        let idle = matches!(self.phase, Phase::Standby | Phase::Loading);
-        self.draining && self.open.is_empty() && (idle || stored)
+        [timer, shards, securing, publish, blocked].into_iter().flatten().filter(|at| *at > now).min()
     }
 
     /// Whether recorded objects are healed without Git's word: the source cannot be read since the start.
     pub(super) fn heals_from_record(&self) -> bool {
         self.desired.is_none() && self.next.is_none() && self.source_problem.is_some()
+    }
+
+    /// Whether a drain is complete: nothing is open, everything is recorded and published.
+    pub fn is_drained(&self) -> bool {
+        let is_stored = |shard: &ShardState| shard.dirty.is_none() && shard.saving.is_none();
+        let told = self.changed_at.is_none() && self.shards.iter().all(is_stored);
+        let standby = matches!(self.phase, Phase::Standby | Phase::Loading);
+        self.draining && self.open.is_empty() && (standby || told)
     }
 
     /// The sync phase, for tests and reports.

@@ -9,7 +9,7 @@ use crate::desired::Interval;
 use crate::gate;
 use crate::health::Health;
 use crate::inventory::Record;
-use crate::plan::Action;
+use crate::plan::{Action, HeldReason};
 use crate::report::{
     Condition, MAX_ROWS, ObjectCounts, ObjectReport, Outcome, PlanReport, Report, RunRecord, Stage,
     SyncStatus,
@@ -67,19 +67,12 @@ impl Machine {
         for row in self.rows.iter().filter(|row| row.wanted.is_some() || row.record != Record::None) {
             counts.total += 1;
             counts.healthy += u32::from(row.health() == Health::Healthy);
-            counts.out_of_sync += u32::from(!self.is_synced(row));
+            counts.out_of_sync += u32::from(!is_synced(row));
+            counts.held += u32::from(is_held_back(row));
             counts.drifted += u32::from(is_drifted(row));
             counts.failed += u32::from(failure_of(row).is_some());
         }
-        counts.held = u32::try_from(self.held.iter().filter(|(_, reason)| reason.out_of_sync()).count())
-            .unwrap_or(u32::MAX);
         counts
-    }
-
-    fn is_synced(&self, row: &Row) -> bool {
-        let held = self.held.iter().any(|(id, reason)| *id == row.id && reason.out_of_sync());
-        let as_wanted = if row.wanted.is_some() { row.is_current() } else { row.held };
-        as_wanted && !held && !is_drifted(row)
     }
 
     fn sync_status(&self, objects: &ObjectCounts) -> SyncStatus {
@@ -104,27 +97,29 @@ impl Machine {
 
     /// Held objects that were never written are no sign of ill health.
     fn health_of(&self, row: &Row) -> Health {
-        if row.held && row.record == Record::None { Health::Healthy } else { row.health() }
+        if row.held.is_some() && row.record == Record::None { Health::Healthy } else { row.health() }
     }
 
     fn waiting_for(&self) -> Vec<String> {
         let Some(run) = &self.run else { return Vec::new() };
         match self.phase {
-            Phase::Gated => match gate::decide(self.policy.mode, &self.ask, run.digest) {
-                gate::Verdict::Wait(wait) => vec![wait.to_string()],
-                gate::Verdict::Go { .. } => Vec::new(),
-            },
-            Phase::Applying | Phase::Pruning => {
-                let waits = |row: &&Row| !row.is_ready() || matches!(row.task, Task::AwaitGone);
-                let mut named: Vec<String> =
-                    self.rows.iter().filter(waits).take(NAMED + 1).map(describe_wait).collect();
-                if named.len() > NAMED {
-                    named.truncate(NAMED);
-                    named.push("and more".to_owned());
-                }
-                named
+            Phase::Preflight => {
+                let unchecked = run.unchecked.iter().map(|ix| &self.rows[ix.get()]);
+                first_few(unchecked.map(|row| format!("{} to be checked", row.id)))
             }
-            _ => Vec::new(),
+            Phase::Gated => match self.verdict() {
+                Some(gate::Verdict::Wait(wait)) => vec![wait.to_string()],
+                Some(gate::Verdict::Go { .. }) | None => Vec::new(),
+            },
+            Phase::Keeping => vec!["the rendered bodies to be stored in the cluster".to_owned()],
+            Phase::Claiming => vec!["the inventory to be stored in the cluster".to_owned()],
+            Phase::Applying | Phase::Pruning => {
+                let waits = |row: &&Row| !row.is_ready() || matches!(row.task, Task::AwaitGone | Task::Prune);
+                let awaits_kind =
+                    |row: &Row| self.index.get(&row.id).is_some_and(|ix| run.awaiting_kind.contains(ix));
+                first_few(self.rows.iter().filter(waits).map(|row| describe_wait(row, awaits_kind(row))))
+            }
+            Phase::Standby | Phase::Loading | Phase::Idle => Vec::new(),
         }
     }
 
@@ -206,8 +201,9 @@ impl Machine {
             return (false, "SourceNotRead", text);
         }
         if objects.held > 0 {
-            let held = self.held.iter().filter(|(_, reason)| reason.out_of_sync());
-            let named: Vec<String> = held.take(NAMED).map(|(id, reason)| format!("{id}: {reason}")).collect();
+            let held = self.rows.iter().filter(|row| is_held_back(row)).take(NAMED);
+            let named: Vec<String> =
+                held.filter_map(|row| Some(format!("{}: {}", row.id, row.held_reason()?))).collect();
             return (false, "Held", format!("{} objects are held back: {}", objects.held, named.join("; ")));
         }
         if objects.drifted > 0 {
@@ -230,15 +226,20 @@ impl Machine {
             self.rows.iter().filter(|row| row.wanted.is_some() || row.record != Record::None).collect();
         let badness = |row: &Row| {
             let failed = failure_of(row).is_some();
-            (!failed, !row.held, !is_drifted(row), self.is_synced(row), std::cmp::Reverse(row.health()))
+            (!failed, row.held.is_none(), !is_drifted(row), is_synced(row), std::cmp::Reverse(row.health()))
         };
-        rows.sort_by_cached_key(|row| (badness(row), row.id.clone()));
-        rows.truncate(MAX_ROWS);
+        let order = |a: &&Row, b: &&Row| badness(a).cmp(&badness(b)).then_with(|| a.id.cmp(&b.id));
+        if rows.len() > MAX_ROWS {
+            // Only the worst are put in order: there may be thousands of others.
+            rows.select_nth_unstable_by(MAX_ROWS, order);
+            rows.truncate(MAX_ROWS);
+        }
+        rows.sort_by(order);
         rows.into_iter().map(|row| self.object_report(row)).collect()
     }
 
     fn object_report(&self, row: &Row) -> ObjectReport {
-        let held = self.held.iter().find(|(id, _)| *id == row.id).map(|(_, reason)| reason.to_string());
+        let held = row.held_reason().map(ToString::to_string);
         let drift = row.drift.as_ref().filter(|drift| !drift.ambiguous).map(|_| describe_drift(row));
         let health = row.seen.as_ref().and_then(|seen| seen.health.message.clone());
         let contested = row.trouble.as_ref().and_then(|trouble| trouble.contested.clone());
@@ -249,11 +250,30 @@ impl Machine {
             kind: row.id.kind().kind.to_string(),
             namespace: row.id.namespace().map(str::to_owned),
             name: row.id.name().to_owned(),
-            sync: if self.is_synced(row) { SyncStatus::Synced } else { SyncStatus::OutOfSync },
+            sync: if is_synced(row) { SyncStatus::Synced } else { SyncStatus::OutOfSync },
             health: self.health_of(row),
             message: cut(&message),
         }
     }
+}
+
+fn is_synced(row: &Row) -> bool {
+    let as_wanted = if row.wanted.is_some() { row.is_current() } else { row.held.is_some() };
+    as_wanted && !is_held_back(row) && !is_drifted(row)
+}
+
+/// Whether the plan leaves the object in a state that is not Git's.
+fn is_held_back(row: &Row) -> bool {
+    row.held_reason().is_some_and(HeldReason::out_of_sync)
+}
+
+fn first_few(all: impl Iterator<Item = String>) -> Vec<String> {
+    let mut named: Vec<String> = all.take(NAMED + 1).collect();
+    if named.len() > NAMED {
+        named.truncate(NAMED);
+        named.push("and more".to_owned());
+    }
+    named
 }
 
 fn is_drifted(row: &Row) -> bool {
@@ -265,9 +285,12 @@ fn failure_of(row: &Row) -> Option<String> {
     Some(format!("{}: {}", cause.reason.word(), cause.message))
 }
 
-fn describe_wait(row: &Row) -> String {
-    if row.task == Task::AwaitGone {
+fn describe_wait(row: &Row, awaits_kind: bool) -> String {
+    if matches!(row.task, Task::AwaitGone | Task::Prune) {
         return format!("{} to be gone", row.id);
+    }
+    if awaits_kind {
+        return format!("{} to be written (its kind {} is not served yet)", row.id, row.id.kind());
     }
     let message = row.seen.as_ref().and_then(|seen| seen.health.message.as_deref()).unwrap_or_default();
     let colon = if message.is_empty() { "" } else { ": " };

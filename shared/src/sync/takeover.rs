@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::effect::{Effect, Notice};
-use super::row::{Row, RowIx, Task};
+use super::row::{Hold, Row, RowIx, Task};
 use super::state::{Machine, Phase, Run, SecureState, ShardState};
 use crate::desired::{Desired, Interval};
 use crate::inventory::{Record, shard_count};
@@ -39,19 +39,24 @@ impl Machine {
             self.blocked = None;
         }
         self.desired = Some(desired.clone());
-        self.show(&desired, is_newer && !same);
+        let held = self.show(&desired, is_newer && !same);
+        self.give_up(now);
         let plan = self.plan(&desired);
-        self.begin(desired, plan, now, out);
+        self.begin(desired, plan, &held, now, out);
     }
 
-    /// Brings the rows in line with the wanted set. Rows that are neither wanted nor recorded go.
-    fn show(&mut self, desired: &Desired, renewed: bool) {
+    /// Brings the rows in line with the wanted set; returns why rows were held before. Rows that are
+    /// neither wanted nor recorded go.
+    fn show(&mut self, desired: &Desired, renewed: bool) -> HashMap<ObjectId, Hold> {
+        let mut held = HashMap::new();
         for row in &mut self.rows {
             row.wanted = None;
-            row.held = false;
             row.task = Task::None;
+            if let Some(hold) = row.held.take() {
+                held.insert(row.id.clone(), hold);
+            }
             if renewed {
-                row.trouble = row.trouble.take().filter(|trouble| trouble.contested.is_some());
+                row.trouble = None;
             }
         }
         for wanted in &desired.rows {
@@ -62,32 +67,50 @@ impl Machine {
                 ix
             });
             let row = self.row(ix);
-            if row.wanted.replace(wanted.body) != Some(wanted.body) && !row.is_current() {
-                // A new body is a new start also for an object that was fought over.
-                row.trouble = None;
-            }
+            row.wanted = Some(wanted.body);
             row.version = wanted.version.clone();
             row.wave = wanted.wave;
             row.options = wanted.options;
         }
         self.compact();
+        held
     }
 
-    /// Drops rows that nothing speaks of any more and rebuilds what names rows by place.
+    /// Drops rows that nothing speaks of any more and renames the others wherever they are named.
     fn compact(&mut self) {
-        self.rows.retain(|row| row.wanted.is_some() || row.record != Record::None);
-        self.index = self.rows.iter().enumerate().map(|(at, row)| (row.id.clone(), RowIx::of(at))).collect();
-        let places = || self.rows.iter().enumerate().map(|(at, row)| (RowIx::of(at), row));
-        self.heals = places().filter(|(_, row)| row.drift.is_some()).map(|(ix, _)| ix).collect();
-        self.retries =
-            places().filter_map(|(ix, row)| Some((row.trouble.as_ref()?.not_before?, ix))).collect();
-        let unseen = |row: &Row| {
-            let listed = self.watches.get(row.id.kind());
-            listed.is_some() && row.seen.is_none() && matches!(row.record, Record::Settled(_))
-        };
-        self.lookups = places().filter(|(_, row)| unseen(row)).map(|(ix, _)| ix).collect();
+        let speaks = |row: &Row| row.wanted.is_some() || row.record != Record::None;
+        let mut next = 0;
+        let mut renamed = Vec::with_capacity(self.rows.len());
+        for row in &self.rows {
+            renamed.push(speaks(row).then(|| RowIx::of(next)));
+            next += usize::from(speaks(row));
+        }
+        if next < self.rows.len() {
+            self.rows.retain(speaks);
+            self.index =
+                self.rows.iter().enumerate().map(|(at, row)| (row.id.clone(), RowIx::of(at))).collect();
+            let timers = std::mem::take(&mut self.timers).into_iter();
+            self.timers =
+                timers.filter_map(|(at, ix, timer)| Some((at, renamed[ix.get()]?, timer))).collect();
+            let lookups = std::mem::take(&mut self.lookups).into_iter();
+            self.lookups = lookups.filter_map(|ix| renamed[ix.get()]).collect();
+        }
+        self.heals.clear();
         self.due.clear();
         self.inspect.clear();
+        for at in 0..self.rows.len() {
+            self.doubt(RowIx::of(at));
+        }
+    }
+
+    /// Forgets what another app has now: its record names the object, so ours need not.
+    fn give_up(&mut self, now: Timestamp) {
+        let had = self.claims.conflicts.keys().filter_map(|id| self.index.get(id).copied());
+        for ix in had.collect::<Vec<_>>() {
+            if self.rows[ix.get()].record != Record::None {
+                self.forget(ix, now);
+            }
+        }
     }
 
     fn plan(&self, desired: &Desired) -> Plan {
@@ -105,13 +128,16 @@ impl Machine {
                 rewrite: row.drift.is_some() && !self.policy.self_heal && self.asked_for_sync(),
             })
             .collect();
-        plan::plan(&Inputs {
+        let inputs = Inputs {
             desired,
             candidates: &candidates,
             apis: &self.apis,
             policy: &self.policy,
             claims: &self.claims,
-        })
+        };
+        let plan = plan::plan(&inputs);
+        debug_assert_eq!(plan::check::check(&inputs, &plan), Vec::<String>::new());
+        plan
     }
 
     /// Whether a person asked for a sync that has not run since: it also puts back drift.
@@ -119,8 +145,15 @@ impl Machine {
         self.ask.sync.is_some() && self.ask.sync != self.synced_for
     }
 
-    fn begin(&mut self, desired: Arc<Desired>, plan: Plan, now: Timestamp, out: &mut Vec<Effect>) {
-        self.note_held(&plan, out);
+    fn begin(
+        &mut self,
+        desired: Arc<Desired>,
+        plan: Plan,
+        before: &HashMap<ObjectId, Hold>,
+        now: Timestamp,
+        out: &mut Vec<Effect>,
+    ) {
+        self.note_held(&plan, before, out);
         let places = order::places(&desired);
         for row in &desired.rows {
             if let Some(ix) = self.index.get(&row.id).copied() {
@@ -133,21 +166,24 @@ impl Machine {
             }
         }
         self.changed(now);
-        if plan.is_empty() {
-            self.nothing_to_do(&desired, now, out);
-            return;
+        let before = self.run.take();
+        if plan.is_empty() && before.is_none() {
+            return self.nothing_to_do(&desired);
         }
         self.ensure_shards();
-        let before = self.run.take();
+        let nothing_left = plan.is_empty();
         let run = self.new_run(desired, plan, before, now);
         self.run = Some(Box::new(run));
-        self.enter_preflight();
+        if nothing_left {
+            // Everything is written; the sync goes on to wait for health.
+            self.blocked = None;
+            self.phase = Phase::Applying;
+        } else {
+            self.enter_preflight();
+        }
     }
 
-    fn nothing_to_do(&mut self, desired: &Desired, now: Timestamp, out: &mut Vec<Effect>) {
-        if let Some(run) = self.run.take() {
-            self.end_run(*run, Outcome::Success, now, out);
-        }
+    fn nothing_to_do(&mut self, desired: &Desired) {
         self.blocked = None;
         self.applied = Some(desired.revision.clone());
         self.released = Some(desired.revision.commit.clone());
@@ -164,9 +200,11 @@ impl Machine {
     ) -> Run {
         let first = self.released.as_ref() != Some(&desired.revision.commit);
         let cause = if first { report::Cause::Release } else { report::Cause::Resync };
-        let (began, stages, announced, failures) = match before {
-            Some(before) => (before.began, before.stages, before.announced, before.failures),
-            None => (now, source_stages(&desired), false, Vec::new()),
+        let (began, stages, announced, failures, approved_by) = match before {
+            Some(before) => {
+                (before.began, before.stages, before.announced, before.failures, before.approved_by)
+            }
+            None => (now, source_stages(&desired), false, Vec::new(), None),
         };
         let digest = plan.digest();
         Run {
@@ -179,17 +217,21 @@ impl Machine {
             stages,
             checks: std::collections::VecDeque::new(),
             unchecked: BTreeSet::new(),
+            rest: Vec::new(),
+            missing: BTreeSet::new(),
+            adoptions: BTreeMap::new(),
+            unwritten: BTreeSet::new(),
             substitutes: BTreeSet::new(),
             rejected: BTreeMap::new(),
             cursor: 0,
             place: None,
             unanswered: BTreeSet::new(),
-            awaiting_kind: Vec::new(),
+            awaiting_kind: BTreeSet::new(),
             unready: self.unready_by_wave(),
             pruned: 0,
             prune_step: 0,
             going: BTreeSet::new(),
-            approved_by: None,
+            approved_by,
             applied_at: None,
             announced,
             failures,
@@ -206,17 +248,19 @@ impl Machine {
     }
 
     /// Takes over the plan's held objects and tells of those that were not held before.
-    pub(super) fn note_held(&mut self, plan: &Plan, out: &mut Vec<Effect>) {
-        let before = std::mem::take(&mut self.held);
+    fn note_held(&mut self, plan: &Plan, before: &HashMap<ObjectId, Hold>, out: &mut Vec<Effect>) {
         for held in &plan.held {
-            let entry = (held.id.clone(), held.reason.clone());
-            if !before.contains(&entry) {
+            let hold = Hold::Plan(Box::new(held.reason.clone()));
+            if before.get(&held.id) != Some(&hold) {
                 out.push(Effect::Notice(Notice::Held { id: held.id.clone(), reason: held.reason.clone() }));
             }
-            if let Some(ix) = self.index.get(&held.id).copied() {
-                self.row(ix).held = true;
+            let Some(ix) = self.index.get(&held.id).copied() else { continue };
+            let row = self.row(ix);
+            row.held = Some(hold);
+            if let Some(trouble) = &mut row.trouble {
+                // Whatever it waited for is not what holds it now.
+                trouble.not_before = None;
             }
-            self.held.push(entry);
         }
     }
 

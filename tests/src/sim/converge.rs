@@ -69,7 +69,7 @@ impl Sim {
         (self.world.objects.len(), saved + self.world.version())
     }
 
-    pub(crate) fn next_wake(&self) -> Option<Timestamp> {
+    pub fn next_wake(&self) -> Option<Timestamp> {
         self.replicas.iter().filter_map(|replica| replica.wake).min()
     }
 

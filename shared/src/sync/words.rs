@@ -1,0 +1,154 @@
+//! Words from outside: Git, people, the config, the Lease and discovery.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::effect::{Effect, Notice};
+use super::event::{Ask, LeaseTerm};
+use super::row::RowIx;
+use super::state::{Machine, Phase};
+use crate::desired::{Desired, Problem, Revision};
+use crate::inventory::Record;
+use crate::object::ApiSet;
+use crate::plan::HeldReason;
+
+impl Machine {
+    pub(super) fn wanted(&mut self, desired: Arc<Desired>, now: Timestamp) {
+        self.render_problems = None;
+        self.revision = Some(desired.revision.clone());
+        self.next = Some(desired);
+        self.changed(now);
+    }
+
+    pub(super) fn unmoved(&mut self, revision: Revision, now: Timestamp) {
+        if self.revision.as_ref() == Some(&revision) && self.render_problems.is_none() {
+            return;
+        }
+        self.render_problems = None;
+        if self.run.is_none() && self.blocked.is_none() && self.applied.is_some() {
+            self.applied = Some(revision.clone());
+        }
+        self.revision = Some(revision);
+        self.changed(now);
+    }
+
+    pub(super) fn render_failed(
+        &mut self,
+        revision: Revision,
+        problems: Vec<Problem>,
+        now: Timestamp,
+        out: &mut Vec<Effect>,
+    ) {
+        let failed = (revision, problems);
+        if self.render_problems.as_ref() == Some(&failed) {
+            return;
+        }
+        let problems = failed.1.iter().map(ToString::to_string).collect();
+        out.push(Effect::Notice(Notice::RenderFailed { revision: failed.0.to_string(), problems }));
+        self.render_problems = Some(failed);
+        self.changed(now);
+    }
+
+    pub(super) fn source_failed(
+        &mut self,
+        reason: String,
+        message: String,
+        now: Timestamp,
+        out: &mut Vec<Effect>,
+    ) {
+        let problem = (reason, message);
+        if self.source_problem.as_ref() == Some(&problem) {
+            return;
+        }
+        let (reason, message) = problem.clone();
+        out.push(Effect::Notice(Notice::SourceFailed { reason, message }));
+        self.source_problem = Some(problem);
+        if self.heals_from_record() {
+            // What drifted or vanished before this was known was left for Git's word.
+            for at in 0..self.rows.len() {
+                self.doubt(RowIx::of(at));
+            }
+        }
+        self.changed(now);
+    }
+
+    pub(super) fn source_ok(&mut self, now: Timestamp) {
+        if self.source_problem.take().is_some() {
+            self.changed(now);
+        }
+    }
+
+    /// Heals a row that is known to have drifted, and looks up one that a complete list did not show.
+    pub(super) fn doubt(&mut self, ix: RowIx) {
+        let row = &self.rows[ix.get()];
+        let listed = self.watches.contains_key(row.id.kind());
+        if row.drift.is_some() {
+            self.heals.insert(ix);
+        } else if row.seen.is_none() && listed && matches!(row.record, Record::Settled(_)) {
+            self.lookups.insert(ix);
+        }
+    }
+
+    pub(super) fn asked(&mut self, ask: Ask, now: Timestamp) {
+        if ask == self.ask {
+            return;
+        }
+        if ask.sync != self.ask.sync && ask.sync.is_some() {
+            self.replan = true;
+            for row in &mut self.rows {
+                row.trouble = None;
+            }
+            self.heal_again();
+        }
+        self.ask = ask;
+        self.changed(now);
+    }
+
+    /// Gives every drifted row its chance anew.
+    pub(super) fn heal_again(&mut self) {
+        let drifted = self.rows.iter().enumerate().filter(|(_, row)| row.drift.is_some());
+        self.heals.extend(drifted.map(|(at, _)| RowIx::of(at)));
+    }
+
+    pub(super) fn apis_changed(&mut self, apis: Arc<ApiSet>) {
+        if *self.apis == *apis {
+            return;
+        }
+        let fewer_gaps = apis.incomplete.len() < self.apis.incomplete.len();
+        let concerns = |row: &super::Row| match row.held_reason() {
+            Some(HeldReason::MissingKind { kind, version }) => apis.served(kind, version),
+            Some(HeldReason::IncompleteDiscovery) => fewer_gaps,
+            Some(_) => false,
+            // A kind that was taken away: its objects are held, not healed in vain.
+            None => row.wanted.is_some() && self.lost(row, &apis),
+        };
+        self.replan |= self.rows.iter().any(concerns);
+        self.apis = apis;
+        self.heal_again();
+        if let Some(run) = &mut self.run {
+            let awaiting = std::mem::take(&mut run.awaiting_kind);
+            run.unanswered.extend(awaiting.iter().copied());
+            self.due.extend(awaiting);
+        }
+    }
+
+    fn lost(&self, row: &super::Row, apis: &ApiSet) -> bool {
+        self.apis.served(row.id.kind(), &row.version) && !apis.served(row.id.kind(), &row.version)
+    }
+
+    pub(super) fn leased(&mut self, term: LeaseTerm, now: Timestamp) {
+        self.lease = term;
+        if term == LeaseTerm::Lost && self.phase != Phase::Standby {
+            self.phase = Phase::Standby;
+            self.run = None;
+            self.changed(now);
+        }
+    }
+
+    /// The recorded state is not as we left it: another agent is at work, and this one stops.
+    pub(super) fn fenced(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
+        out.push(Effect::StopWork);
+        self.leased(LeaseTerm::Lost, now);
+    }
+}
