@@ -49,6 +49,8 @@ pub struct Report {
     /// The worst first, at most [`MAX_ROWS`].
     pub rows: Vec<ObjectReport>,
     pub history: Vec<HistoryEntry>,
+    /// The last word to sync that has been carried out.
+    pub synced_for: Option<String>,
 }
 
 /// The plan that is being applied or waits for approval.
@@ -142,6 +144,7 @@ impl Outcome {
 pub struct Recorded {
     pub applied: Option<Revision>,
     pub history: Vec<HistoryEntry>,
+    pub synced_for: Option<String>,
 }
 
 /// Why a sync ran.

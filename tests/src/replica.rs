@@ -79,6 +79,8 @@ pub struct Replica {
     pub policy: Policy,
     /// Until when it holds the Lease, as it believes.
     pub until: Option<Timestamp>,
+    /// The same as the machine was last told; a lost Lease reaches it later.
+    pub told_until: Option<Timestamp>,
     /// Events that come from outside the cluster, in order; each group in one batch.
     pub words: VecDeque<Vec<Event>>,
     pub streams: BTreeMap<Arc<GroupKind>, Stream>,
@@ -111,6 +113,7 @@ impl Replica {
             machine: Machine::new(policy.clone(), Arc::new(apis), limits),
             policy,
             until: None,
+            told_until: None,
             words: VecDeque::new(),
             streams: BTreeMap::new(),
             sent: Vec::new(),
@@ -186,6 +189,8 @@ impl Replica {
             Event::Asked(ask) => self.paused = ask.paused.is_some(),
             Event::Policy(policy) => self.policy = policy.clone(),
             Event::Drain => self.draining = true,
+            Event::Lease(LeaseTerm::Held { until }) => self.told_until = Some(*until),
+            Event::Lease(LeaseTerm::Lost) => self.told_until = None,
             Event::Done { token, result } => {
                 let Some(id) = self.flights.remove(token) else { return };
                 match result {

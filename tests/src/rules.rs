@@ -61,7 +61,7 @@ pub fn of_effect(
     deadline: SignedDuration,
 ) -> Kept {
     if is_write(effect) || is_stored(effect) {
-        let rest = replica.until.map(|until| until.duration_since(world.now));
+        let rest = replica.told_until.map(|until| until.duration_since(world.now));
         keep("no-write-without-a-lease", rest.is_some_and(|rest| rest > deadline), || format!("{effect:?}"))?;
     }
     if let Effect::Save(_, slot, shard) = effect {

@@ -203,7 +203,9 @@ fn synced(sim: &mut Sim, desired: Arc<Desired>, claims: Claims) -> Result<String
             Effect::Apply(_, target, ..) => format!("apply {}", target.id),
             Effect::Adopt(_, target) => format!("adopt {}", target.id),
             Effect::Delete(_, target, _) => format!("delete {}", target.id),
-            Effect::Notice(Notice::SyncBlocked { problems, first }) => format!("blocked: {problems}, {first}"),
+            Effect::Notice(Notice::SyncBlocked { problems, first }) => {
+                format!("blocked: {problems}, {first}")
+            }
             _ => continue,
         };
         writeln!(text, "{words}").expect("a string takes everything");

@@ -13,12 +13,20 @@ use skiff_shared::policy::Policy;
 use skiff_shared::sync::event::Event;
 
 use super::launch::Launcher;
+use super::mailbox::Mailbox;
 use super::registry::{Added, Registry};
 use crate::store::Hold;
 
 /// What every app of the agent wants, for the decision who has which object.
 #[derive(Default)]
-pub struct WantedSets(Mutex<BTreeMap<Arc<str>, Arc<Desired>>>);
+pub struct WantedSets(Mutex<BTreeMap<Arc<str>, WantedSet>>);
+
+/// The newest set of an app, and the one before it, which the app may still be writing.
+#[derive(Clone)]
+struct WantedSet {
+    now: Arc<Desired>,
+    before: Option<Arc<Desired>>,
+}
 
 /// Rendered sets by app that are held until ownership is decided.
 pub type Waiting = Arc<Mutex<BTreeMap<Arc<str>, (Arc<Desired>, Hold)>>>;
@@ -31,6 +39,8 @@ pub struct Apps {
     pub wanted: Arc<WantedSets>,
     /// Apps of this environment that have a driver.
     pub running: BTreeSet<Arc<str>>,
+    /// Apps of before whose drivers have not been started yet.
+    pub known: Vec<(Arc<str>, Arc<Mailbox>)>,
     /// Sets that wait until every app of the revision is rendered: something would leave them.
     pub waiting: Waiting,
 }
@@ -58,9 +68,9 @@ impl Apps {
         }
     }
 
-    /// Starts the drivers of the apps that the environment had when the agent last ran: their objects
-    /// are healed also while the source cannot be read.
-    pub async fn resume(&mut self, policy: &Policy) {
+    /// Finds the apps that the environment had when the agent last ran, and opens their mailboxes: what
+    /// the watches see from now on waits there. Nothing may be watched before all are open.
+    pub async fn find_known(&mut self) {
         let known = match self.launcher.cluster.state.known_apps(&self.environment).await {
             Ok(known) => known,
             Err(failure) => {
@@ -69,10 +79,21 @@ impl Apps {
             }
         };
         for name in known {
-            match AppName::parse(&name) {
-                Ok(name) => _ = self.ensure(&name, policy).await,
-                Err(error) => tracing::warn!(name, %error, "an App object has a name that is none"),
+            let app: Arc<str> = name.into();
+            match self.registry.add(&app, &self.environment) {
+                Ok((mailbox, Added::New)) => self.known.push((app, mailbox)),
+                Ok((_, Added::WasThere)) => {}
+                Err(error) => tracing::error!(environment = %self.environment, %error, "app refused"),
             }
+        }
+    }
+
+    /// Starts the drivers of the known apps: their objects are healed also while the source cannot be
+    /// read.
+    pub async fn resume(&mut self, policy: &Policy) {
+        for (app, mailbox) in std::mem::take(&mut self.known) {
+            self.launcher.launch(&app, &self.environment, mailbox, policy.clone()).await;
+            self.running.insert(app);
         }
     }
 
@@ -178,7 +199,9 @@ impl AppSender {
 
 impl WantedSets {
     fn set(&self, app: &Arc<str>, desired: Arc<Desired>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(app.clone(), desired);
+        let mut sets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = sets.remove(app).map(|set| set.now);
+        sets.insert(app.clone(), WantedSet { now: desired, before });
     }
 
     pub fn remove(&self, app: &str) {
@@ -190,9 +213,10 @@ impl WantedSets {
         let wanted = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let apps: Vec<AppObjects<'_>> = wanted
             .iter()
-            .map(|(app, desired)| AppObjects {
+            .map(|(app, set)| AppObjects {
                 app: app.clone(),
-                wanted: desired.rows.iter().map(|row| &row.id).collect(),
+                wanted: set.now.rows.iter().map(|row| &row.id).collect(),
+                before: set.before.iter().flat_map(|before| &before.rows).map(|row| &row.id).collect(),
                 owned: owned.get(app).into_iter().flat_map(|owned| owned.iter()).collect(),
             })
             .collect();

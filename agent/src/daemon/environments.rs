@@ -105,6 +105,7 @@ impl Environments {
 
     async fn start(&mut self, configured: Vec<EnvironmentConfig>) {
         let mut readers: Vec<(git::Source, Duration, Vec<mpsc::Sender<Sourced>>)> = Vec::new();
+        let mut starting = Vec::new();
         for config in configured {
             let source = match source_of(&config) {
                 Ok(source) => source,
@@ -121,7 +122,11 @@ impl Environments {
                 }
                 None => readers.push((source.clone(), config.interval, vec![sender])),
             }
-            self.start_one(config, source, sourced).await;
+            let apps = self.open(&config).await;
+            starting.push((config, source, sourced, apps));
+        }
+        for (config, source, sourced, apps) in starting {
+            self.start_one(config, source, sourced, apps).await;
         }
         for (source, interval, readers) in readers {
             let stop = self.pollers.child_token();
@@ -131,13 +136,8 @@ impl Environments {
         }
     }
 
-    async fn start_one(
-        &mut self,
-        config: EnvironmentConfig,
-        source: git::Source,
-        sourced: mpsc::Receiver<Sourced>,
-    ) {
-        let (policy, policies) = watch::channel(config.policy.clone());
+    /// Opens the mailboxes of an environment's apps, as far as they are known.
+    async fn open(&self, config: &EnvironmentConfig) -> Apps {
         let name: Arc<str> = config.name.as_str().into();
         let mut apps = Apps {
             environment: name.clone(),
@@ -145,8 +145,21 @@ impl Environments {
             registry: self.launcher.registry.clone(),
             wanted: self.wanted.clone(),
             running: self.launcher.registry.apps_of(&name).into_iter().collect(),
+            known: Vec::new(),
             waiting: Arc::default(),
         };
+        apps.find_known().await;
+        apps
+    }
+
+    async fn start_one(
+        &mut self,
+        config: EnvironmentConfig,
+        source: git::Source,
+        sourced: mpsc::Receiver<Sourced>,
+        mut apps: Apps,
+    ) {
+        let (policy, policies) = watch::channel(config.policy.clone());
         apps.resume(&config.policy).await;
         self.readiness.expect(format!("source of {}", config.name));
         self.launcher.telemetry.source_expected(config.name.as_str());

@@ -92,7 +92,11 @@ impl Publisher {
         let mut pause = Duration::from_millis(200);
         loop {
             match self.cluster.state.ensure_app(&self.app, &self.environment).await {
-                Ok(found) => return self.mailbox.send(Event::Asked(found.spec.ask())),
+                Ok(found) => {
+                    let recorded = found.status.map(|status| status.recorded()).unwrap_or_default();
+                    self.mailbox.send(Event::Recorded(Box::new(recorded)));
+                    return self.mailbox.send(Event::Asked(found.spec.ask()));
+                }
                 Err(failure) => {
                     tracing::warn!(app = %self.app, ?failure, "failed to make the App object");
                 }

@@ -68,6 +68,7 @@ fn report(sync: SyncStatus, health: Health) -> Report {
         objects: ObjectCounts { total: 5, healthy: 3, out_of_sync: 2, drifted: 1, held: 1, failed: 0 },
         rows: Vec::new(),
         history: Vec::new(),
+        synced_for: None,
     }
 }
 

@@ -124,6 +124,9 @@ pub struct AppStatus {
     pub waiting_for: Vec<String>,
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+    /// The last `spec.sync` that has been carried out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub synced_for: Option<String>,
     pub counts: Counts,
     /// The objects that are not as they should be, the worst first; at most 100.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -261,6 +264,7 @@ impl AppStatus {
             counts: Counts::of(report.objects),
             objects: report.rows.iter().take(report::MAX_ROWS).map(ObjectRow::of).collect(),
             history: report.history.iter().take(MAX_HISTORY).map(HistoryEntry::of).collect(),
+            synced_for: report.synced_for.clone(),
         }
     }
 }
@@ -271,6 +275,7 @@ impl AppStatus {
         Recorded {
             applied: self.applied.as_ref().map(Revision::read),
             history: self.history.iter().filter_map(HistoryEntry::read).collect(),
+            synced_for: self.synced_for.clone(),
         }
     }
 }

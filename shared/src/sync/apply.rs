@@ -8,7 +8,7 @@ use super::heal::next_after;
 use super::row::{Op, RowIx, Task};
 use super::state::{Machine, Phase, Run};
 use crate::plan::order::Place;
-use crate::report::Outcome;
+use crate::report::{Cause, Outcome};
 
 impl Machine {
     pub(super) fn advance_applying(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
@@ -125,6 +125,10 @@ impl Machine {
         self.synced_for.clone_from(&self.ask.sync);
         self.granted = None;
         self.phase = Phase::Idle;
+        if run.plan.is_empty() && run.cause == Cause::Resync {
+            // Everything was held again: nothing has happened that a history should tell.
+            return self.changed(now);
+        }
         self.end_run(*run, Outcome::Success, now, out);
     }
 }

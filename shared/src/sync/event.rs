@@ -15,6 +15,7 @@ use crate::managed_fields::{Entry, FieldSet, Fields, ForeignOwner};
 use crate::object::{ApiSet, Digest, GroupKind, ObjectId};
 use crate::plan::Claims;
 use crate::policy::Policy;
+use crate::report::Recorded;
 
 /// Names one request from effect to answer; never used twice by a machine.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -207,6 +208,8 @@ pub enum Event {
     Policy(Policy),
     Claims(Claims),
     Asked(Ask),
+    /// What the status of the app remembers from before this process.
+    Recorded(Box<Recorded>),
     Apis(Arc<ApiSet>),
     Observed(ObjectId, Observation),
     /// A list of all our objects of the kind is complete: what it did not show is gone or unlabelled.

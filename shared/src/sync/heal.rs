@@ -6,7 +6,7 @@ use std::ops::Bound;
 use jiff::Timestamp;
 
 use super::effect::{Drift, DryRunIn, Effect, Notice, Urgency, WithFields};
-use super::event::AppliedAnswer;
+use super::event::{AppliedAnswer, Seen};
 use super::row::{Op, RowIx, Task};
 use super::state::{Machine, Phase};
 use crate::inventory::{Applied, Record};

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::effect::{Drift, DriftKind, Effect, Notice};
 use super::event::{Observation, Point, Seen};
 use super::row::{Drifted, Row, RowIx, Task};
-use super::state::Machine;
+use super::state::{Machine, Phase};
 use super::waits::FIGHT;
 use crate::inventory::{Applied, Record};
 use crate::managed_fields::{Mark, Verdict, blame, judge};
@@ -21,7 +21,12 @@ impl Machine {
         now: Timestamp,
         out: &mut Vec<Effect>,
     ) {
-        let Some(ix) = self.index.get(id).copied() else { return };
+        let Some(ix) = self.index.get(id).copied() else {
+            if matches!(self.phase, Phase::Standby | Phase::Loading) {
+                self.early.insert(id.clone(), observation);
+            }
+            return;
+        };
         if let Some(flight) = &mut self.row(ix).flight {
             let newer = flight
                 .parked
@@ -39,6 +44,7 @@ impl Machine {
     /// is about to be written, whatever stands there.
     pub(super) fn relisted(&mut self, kind: &Arc<GroupKind>, watch: u32) {
         self.watches.insert(kind.clone(), watch);
+        self.unlisted.remove(kind);
         for (at, row) in self.rows.iter().enumerate() {
             let shown = row.seen.as_ref().is_some_and(|seen| seen.at.watch >= watch);
             let ours = matches!(row.record, Record::Settled(_)) || row.task == Task::AwaitGone;

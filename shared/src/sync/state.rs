@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::effect::{Effect, ShardSlot, Step};
-use super::event::{Ask, Cause, Event, LeaseTerm, Token};
+use super::event::{Ask, Cause, Event, LeaseTerm, Observation, Token};
 use super::preflight::Adoption;
 use super::row::{Flight, Op, Row, RowIx};
 use super::secure::Granted;
@@ -17,7 +17,7 @@ use crate::object::{ApiSet, Digest, GroupKind, ObjectId};
 use crate::plan::order::Place;
 use crate::plan::{Claims, Plan};
 use crate::policy::Policy;
-use crate::report::{self, HistoryEntry, Report, Stage};
+use crate::report::{self, HistoryEntry, Recorded, Report, Stage};
 
 /// Bounds and paces of a machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -217,6 +217,11 @@ pub struct Machine {
     pub(super) synced_for: Option<String>,
     /// Shards of a smaller count are still stored.
     pub(super) outgrown: bool,
+    /// What was seen before the recorded state was there.
+    pub(super) early: HashMap<ObjectId, Observation>,
+    /// Kinds of recorded objects whose first list has not been read.
+    pub(super) unlisted: BTreeSet<Arc<GroupKind>>,
+    pub(super) loaded_at: Option<Timestamp>,
     pub(super) changed_at: Option<Timestamp>,
     pub(super) published_at: Option<Timestamp>,
     pub(super) published: Option<Box<Report>>,
@@ -267,6 +272,9 @@ impl Machine {
             released: None,
             synced_for: None,
             outgrown: false,
+            early: HashMap::new(),
+            unlisted: BTreeSet::new(),
+            loaded_at: None,
             changed_at: None,
             published_at: None,
             published: None,
@@ -304,6 +312,7 @@ impl Machine {
                 self.claims = claims;
             }
             Event::Asked(ask) => self.asked(ask, now),
+            Event::Recorded(recorded) => self.remember(*recorded),
             Event::Apis(apis) => self.apis_changed(apis),
             Event::Observed(id, observation) => self.observed(&id, observation, now, out),
             Event::Relisted { kind, watch } => self.relisted(&kind, watch),
@@ -315,6 +324,17 @@ impl Machine {
             }
             Event::Tick => {}
         }
+    }
+
+    /// Takes over what the agent before this one left in the app's status.
+    fn remember(&mut self, recorded: Recorded) {
+        if !self.history.is_empty() || self.applied.is_some() {
+            return;
+        }
+        self.released = recorded.applied.as_ref().map(|revision| revision.commit.clone());
+        self.applied = recorded.applied;
+        self.history = recorded.history.into();
+        self.synced_for = recorded.synced_for;
     }
 
     /// Takes the recorded state over. What watches have shown stays and is judged anew.
@@ -342,7 +362,16 @@ impl Machine {
         out.extend(kinds.into_iter().map(Effect::Watch));
         self.phase = Phase::Idle;
         self.next = self.next.take().or_else(|| self.desired.take());
+        self.loaded_at = Some(now);
+        let listed = |row: &&Row| !self.watches.contains_key(row.id.kind());
+        self.unlisted = self.rows.iter().filter(listed).map(|row| row.id.kind().clone()).collect();
         self.carry_over(before, now, out);
+        for (id, observation) in std::mem::take(&mut self.early) {
+            self.observed(&id, observation, now, out);
+        }
+        for at in 0..self.rows.len() {
+            self.doubt(RowIx::of(at));
+        }
         self.changed(now);
     }
 

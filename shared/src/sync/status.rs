@@ -1,6 +1,6 @@
 //! Reporting: the machine's state as a [`Report`], published when something visible changed.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::effect::Effect;
 use super::row::{Row, Task};
@@ -18,15 +18,29 @@ use crate::report::{
 /// Characters of a message that a status shows at most; the log has it whole.
 const MESSAGE: usize = 1_000;
 
+/// How long the first report after a start waits for the lists of all kinds.
+const LISTS: SignedDuration = SignedDuration::from_secs(10);
+
 /// Things waited for that a status names at most.
 const NAMED: usize = 5;
 
 impl Machine {
     /// Returns when the state is to be published; `None` when nothing changed.
     pub(super) fn publish_due(&self) -> Option<Timestamp> {
+        if !self.has_something_to_say() {
+            return None;
+        }
         let gathered = self.changed_at? + self.limits.publish_after;
-        let spaced = self.published_at.map(|at| at + self.limits.publish_every);
-        Some(spaced.map_or(gathered, |spaced| spaced.max(gathered)))
+        let spaced = self.published_at.map_or(gathered, |at| at + self.limits.publish_every);
+        // A restart must not show healthy objects as unknown until their lists have been read.
+        let listed = self.loaded_at.filter(|_| !self.unlisted.is_empty()).map_or(gathered, |at| at + LISTS);
+        Some(gathered.max(spaced).max(listed))
+    }
+
+    /// Whether a report of this machine says more than that it has just been started, or stands by.
+    fn has_something_to_say(&self) -> bool {
+        let told = self.desired.is_some() || self.source_problem.is_some() || self.render_problems.is_some();
+        told && !matches!(self.phase, Phase::Standby | Phase::Loading)
     }
 
     pub(super) fn publish(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
@@ -35,6 +49,9 @@ impl Machine {
             return;
         }
         self.changed_at = None;
+        if !self.has_something_to_say() {
+            return;
+        }
         let report = Box::new(self.report());
         if self.published.as_ref() == Some(&report) {
             return;
@@ -59,6 +76,7 @@ impl Machine {
             objects,
             rows: self.object_reports(),
             history: self.history.iter().cloned().collect(),
+            synced_for: self.synced_for.clone(),
         }
     }
 
@@ -117,7 +135,13 @@ impl Machine {
                 let waits = |row: &&Row| !row.is_ready() || matches!(row.task, Task::AwaitGone | Task::Prune);
                 let awaits_kind =
                     |row: &Row| self.index.get(&row.id).is_some_and(|ix| run.awaiting_kind.contains(ix));
-                first_few(self.rows.iter().filter(waits).map(|row| describe_wait(row, awaits_kind(row))))
+                let prunes = run.plan.prunes.iter().skip(run.pruned);
+                let prunes =
+                    prunes.map(|prune| format!("{} to be pruned when everything is healthy", prune.id));
+                let rows = self.rows.iter().filter(waits).map(|row| describe_wait(row, awaits_kind(row)));
+                let mut named = first_few(rows);
+                named.extend(first_few(prunes));
+                named
             }
             Phase::Standby | Phase::Loading | Phase::Idle => Vec::new(),
         }

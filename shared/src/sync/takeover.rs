@@ -38,6 +38,10 @@ impl Machine {
         if is_newer && !same {
             self.blocked = None;
         }
+        if let Some(blocked) = &mut self.blocked {
+            // This is the retry: the next one is due when this one has been judged.
+            blocked.retry_at = Timestamp::MAX;
+        }
         self.desired = Some(desired.clone());
         let held = self.show(&desired, is_newer && !same);
         self.give_up(now);

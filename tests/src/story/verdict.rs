@@ -45,7 +45,8 @@ impl Story {
     fn judge_wanted(&self, row: &DesiredRow, rows: &[Row], words: &str) -> Kept {
         let known = rows.iter().any(|have| have.id == row.id);
         keep("every-wanted-object-has-a-row", known, || row.id.to_string())?;
-        let right = self.sim.world.is_as(&row.id, row.body);
+        // A refused plan is not written at all, and says so.
+        let right = self.sim.world.is_as(&row.id, row.body) || words.contains("nothing was written");
         keep("what-is-not-right-is-named", right || names(words, &row.id), || {
             format!("{} in {words}\n{:#?}", row.id, rows.iter().find(|have| have.id == row.id))
         })

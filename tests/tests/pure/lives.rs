@@ -19,20 +19,3 @@ fn every_life_keeps_the_rules_and_ends_well() {
         live(seed, false).unwrap_or_else(|story| panic!("{story}"));
     }
 }
-
-#[test]
-fn survey() {
-    let mut broken: std::collections::BTreeMap<String, Vec<u64>> = Default::default();
-    for seed in 0..number("SKIFF_SIM_RUNS").unwrap_or(RUNS) {
-        let result = std::panic::catch_unwind(|| live(seed, false));
-        let rule = match result {
-            Ok(Ok(())) => "fine".to_owned(),
-            Ok(Err(text)) => text.split('"').nth(1).unwrap_or_default().to_owned(),
-            Err(panic) => format!("panic {:?}", panic.downcast_ref::<String>()).chars().take(150).collect(),
-        };
-        broken.entry(rule).or_default().push(seed);
-    }
-    for (rule, seeds) in broken {
-        eprintln!("{:5} {rule} {:?}", seeds.len(), &seeds[..seeds.len().min(8)]);
-    }
-}

@@ -25,6 +25,7 @@ fn report() -> Report {
         objects: ObjectCounts { total: 2, ..ObjectCounts::default() },
         rows: vec![row("web", "quota exceeded")],
         history: Vec::new(),
+        synced_for: None,
     }
 }
 
@@ -174,5 +175,5 @@ fn what_a_status_remembers_is_read_back_at_the_next_start() {
     };
     let before = Report { applied: revision.clone(), history: vec![entry.clone()], ..report() };
     let recorded = AppStatus::of(&before, None, at(7)).recorded();
-    assert_eq!(recorded, report::Recorded { applied: revision, history: vec![entry] });
+    assert_eq!(recorded, report::Recorded { applied: revision, history: vec![entry], synced_for: None });
 }
