@@ -110,6 +110,7 @@ impl Machine {
         let what = name_paths(drift.what, row.seen.as_ref(), answer.owned.as_ref(), before);
         let trouble = row.trouble();
         trouble.healed_at = Some(now);
+        trouble.healed = Some(what.clone());
         if trouble.contested.is_some() {
             self.expect_peace(ix, now);
         }

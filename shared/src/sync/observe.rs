@@ -10,7 +10,7 @@ use super::row::{Drifted, Row, RowIx, Task};
 use super::state::{Machine, Phase};
 use super::waits::FIGHT;
 use crate::inventory::{Applied, Record};
-use crate::managed_fields::{Mark, Verdict, blame, judge};
+use crate::managed_fields::{Mark, Verdict, blame, field_set_of, judge};
 use crate::object::{GroupKind, ObjectId};
 
 impl Machine {
@@ -189,8 +189,10 @@ impl Machine {
         let manager =
             row.drift.as_ref().and_then(|drift| drift.what.actor.as_ref().map(|actor| actor.manager.clone()));
         let id = row.id.clone();
+        let again = undoes_heal(row);
         let trouble = row.trouble();
-        let fights = trouble.healed_at.is_some_and(|healed| now.duration_since(healed) < FIGHT);
+        let soon = trouble.healed_at.is_some_and(|healed| now.duration_since(healed) < FIGHT);
+        let fights = soon && again;
         trouble.strikes = if fights { trouble.strikes + 1 } else { 1 };
         let hold = super::backoff::hold(&id, trouble.strikes);
         if hold.is_zero() {
@@ -252,6 +254,22 @@ fn differs(row: &Row, seen: &Seen) -> bool {
         Record::Settled(applied) => applied.uid != seen.uid || applied.fields.ours != seen.fields.ours,
         Record::Claimed | Record::None => false,
     }
+}
+
+/// Whether the drift of a row takes back what its last heal did: other fields are not what the fight is about.
+fn undoes_heal(row: &Row) -> bool {
+    let (Some(healed), Some(drift)) =
+        (row.trouble.as_ref().and_then(|trouble| trouble.healed.as_ref()), &row.drift)
+    else {
+        return false;
+    };
+    if healed.kind != DriftKind::Changed || drift.what.kind != DriftKind::Changed {
+        return healed.kind != DriftKind::Changed && drift.what.kind != DriftKind::Changed;
+    }
+    let entries = row.seen.as_ref().and_then(|seen| seen.entries.as_ref());
+    let Some(Ok(have)) = entries.map(|entries| field_set_of(entries)) else { return true };
+    // Without paths somebody applied other values under our name: that can be about anything.
+    healed.paths.is_empty() || healed.paths.iter().any(|path| !have.contains(path))
 }
 
 /// Decides what an observation of a settled object means: drift is a change of our own managedFields

@@ -115,9 +115,11 @@ pub struct Trouble {
     pub attempts: u32,
     pub not_before: Option<Timestamp>,
     pub cause: Option<Cause>,
-    /// Times in a row that the object drifted shortly after it was healed.
+    /// Times in a row that what was healed drifted again shortly after.
     pub strikes: u32,
     pub healed_at: Option<Timestamp>,
+    /// What was healed then.
+    pub healed: Option<Drift>,
     /// Who keeps changing it back.
     pub contested: Option<String>,
     /// GETs in a row that were not answered.

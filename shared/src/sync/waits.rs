@@ -51,9 +51,17 @@ impl Machine {
         self.timers.insert((at, ix, Timer::Lookup));
     }
 
-    /// Looks again at a contested object when the time of its fight is over.
+    /// Looks again at a contested object when it has been left as it is for as long as it was left alone
+    /// before: then the fight is over.
     pub(super) fn expect_peace(&mut self, ix: RowIx, now: Timestamp) {
-        self.timers.insert((now + FIGHT, ix, Timer::Peace));
+        let rest = self.rest_of(ix);
+        self.timers.insert((now + rest, ix, Timer::Peace));
+    }
+
+    fn rest_of(&self, ix: RowIx) -> SignedDuration {
+        let row = &self.rows[ix.get()];
+        let strikes = row.trouble.as_ref().map_or(0, |trouble| trouble.strikes);
+        backoff::hold(&row.id, strikes).max(SignedDuration::from_secs(1))
     }
 
     /// Moves rows whose waiting time is over back to where they are started from.
@@ -93,12 +101,12 @@ impl Machine {
     }
 
     fn at_peace(&mut self, ix: RowIx, at: Timestamp, now: Timestamp) {
+        let rest = self.rest_of(ix);
         let row = self.row(ix);
         let drifted = row.drift.is_some();
         let Some(trouble) = &mut row.trouble else { return };
-        let is_over = trouble.healed_at.is_some_and(|healed| healed + FIGHT <= at);
+        let is_over = trouble.healed_at.is_some_and(|healed| healed + rest <= at);
         if is_over && !drifted && trouble.contested.take().is_some() {
-            trouble.strikes = 0;
             self.changed(now);
         }
     }
