@@ -27,7 +27,7 @@ pub(super) struct Line {
     pub(super) event: &'static str,
     pub(super) text: String,
     pub(super) object: Option<String>,
-    pub(super) error_type: Option<&'static str>,
+    pub(super) error_type: Option<String>,
 }
 
 impl Line {
@@ -39,8 +39,8 @@ impl Line {
         Self { object: Some(object.to_string()), ..self }
     }
 
-    fn failed(self, error_type: &'static str) -> Self {
-        Self { error_type: Some(error_type), ..self }
+    fn failed(self, error_type: &str) -> Self {
+        Self { error_type: Some(error_type.to_owned()), ..self }
     }
 }
 
@@ -87,6 +87,7 @@ pub(super) fn line(notice: &Notice) -> Line {
         Notice::RenderFailed { revision, problems } => render_failed(revision, problems),
         Notice::SourceFailed { reason, message } => {
             Line::new(Level::Warn, "source_failed", format!("failed to read the source: {reason}: {message}"))
+                .failed(reason)
         }
     }
 }
@@ -96,7 +97,7 @@ fn blocked(problems: u32, first: &str) -> Line {
         "sync blocked, nothing was written: {problems} refused; the first: {}",
         redacted(first, first)
     );
-    Line::new(Level::Error, "sync_blocked", text)
+    Line::new(Level::Error, "sync_blocked", text).failed("PreflightFailed")
 }
 
 fn render_failed(revision: &str, problems: &[String]) -> Line {
@@ -105,7 +106,7 @@ fn render_failed(revision: &str, problems: &[String]) -> Line {
         [only] => format!("failed to render {revision}: {only}"),
         [first, rest @ ..] => format!("failed to render {revision}: {first} (and {} more)", rest.len()),
     };
-    Line::new(Level::Error, "render_failed", text)
+    Line::new(Level::Error, "render_failed", text).failed("RenderFailed")
 }
 
 /// Says who did what, as far as it is known: `"kubectl" (Update) changed .spec.replicas`.
