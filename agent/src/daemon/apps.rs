@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use skiff_shared::desired::{Desired, Problem, Revision, render_digest};
@@ -16,6 +17,11 @@ use super::launch::Launcher;
 use super::mailbox::Mailbox;
 use super::registry::{Added, Registry};
 use crate::store::Hold;
+
+/// Waits between tries to list the apps of before: a busy API server refuses some. After about half a
+/// minute the agent goes on with what Git lists.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LAST_PAUSE: Duration = Duration::from_secs(16);
 
 /// What every app of the agent wants, for the decision who has which object.
 #[derive(Default)]
@@ -71,12 +77,20 @@ impl Apps {
     /// Finds the apps that the environment had when the agent last ran, and opens their mailboxes: what
     /// the watches see from now on waits there. Nothing may be watched before all are open.
     pub async fn find_known(&mut self) {
-        let known = match self.launcher.cluster.state.known_apps(&self.environment).await {
-            Ok(known) => known,
-            Err(failure) => {
-                tracing::warn!(environment = %self.environment, ?failure, "the apps of before cannot be listed");
-                return;
+        let mut pause = FIRST_PAUSE;
+        let known = loop {
+            match self.launcher.cluster.state.known_apps(&self.environment).await {
+                Ok(known) => break known,
+                Err(failure) => {
+                    let environment = &self.environment;
+                    tracing::warn!(%environment, ?failure, "the apps of before cannot be listed yet");
+                    if pause > LAST_PAUSE {
+                        return;
+                    }
+                }
             }
+            tokio::time::sleep(pause).await;
+            pause *= 2;
         };
         for name in known {
             let app: Arc<str> = name.into();

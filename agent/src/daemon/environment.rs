@@ -27,6 +27,9 @@ use crate::render::{self, OnDuplicate, Rendered, Tools};
 use crate::store::{Hold, Store};
 use crate::telemetry::chain;
 
+/// Failures in a row of a source that was never read, before an app shows them.
+const SHOWN_AFTER: u32 = 3;
+
 /// What rendering needs beside the revision.
 #[derive(Clone)]
 pub struct Workshop {
@@ -52,6 +55,9 @@ pub struct Environment {
     pub last: BTreeMap<Arc<str>, Last>,
     pub current: Option<Moved>,
     pub readiness: Readiness,
+    /// Failures of the source in a row, and the last one as it was told.
+    pub failures: u32,
+    pub told: Option<String>,
     /// Renders under way.
     pub renders: JoinSet<Finished>,
     /// The apps that are being rendered, each with what is to be rendered next.
@@ -128,16 +134,28 @@ impl Environment {
                 }
             }
             Sourced::Failed { reason, message } => {
-                tracing::warn!(environment = %self.config.name, reason, message, "the source cannot be read");
-                let failed = Event::SourceFailed { reason: reason.to_owned(), message };
-                self.readiness.known(format!("source of {}", self.config.name), reason);
-                self.apps.ensure_one(&self.config.name, &self.config.policy).await;
-                self.apps.tell_all(&failed);
+                self.source_failed(reason, message).await;
             }
         }
     }
 
-    fn source_read(&self) {
+    /// Tells of a source that cannot be read: on the apps each time, in the log when it is news.
+    async fn source_failed(&mut self, reason: &'static str, message: String) {
+        self.readiness.known(format!("source of {}", self.config.name), reason);
+        self.failures += 1;
+        if self.failures >= SHOWN_AFTER {
+            self.apps.ensure_one(&self.config.name, &self.config.policy).await;
+        }
+        if self.told.as_ref() != Some(&message) {
+            let environment = &self.config.name;
+            tracing::warn!(%environment, "error.type" = reason, "the source cannot be read: {message}");
+        }
+        self.told = Some(message.clone());
+        self.apps.tell_all(&Event::SourceFailed { reason: reason.to_owned(), message });
+    }
+
+    fn source_read(&mut self) {
+        (self.failures, self.told) = (0, None);
         self.readiness.known(format!("source of {}", self.config.name), "read");
         self.apps.launcher.telemetry.source_read(self.config.name.as_str());
     }

@@ -171,6 +171,8 @@ impl Environments {
             apis: self.apis.clone(),
             policy: policies,
             last: BTreeMap::new(),
+            failures: 0,
+            told: None,
             renders: JoinSet::new(),
             busy: BTreeMap::new(),
             current: None,

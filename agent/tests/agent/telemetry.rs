@@ -108,6 +108,7 @@ fn report() -> Report {
         objects: skiff_shared::report::ObjectCounts::default(),
         rows: Vec::new(),
         history: Vec::new(),
+        synced_for: None,
     }
 }
 
