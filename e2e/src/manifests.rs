@@ -31,3 +31,26 @@ pub fn config_maps(prefix: &str, count: usize, value: &str) -> String {
     }
     text
 }
+
+/// Puts the objects of a text without namespaces into one.
+pub fn in_namespace(namespace: &str, text: &str) -> String {
+    let anchored = format!("\n{text}");
+    anchored
+        .replace("\nmetadata:\n", &format!("\nmetadata:\n  namespace: {namespace}\n"))
+        .trim_start()
+        .to_owned()
+}
+
+/// A definition of the namespaced kind `Widget` in `lab.skiff.dev/v1`; `spec.size` must not be negative.
+pub fn widget_definition() -> &'static str {
+    "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata:\n  name: widgets.lab.skiff.dev\n\
+     spec:\n  group: lab.skiff.dev\n  scope: Namespaced\n  names: {kind: Widget, plural: widgets, singular: widget, \
+     listKind: WidgetList}\n  versions:\n  - name: v1\n    served: true\n    storage: true\n    schema:\n      \
+     openAPIV3Schema:\n        type: object\n        properties:\n          spec:\n            type: object\n            \
+     properties:\n              size: {type: integer, minimum: 0}\n"
+}
+
+/// A `Widget` of some size.
+pub fn widget(name: &str, size: i64) -> String {
+    format!("apiVersion: lab.skiff.dev/v1\nkind: Widget\nmetadata:\n  name: {name}\nspec:\n  size: {size}\n")
+}

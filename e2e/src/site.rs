@@ -1,10 +1,13 @@
 //! One cluster with everything around it: control plane, kubelet, Git server, telemetry receiver, and
 //! the agent installed as its chart says.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::api::DeleteParams;
 use kube::{Api, Client};
 use serde_json::{Value, json};
 use skiff_harness::chart::Release;
@@ -43,8 +46,16 @@ pub struct Site {
 impl Site {
     /// Starts everything but the agent, and installs what the chart renders.
     pub async fn start(options: Options) -> anyhow::Result<Self> {
+        Self::start_with(options, json!({})).await
+    }
+
+    /// The same with more values for the chart.
+    pub async fn start_with(options: Options, more: Value) -> anyhow::Result<Self> {
         let cluster = Cluster::start(options).await?;
-        let values = json!({"cluster": {"name": "lab"}, "environments": [placeholder()]});
+        let mut values = json!({"cluster": {"name": "lab"}, "environments": [placeholder()]});
+        for (key, value) in more.as_object().into_iter().flatten() {
+            values[key] = value.clone();
+        }
         Release::skiff(NAMESPACE, values).install(&cluster).await?;
         let identity = Identity::of(&cluster, NAMESPACE, "skiff", Duration::from_secs(3_600 * 4)).await?;
         let kubelet = Some(FakeKubelet::start(&cluster, 1).await?);
@@ -89,16 +100,27 @@ impl Site {
     /// Writes the configuration; a running agent takes it up.
     pub fn configure(&mut self, environments: Value) -> anyhow::Result<PathBuf> {
         self.environments = environments;
+        self.write_configuration("config", "state", 9090)
+    }
+
+    /// Writes a configuration for a second agent, as in another pod: own disk, own port, otherwise the same.
+    pub fn second_configuration(&self) -> anyhow::Result<PathBuf> {
+        self.write_configuration("second-config", "second-state", 9091)
+    }
+
+    fn write_configuration(&self, folder: &str, state: &str, port: u16) -> anyhow::Result<PathBuf> {
         let config = json!({
             "cluster": {"name": "lab", "labels": {"region": "lab"}},
             "agent": {"namespace": NAMESPACE, "instance": "lab"},
             "environments": self.environments,
             "telemetry": {"otlp": {"endpoint": self.otlp.endpoint()}},
-            "http": {"listen": format!("{}:9090", self.http_address())},
+            "http": {"listen": format!("{}:{port}", self.http_address())},
             "render": {"helm": self.cluster.lab().helm, "kustomize": self.cluster.lab().kustomize},
-            "state": {"directory": self.home.path().join("state")},
+            "state": {"directory": self.home.path().join(state)},
+            // Long enough to write by, short enough to wait for a dead agent's.
+            "lease": {"duration": "18s"},
         });
-        let folder = self.home.path().join("config");
+        let folder = self.home.path().join(folder);
         std::fs::create_dir_all(&folder)?;
         let path = folder.join("config.yaml");
         let text = serde_json::to_string_pretty(&config)?;
@@ -142,6 +164,14 @@ impl Site {
     /// Kills the agent at once, as the kernel does when memory runs out.
     pub fn kill_agent(&mut self) {
         self.agent().kill();
+    }
+
+    /// Kills the agent and gives its Lease away, as if the time that a successor waits had passed.
+    pub async fn kill_agent_and_forget(&mut self) -> anyhow::Result<()> {
+        self.kill_agent();
+        let leases: Api<Lease> = Api::namespaced(self.admin()?, NAMESPACE);
+        leases.delete("skiff", &DeleteParams::default()).await.context("failed to delete the Lease")?;
+        Ok(())
     }
 
     /// Ends the agent as the kubelet does, and waits until it has ended.
@@ -209,6 +239,17 @@ impl Site {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         Ok(())
+    }
+}
+
+impl Drop for Site {
+    /// Shows what the agent said when a test fails: its folder goes away with it.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let words = format!("the agent's log ends with\n{}\n", tail(&self.log(), 60));
+            // Nobody is left to be told that it could not be shown.
+            let _ = std::io::stderr().write_all(words.as_bytes());
+        }
     }
 }
 

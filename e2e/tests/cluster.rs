@@ -1,10 +1,40 @@
 //! Tests on real control planes. Each starts its own, and leaves nothing behind.
 
+#[path = "cluster/adoption.rs"]
+mod adoption;
+#[path = "cluster/bad_input.rs"]
+mod bad_input;
 #[path = "cluster/cli.rs"]
 mod cli;
+#[path = "cluster/contested.rs"]
+mod contested;
+#[path = "cluster/crash.rs"]
+mod crash;
 #[path = "cluster/drift.rs"]
 mod drift;
+#[path = "cluster/faults.rs"]
+mod faults;
+#[path = "cluster/first_contact.rs"]
+mod first_contact;
+#[path = "cluster/healing.rs"]
+mod healing;
+#[path = "cluster/http.rs"]
+mod http;
+#[path = "cluster/inputs.rs"]
+mod inputs;
+#[path = "cluster/production.rs"]
+mod production;
+#[path = "cluster/prune.rs"]
+mod prune;
+#[path = "cluster/renderers.rs"]
+mod renderers;
+#[path = "cluster/requests.rs"]
+mod requests;
+#[path = "cluster/restart.rs"]
+mod restart;
 #[path = "cluster/surgery.rs"]
 mod surgery;
 #[path = "cluster/sync.rs"]
 mod sync;
+#[path = "cluster/telemetry.rs"]
+mod telemetry;

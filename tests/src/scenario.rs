@@ -14,11 +14,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use skiff_shared::desired::{Desired, ObjectOptions};
-use skiff_shared::inventory::Record;
+use skiff_shared::inventory::{InventoryRow, Record, Shard};
 use skiff_shared::managed_fields::ForeignOwner;
 use skiff_shared::plan::{Candidate, Claims, Inputs, Plan, Preflight, check, plan};
 use skiff_shared::policy::{Adopt, OnInvalid, Policy, PruneWhen};
-use skiff_shared::sync::effect::{Effect, Notice};
+use skiff_shared::sync::effect::{Effect, Notice, ShardSlot};
 use skiff_shared::sync::event::Event;
 
 use crate::notation::{self, object};
@@ -117,6 +117,18 @@ fn before(sim: &mut Sim, given: &Given) -> Result<(), String> {
         for row in rows.filter(|row| claimed.contains(&row.id)) {
             row.record = Record::Claimed;
         }
+    }
+    // An object in conflict is on the other app's record.
+    for (id, app) in claims(given).conflicts {
+        let row = InventoryRow {
+            id,
+            version: "v1".into(),
+            wave: 0,
+            options: ObjectOptions::default(),
+            record: Record::Claimed,
+        };
+        let shard = Shard { rows: vec![row], ..Shard::default() };
+        sim.world.stores.entry(app).or_default().save(ShardSlot { index: 0, count: 1 }, None, shard);
     }
     for group in given.get("apis").into_iter().flatten() {
         sim.world.apis.incomplete.extend(group.strip_prefix("incomplete ").map(Into::into));

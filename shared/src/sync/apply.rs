@@ -89,8 +89,10 @@ impl Machine {
         }
         if row.is_deleting() {
             // Never applied to while it is going: that could complete somebody's delete.
+            // The watch tells of its end; where that was lost, a GET does.
             let at = self.pace(ix, None, Pace::Quick, now);
             self.answered(ix);
+            self.lookups.insert(ix);
             return self.retry_at(ix, at);
         }
         if row.task == (Task::Writing { adopts: true }) {

@@ -2,6 +2,7 @@
 
 use jiff::SignedDuration;
 
+use super::event::Refusal;
 use crate::object::{Hashing, ObjectId};
 
 /// What kind of failure is waited out.
@@ -11,6 +12,14 @@ pub enum Pace {
     Quick,
     /// Passes when somebody changes something: from 30 s to 15 minutes.
     Slow,
+}
+
+impl Pace {
+    /// Returns how soon a refused request is worth repeating. An API server that has just been started
+    /// answers `Forbidden` to everybody until it has read its roles, so that word is not the last.
+    pub fn after(refusal: Refusal) -> Self {
+        if refusal == Refusal::Forbidden { Self::Quick } else { Self::Slow }
+    }
 }
 
 /// Returns how long to wait before attempt number `attempt` (1 is the first repetition).

@@ -133,7 +133,10 @@ impl Machine {
         self.answered(ix);
         let (cause, pace) = match failure {
             Failure::Fenced => return self.fenced(now, out),
-            Failure::Rejected(cause) => (cause, Pace::Slow),
+            Failure::Rejected(cause) => {
+                let pace = Pace::after(cause.reason);
+                (cause, pace)
+            }
             Failure::NotFound(cause) | Failure::Replaced(cause) | Failure::Unavailable(cause) => {
                 (cause, Pace::Quick)
             }

@@ -294,7 +294,9 @@ impl Machine {
         let again = before.as_ref().is_some_and(|before| before.problems == problems);
         let attempts = before.filter(|_| again).map_or(1, |before| before.attempts + 1);
         let (first, cause) = &problems[0];
-        let retry_at = now + backoff::pause(first, attempts, Pace::Slow);
+        let quick = problems.iter().all(|(_, cause)| Pace::after(cause.reason) == Pace::Quick);
+        let pace = if quick { Pace::Quick } else { Pace::Slow };
+        let retry_at = now + backoff::pause(first, attempts, pace);
         if !again {
             for (id, cause) in problems.iter().take(FAILURES) {
                 run.failures.push((id.to_string(), cause.reason.word(), cause.message.clone()));
@@ -306,7 +308,7 @@ impl Machine {
             out.push(Effect::Notice(Notice::SyncBlocked { problems: count, first }));
             self.end_run(*run, Outcome::Blocked, now, out);
         }
-        self.blocked = Some(Blocked { problems, attempts, retry_at });
+        self.blocked = Some(Blocked { problems, attempts, retry_at: Some(retry_at) });
         for row in &mut self.rows {
             row.task = Task::None;
         }
@@ -324,7 +326,8 @@ impl Machine {
         }
         for (id, cause) in problems {
             let Some(ix) = self.index.get(&id).copied() else { continue };
-            let at = self.pace(ix, Some(cause.clone()), Pace::Slow, now);
+            let pace = Pace::after(cause.reason);
+            let at = self.pace(ix, Some(cause.clone()), pace, now);
             self.retry_at(ix, at);
             self.hold(ix, Hold::Refused);
             if let Some(run) = self.run.as_mut().filter(|run| run.failures.len() < FAILURES) {

@@ -137,7 +137,10 @@ impl Machine {
 
     fn delete_failed(&mut self, ix: RowIx, failure: Failure, now: Timestamp, out: &mut Vec<Effect>) {
         let (cause, pace) = match failure {
-            Failure::Rejected(cause) => (cause, Pace::Slow),
+            Failure::Rejected(cause) => {
+                let pace = Pace::after(cause.reason);
+                (cause, pace)
+            }
             // Gone, or another one: the next look tells, at once.
             Failure::NotFound(_) | Failure::Replaced(_) => {
                 self.due.insert(ix);

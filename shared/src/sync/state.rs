@@ -133,7 +133,8 @@ pub(super) struct Run {
 pub(super) struct Blocked {
     pub problems: Vec<(ObjectId, Cause)>,
     pub attempts: u32,
-    pub retry_at: Timestamp,
+    /// `None` while the retry is under way.
+    pub retry_at: Option<Timestamp>,
 }
 
 /// What the machine knows of one stored shard.
@@ -488,7 +489,7 @@ impl Machine {
         let shards = self.shards.iter().filter_map(|shard| self.shard_due(shard)).min();
         let securing = self.shards.iter().filter_map(ShardState::securing_due).min();
         let publish = self.publish_due();
-        let blocked = self.blocked.as_ref().map(|blocked| blocked.retry_at);
+        let blocked = self.blocked.as_ref().and_then(|blocked| blocked.retry_at);
         [timer, shards, securing, publish, blocked].into_iter().flatten().filter(|at| *at > now).min()
     }
 

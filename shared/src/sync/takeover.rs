@@ -20,7 +20,8 @@ const HISTORY: usize = 10;
 impl Machine {
     /// Whether something changed that a new plan must take into account.
     pub(super) fn wants_takeover(&self, now: Timestamp) -> bool {
-        let retries = self.blocked.as_ref().is_some_and(|blocked| blocked.retry_at <= now);
+        let retries =
+            self.blocked.as_ref().is_some_and(|blocked| blocked.retry_at.is_some_and(|at| at <= now));
         let replans = self.desired.is_some() && (self.replan || retries);
         !self.draining && (self.next.is_some() || replans)
     }
@@ -40,7 +41,7 @@ impl Machine {
         }
         if let Some(blocked) = &mut self.blocked {
             // This is the retry: the next one is due when this one has been judged.
-            blocked.retry_at = Timestamp::MAX;
+            blocked.retry_at = None;
         }
         self.desired = Some(desired.clone());
         let held = self.show(&desired, is_newer && !same);

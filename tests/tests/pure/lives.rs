@@ -3,7 +3,7 @@
 use skiff_tests::story::live;
 
 /// Lives that every test run lives.
-const RUNS: u64 = 1_000;
+const RUNS: u64 = 150;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())

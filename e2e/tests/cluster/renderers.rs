@@ -1,0 +1,156 @@
+//! All renderers in one environment, as its `skiff.yaml` lists them.
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
+use kube::Api;
+use serde_json::json;
+use skiff_e2e::manifests::{config_map, deployment};
+use skiff_e2e::site::Site;
+use skiff_harness::cluster::Options;
+use skiff_harness::git_server::Repository;
+
+const APPS: &str = "\
+apiVersion: skiff.dev/v1alpha1
+kind: Environment
+apps:
+- name: plain
+  namespace: plain
+  createNamespace: true
+- name: overlay
+  path: overlays/staging
+  namespace: overlay
+  createNamespace: true
+- name: chart
+  path: ../charts/web
+  namespace: chart
+  createNamespace: true
+  helm:
+    releaseName: web
+    valueFiles: [../../staging/values/base.yaml, ../../staging/values/staging.yaml]
+    parameters:
+    - {name: replicas, value: \"3\"}
+    - {name: label, value: \"017\", forceString: true}
+";
+
+const OVERLAY: &str = "\
+apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+namePrefix: staging-
+resources: [../../../base]
+images:
+- {name: registry.example/web, newTag: staging}
+";
+
+const TEMPLATE: &str = "\
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: {{ .Release.Name }}
+  namespace: {{ .Release.Namespace }}
+  labels:
+    zip: {{ .Values.label | quote }}
+    minor: {{ .Capabilities.KubeVersion.Minor | quote }}
+spec:
+  replicas: {{ .Values.replicas }}
+  selector: {matchLabels: {app: {{ .Release.Name }}}}
+  template:
+    metadata: {labels: {app: {{ .Release.Name }}}}
+    spec:
+      containers:
+      - name: web
+        image: registry.example/web:{{ .Values.tag }}
+{{- if .Capabilities.APIVersions.Has \"policy/v1/PodDisruptionBudget\" }}
+---
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata: {name: {{ .Release.Name }}}
+spec:
+  maxUnavailable: 1
+  selector: {matchLabels: {app: {{ .Release.Name }}}}
+{{- end }}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: {{ .Release.Name }}
+data:
+  mode: {{ .Values.mode }}
+  colour: {{ .Values.colour }}
+";
+
+const TEST_HOOK: &str = "\
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: only-for-tests
+  annotations: {helm.sh/hook: test}
+";
+
+fn write_chart(shop: &mut Repository) {
+    shop.write("charts/web/Chart.yaml", "apiVersion: v2\nname: web\nversion: 1.0.0\n")
+        .write("charts/web/values.yaml", "replicas: 1\ntag: \"1\"\nmode: none\ncolour: none\nlabel: none\n")
+        .write("charts/web/templates/web.yaml", TEMPLATE)
+        .write("charts/web/templates/tests/test.yaml", TEST_HOOK)
+        .write("staging/values/base.yaml", "mode: base\ncolour: base\n")
+        .write("staging/values/staging.yaml", "mode: staging\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn apps_of_all_renderers_are_synced_and_follow_what_they_read() -> anyhow::Result<()> {
+    let mut site = Site::start(Options::default()).await?;
+    let mut shop = site.repository("shop")?;
+    shop.write("staging/skiff.yaml", APPS)
+        .write("staging/plain/map.yaml", config_map("plain", "one"))
+        .write(
+            "staging/plain/deep/map.json",
+            r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"deep"}}"#,
+        )
+        .write("staging/overlays/staging/kustomization.yaml", OVERLAY)
+        .write("base/kustomization.yaml", "resources: [web.yaml]\n")
+        .write("base/web.yaml", deployment("web", 1, "registry.example/web:1"));
+    write_chart(&mut shop);
+    let first = shop.commit("three apps")?;
+    site.start_agent(json!([Site::environment("staging", shop.url(), "staging")]))?;
+    for app in ["plain", "overlay", "chart"] {
+        site.synced(app, &first).await?;
+    }
+    let namespaces: Api<Namespace> = Api::all(site.admin()?);
+    for name in ["plain", "overlay", "chart"] {
+        namespaces.get(name).await?;
+    }
+    assert_eq!(maps(&site, "plain").await?, ["deep", "plain"]);
+    assert_eq!(image(&site, "overlay", "staging-web").await?, "registry.example/web:staging");
+    let web = Api::<Deployment>::namespaced(site.admin()?, "chart").get("web").await?;
+    let labels = web.metadata.labels.unwrap_or_default();
+    assert_eq!((labels["zip"].as_str(), labels["minor"].as_str()), ("017", "37"));
+    assert_eq!(web.spec.replicas, Some(3));
+    let web = Api::<ConfigMap>::namespaced(site.admin()?, "chart").get("web").await?;
+    insta::assert_compact_debug_snapshot!(web.data.unwrap_or_default(), @r#"{"colour": "base", "mode": "staging"}"#);
+    assert_eq!(maps(&site, "chart").await?, ["web"], "test hooks are no part of an app");
+
+    shop.write("base/web.yaml", deployment("web", 2, "registry.example/web:1"))
+        .write("staging/values/staging.yaml", "mode: night\n");
+    let second = shop.commit("a base and a value file change")?;
+    for app in ["plain", "overlay", "chart"] {
+        site.synced(app, &second).await?;
+    }
+    let web = Api::<Deployment>::namespaced(site.admin()?, "overlay").get("staging-web").await?;
+    assert_eq!(web.spec.replicas, Some(2));
+    let web = Api::<ConfigMap>::namespaced(site.admin()?, "chart").get("web").await?;
+    assert_eq!(web.data.unwrap_or_default()["mode"], "night");
+    Ok(())
+}
+
+async fn image(site: &Site, namespace: &str, name: &str) -> anyhow::Result<String> {
+    let found = Api::<Deployment>::namespaced(site.admin()?, namespace).get(name).await?;
+    let pod = found.spec.template.spec;
+    let image = pod.and_then(|pod| pod.containers.into_iter().next()?.image);
+    Ok(image.unwrap_or_default())
+}
+
+/// Returns the names of the agent's ConfigMaps in a namespace.
+async fn maps(site: &Site, namespace: &str) -> anyhow::Result<Vec<String>> {
+    let start = format!("ConfigMap/{namespace}/");
+    let all = site.labelled("ConfigMap").await?;
+    Ok(all.iter().filter_map(|id| Some(id.strip_prefix(&start)?.to_owned())).collect())
+}

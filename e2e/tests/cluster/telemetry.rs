@@ -1,0 +1,73 @@
+//! What reaches the telemetry backend, and what happens when none can be reached.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+use skiff_e2e::manifests::{config_map, in_namespace};
+use skiff_e2e::site::{PATIENCE, Site};
+use skiff_harness::cluster::Options;
+use skiff_harness::otlp::{Fault, Span};
+use skiff_shared::desired::Revision;
+use skiff_shared::trace::Release;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn release_is_one_trace_and_a_silent_collector_delays_nothing() -> anyhow::Result<()> {
+    let mut site = Site::start(Options::default()).await?;
+    let mut shop = site.repository("shop")?;
+    let write = |value: &str| in_namespace("default", &config_map("price", value));
+    shop.write("apps/gone.yaml", in_namespace("default", &config_map("gone", "soon")));
+    let first = shop.write("apps/price.yaml", write("one")).commit("the first price")?;
+    site.start_agent(json!([Site::environment("development", shop.url(), "apps")]))?;
+    site.synced("development", &first).await?;
+    let root = site.span(|span| is_root_of(span, &first)).await?;
+    let app = site.synced("development", &first).await?;
+    let revision = app.status.and_then(|status| status.revision).unwrap_or_default();
+    let release = Release::of(&Revision {
+        url: revision.url,
+        reference: revision.reference,
+        commit: revision.commit,
+        ..Revision::default()
+    });
+    assert_eq!(root.trace_id, release.trace.to_string(), "the trace is derived from repository and commit");
+    assert_eq!(root.parent_id, None);
+    assert_eq!(root.resource["k8s.cluster.name"], "lab");
+    let children = children(&site, &root);
+    let wanted: BTreeSet<String> = ["fetch", "render", "plan", "apply", "health"].map(str::to_owned).into();
+    assert!(children.is_superset(&wanted), "{children:?}");
+    for span in site.otlp.spans().iter().filter(|span| span.trace_id == root.trace_id) {
+        assert!(root.start <= span.start && span.end <= root.end, "{} is not within the sync", span.name);
+    }
+
+    let second = shop.remove("apps/gone.yaml").commit("one object goes")?;
+    site.synced("development", &second).await?;
+    let root = site.span(|span| is_root_of(span, &second)).await?;
+    assert!(self::children(&site, &root).contains("prune"));
+    assert_ne!(root.trace_id, release.trace.to_string());
+
+    site.otlp.behave(Fault::Hang);
+    let third = shop.write("apps/price.yaml", write("two")).commit("nobody listens")?;
+    site.synced("development", &third).await?;
+    site.end_agent().await?;
+
+    // Nobody is there at all: the same is true from the start.
+    site.otlp.behave(Fault::Status { code: 503, retry_after: None });
+    site.restart_agent()?;
+    let fourth = shop.write("apps/price.yaml", write("three")).commit("nobody is there")?;
+    site.synced("development", &fourth).await?;
+    site.otlp.behave(Fault::None);
+    site.otlp
+        .wait_for_points(|points| points.iter().any(|point| point.metric.starts_with("skiff.")), PATIENCE)
+        .await?;
+    Ok(())
+}
+
+fn is_root_of(span: &Span, commit: &str) -> bool {
+    span.name == "SYNC development"
+        && span.attributes.get("vcs.ref.head.revision").is_some_and(|found| found == commit)
+}
+
+fn children(site: &Site, root: &Span) -> BTreeSet<String> {
+    let spans = site.otlp.spans();
+    let own = spans.into_iter().filter(|span| span.parent_id.as_deref() == Some(&root.span_id));
+    own.map(|span| span.name).collect()
+}
