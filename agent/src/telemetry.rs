@@ -32,6 +32,7 @@ use opentelemetry_sdk::trace::Sampler;
 use prometheus::{Registry, TextEncoder};
 use tracing::Dispatch;
 
+use crate::config::{self, Detail};
 use exporters::Exporters;
 use metrics::Metrics;
 use otlp::Spans;
@@ -59,14 +60,14 @@ pub struct TelemetryConfig {
     pub variables: Variables,
 }
 
-/// How many spans a sync has.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Detail {
-    /// One for the sync and one for each of its stages.
-    #[default]
-    Stages,
-    /// One for the sync.
-    App,
+impl TelemetryConfig {
+    /// Returns what the configuration file says, with the variables of this process and text logs.
+    pub fn of(identity: Identity, file: &config::Telemetry) -> Self {
+        let config::Telemetry { otlp: config::Otlp { endpoint, headers_file }, detail } = file.clone();
+        let variables = Variables::of_process();
+        let (log_format, log_filter) = (LogFormat::Text, None);
+        Self { identity, endpoint, headers_file, detail, log_format, log_filter, variables }
+    }
 }
 
 /// How log lines look on stderr.

@@ -61,6 +61,7 @@ struct AppState {
 struct Shown {
     sync: &'static str,
     health: &'static str,
+    phase: &'static str,
     objects: [(&'static str, u32); 5],
     total: u32,
     applied: Option<Applied>,
@@ -126,7 +127,7 @@ impl Metrics {
         let labels = labels(app);
         match fact {
             Fact::Finished(sync) => self.finished(app, &labels, sync),
-            Fact::Reported(report) => self.observed.app(app, |state| state.report = Some(Shown::of(report))),
+            Fact::Reported(report) => self.observed.app(app, |state| state.show(report)),
             Fact::Noticed(notice) => self.noticed(&labels, notice),
             Fact::Gone => drop(lock(&self.observed.apps).remove(app)),
         }
@@ -154,7 +155,7 @@ impl Metrics {
             self.run_errors.add(1, &with(labels, [KeyValue::new(name::ERROR_TYPE, *reason)]));
         }
         if run.outcome == Outcome::Success {
-            self.observed.app(app, |state| state.last_sync = Some(run.ended));
+            self.observed.app(app, |state| state.synced_at(run.ended));
         }
         if let (Outcome::Success, Cause::Release, Some(committed_at)) =
             (run.outcome, sync.cause, run.revision.committed_at)
@@ -214,12 +215,26 @@ impl Observed {
     }
 }
 
+impl AppState {
+    fn show(&mut self, report: &Report) {
+        self.report = Some(Shown::of(report));
+        // The history knows of the syncs before this process.
+        let synced = report.history.iter().filter(|entry| entry.outcome == Outcome::Success);
+        synced.filter_map(|entry| entry.healthy_at).for_each(|time| self.synced_at(time));
+    }
+
+    fn synced_at(&mut self, time: Timestamp) {
+        self.last_sync = self.last_sync.max(Some(time));
+    }
+}
+
 impl Shown {
     fn of(report: &Report) -> Self {
         let objects = &report.objects;
         Self {
             sync: report.sync.word(),
             health: report.health.word(),
+            phase: report.phase,
             objects: [
                 ("healthy", objects.healthy),
                 ("out_of_sync", objects.out_of_sync),

@@ -22,7 +22,8 @@ use skiff_shared::trace::{self, Release, Traceparent};
 
 use super::app::AppName;
 use super::identity::Identity;
-use super::{Detail, redacted};
+use super::redacted;
+use crate::config::Detail;
 
 /// Children that a sync has at most.
 const MAX_STAGES: usize = 7;
@@ -91,7 +92,7 @@ impl SpanContextOf<'_> {
         }
         let ids = root.ids;
         let mut spans = vec![root.finish()];
-        if self.detail == Detail::Stages {
+        if self.detail == Detail::Full {
             let stages = sync.run.stages.iter().take(MAX_STAGES);
             spans.extend(stages.enumerate().map(|(index, stage)| {
                 let is_last = index + 1 == sync.run.stages.len();

@@ -3,8 +3,10 @@
 use jiff::{SignedDuration, Timestamp};
 use skiff_shared::desired::{Interval, Revision};
 use skiff_shared::health::Health;
-use skiff_shared::object::Interner;
-use skiff_shared::report::{Cause, ObjectCounts, Outcome, Report, RunRecord, Stage, SyncStatus};
+use skiff_shared::object::{Digest, Interner};
+use skiff_shared::report::{
+    Cause, HistoryEntry, ObjectCounts, Outcome, Report, RunRecord, Stage, SyncStatus,
+};
 use skiff_shared::sync::effect::{Drift, DriftKind, Notice};
 
 use super::*;
@@ -14,7 +16,7 @@ fn telemetry() -> Telemetry {
         identity: Identity::new("eu-1", "eu-1", None),
         endpoint: None,
         headers_file: None,
-        detail: Detail::Stages,
+        detail: Detail::Full,
         log_format: LogFormat::Text,
         log_filter: Some("off".to_owned()),
         variables: Variables::default(),
@@ -86,7 +88,7 @@ fn states_of_an_app_are_gauges_that_end_with_it() {
     assert!(samples(&telemetry, "skiff_app_info").contains("OutOfSync"));
     app.report(&report(SyncStatus::Synced, Health::Healthy));
     insta::assert_snapshot!(samples(&telemetry, "skiff_app"), @r#"
-    skiff_app_info{cicd_pipeline_name="web",deployment_environment_name="production",skiff_health_status="Healthy",skiff_sync_status="Synced"} 1
+    skiff_app_info{cicd_pipeline_name="web",deployment_environment_name="production",skiff_app_phase="Idle",skiff_health_status="Healthy",skiff_sync_status="Synced"} 1
     skiff_app_objects{cicd_pipeline_name="web",deployment_environment_name="production"} 5
     skiff_app_objects_by_state{cicd_pipeline_name="web",deployment_environment_name="production",skiff_object_state="drifted"} 1
     skiff_app_objects_by_state{cicd_pipeline_name="web",deployment_environment_name="production",skiff_object_state="failed"} 0
@@ -111,6 +113,25 @@ fn a_sync_is_measured_without_the_time_that_it_waited_for_a_person() {
     "#);
     insta::assert_snapshot!(samples(&telemetry, "skiff_commit_to_healthy_duration_seconds_sum"), @r#"skiff_commit_to_healthy_duration_seconds_sum{cicd_pipeline_name="web",deployment_environment_name="production"} 60"#);
     insta::assert_snapshot!(samples(&telemetry, "skiff_app_last_sync"), @r#"skiff_app_last_sync_time_seconds{cicd_pipeline_name="web",deployment_environment_name="production"} 1795000040"#);
+}
+
+#[test]
+fn last_sync_is_known_from_the_history_after_a_restart() {
+    let telemetry = telemetry();
+    let synced = HistoryEntry {
+        revision: revision(),
+        render: Digest::of(b"render"),
+        seen_at: at(0),
+        applied_at: Some(at(1)),
+        healthy_at: Some(at(2)),
+        approved_by: None,
+        outcome: Outcome::Success,
+    };
+    let blocked = HistoryEntry { outcome: Outcome::Blocked, healthy_at: None, ..synced.clone() };
+    let history = vec![blocked, synced];
+    web(&telemetry).report(&Report { history, ..report(SyncStatus::OutOfSync, Health::Healthy) });
+    let line = samples(&telemetry, "skiff_app_last_sync");
+    assert!(line.ends_with(" 1795000002"), "{line}");
 }
 
 #[test]
@@ -193,4 +214,35 @@ fn the_process_tells_its_memory_and_its_name() {
         info.contains(r#"k8s_cluster_name="eu-1""#) && info.contains(r#"service_name="skiff""#),
         "{info}"
     );
+}
+
+#[test]
+fn every_metric_and_label_is_documented() {
+    let documentation = include_str!("../../../docs/telemetry.md");
+    let telemetry = telemetry();
+    let app = web(&telemetry);
+    let id = Interner::default().object("apps", "Deployment", Some("shop"), "web");
+    let drift = Drift { id: id.clone(), kind: DriftKind::Changed, paths: Vec::new(), actor: None };
+    app.report(&report(SyncStatus::Synced, Health::Healthy));
+    app.finished(&run(Outcome::Success));
+    let failures = vec![("Deployment/shop/a".to_owned(), "Invalid", "words".to_owned())];
+    app.finished(&RunRecord { failures, ..run(Outcome::Blocked) });
+    app.notice(&Notice::Drifted(drift.clone()));
+    app.notice(&Notice::Healed { drift, seen_at: at(0), healed_at: at(1) });
+    app.notice(&Notice::Contested { id, manager: "autoscaler".to_owned(), until: at(60) });
+    app.rendered("helm", Duration::from_millis(500));
+    telemetry.api_request("apply", 200);
+    telemetry.source_expected("production");
+    let text = telemetry.prometheus().expect("the metrics can be encoded");
+    let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+    let labels = text.lines().filter(|line| !line.starts_with('#') && !line.starts_with("target_info"));
+    let labels =
+        labels.flat_map(|line| line.split(['{', ',']).skip(1)).filter_map(|pair| pair.split_once("=\""));
+    let told: Vec<&str> = names.chain(labels.map(|(label, _)| label)).filter(|name| *name != "le").collect();
+    assert!(told.len() > 40, "{told:?}");
+    // Labels are documented by their attribute's name, which Prometheus spells with underscores.
+    let spelled = documentation.replace('.', "_");
+    let missing: Vec<&str> =
+        told.into_iter().filter(|name| !spelled.contains(&format!("`{name}`"))).collect();
+    assert_eq!(missing, [""; 0]);
 }

@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use skiff::config::Detail;
 use skiff::http::{Endpoint, Heartbeats, HttpError, Readiness, listen, serve};
-use skiff::telemetry::{Detail, Identity, LogFormat, Telemetry, TelemetryConfig, Variables, chain};
+use skiff::telemetry::{Identity, LogFormat, Telemetry, TelemetryConfig, Variables, chain};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
@@ -24,7 +25,7 @@ async fn start() -> Served {
         identity: Identity::new("eu-1", "eu-1", None),
         endpoint: None,
         headers_file: None,
-        detail: Detail::Stages,
+        detail: Detail::Full,
         log_format: LogFormat::Text,
         log_filter: Some("off".to_owned()),
         variables: Variables::default(),

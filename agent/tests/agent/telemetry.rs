@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use skiff::config::Detail;
 use skiff::telemetry::{
-    AppName, AppTelemetry, Detail, Flushed, Identity, LogFormat, SHUTDOWN_CAP, Telemetry, TelemetryConfig,
-    Variables,
+    AppName, AppTelemetry, Flushed, Identity, LogFormat, SHUTDOWN_CAP, Telemetry, TelemetryConfig, Variables,
 };
 use skiff_harness::otlp::{Attributes, Fault, Measured, OtlpReceiver, Span, Status};
 use skiff_shared::desired::{Interval, Revision};
@@ -40,7 +40,7 @@ fn config(endpoint: &str, variables: &[(&str, &str)]) -> TelemetryConfig {
         identity: Identity::new("eu-1", "eu-1", Some("production".to_owned())),
         endpoint: Some(endpoint.to_owned()),
         headers_file: None,
-        detail: Detail::Stages,
+        detail: Detail::Full,
         log_format: LogFormat::Json,
         log_filter: None,
         variables: variables.collect::<Variables>(),
@@ -131,8 +131,19 @@ fn healed() -> Notice {
     Notice::Healed { drift, seen_at: at(0), healed_at: at(0) + SignedDuration::from_millis(12) }
 }
 
+/// Waits for this many spans, all of whose attributes are in the documentation.
 async fn spans(receiver: &OtlpReceiver, count: usize) -> Vec<Span> {
-    receiver.wait_for(|spans| spans.len() >= count, DEADLINE).await.expect("the spans arrive")
+    let documentation = include_str!("../../../docs/telemetry.md");
+    let spans = receiver.wait_for(|spans| spans.len() >= count, DEADLINE).await.expect("the spans arrive");
+    for span in &spans {
+        let of_events = span.events.iter().flat_map(|event| event.attributes.keys().chain([&event.name]));
+        let of_links = span.links.iter().flat_map(|link| link.attributes.keys());
+        for name in span.attributes.keys().chain(span.resource.keys()).chain(of_events).chain(of_links) {
+            let generic = if name.starts_with("skiff.objects.") { "skiff.objects.<action>" } else { name };
+            assert!(documentation.contains(&format!("`{generic}`")), "{name} is not in docs/telemetry.md");
+        }
+    }
+    spans
 }
 
 fn tree(spans: &[Span]) -> String {
