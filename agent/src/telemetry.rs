@@ -13,6 +13,7 @@ mod logs;
 mod metrics;
 mod notice;
 mod otlp;
+mod requests;
 mod settings;
 mod spans;
 
@@ -32,7 +33,7 @@ use opentelemetry_sdk::trace::Sampler;
 use prometheus::{Registry, TextEncoder};
 use tracing::Dispatch;
 
-use crate::config::{self, Detail};
+use crate::config;
 use exporters::Exporters;
 use metrics::Metrics;
 use otlp::Spans;
@@ -40,6 +41,7 @@ use otlp::Spans;
 pub use app::{AppName, AppTelemetry};
 pub use chain::chain;
 pub use identity::Identity;
+pub use requests::CountRequests;
 pub use settings::Variables;
 
 /// How long the end of the process may wait for a collector.
@@ -65,9 +67,23 @@ impl TelemetryConfig {
     pub fn of(identity: Identity, file: &config::Telemetry) -> Self {
         let config::Telemetry { otlp: config::Otlp { endpoint, headers_file }, detail } = file.clone();
         let variables = Variables::of_process();
+        let detail = match detail {
+            config::Detail::Full => Detail::Stages,
+            config::Detail::App => Detail::App,
+        };
         let (log_format, log_filter) = (LogFormat::Text, None);
         Self { identity, endpoint, headers_file, detail, log_format, log_filter, variables }
     }
+}
+
+/// How many spans a sync has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Detail {
+    /// One for the sync and one for each of its stages.
+    #[default]
+    Stages,
+    /// One for the sync.
+    App,
 }
 
 /// How log lines look on stderr.
@@ -164,9 +180,9 @@ impl Telemetry {
         AppTelemetry::new(self.shared.clone(), app)
     }
 
-    /// Counts one answered request to the API server; `code` is 0 where there was no answer.
-    pub fn api_request(&self, verb: &'static str, code: u16) {
-        self.shared.metrics.request(verb, code);
+    /// Returns a layer that counts the requests of a client to the API server.
+    pub fn count_requests(&self) -> CountRequests {
+        CountRequests { shared: self.shared.clone() }
     }
 
     /// Notes that the source of an environment is to be read from now on.

@@ -22,8 +22,7 @@ use skiff_shared::trace::{self, Release, Traceparent};
 
 use super::app::AppName;
 use super::identity::Identity;
-use super::redacted;
-use crate::config::Detail;
+use super::{Detail, redacted};
 
 /// Children that a sync has at most.
 const MAX_STAGES: usize = 7;
@@ -92,7 +91,7 @@ impl SpanContextOf<'_> {
         }
         let ids = root.ids;
         let mut spans = vec![root.finish()];
-        if self.detail == Detail::Full {
+        if self.detail == Detail::Stages {
             let stages = sync.run.stages.iter().take(MAX_STAGES);
             spans.extend(stages.enumerate().map(|(index, stage)| {
                 let is_last = index + 1 == sync.run.stages.len();

@@ -11,12 +11,13 @@ use skiff_shared::sync::effect::{Drift, DriftKind, Notice};
 
 use super::*;
 
-fn telemetry() -> Telemetry {
+/// Starts telemetry that sends nothing and logs nothing.
+pub(super) fn telemetry() -> Telemetry {
     Telemetry::start(TelemetryConfig {
         identity: Identity::new("eu-1", "eu-1", None),
         endpoint: None,
         headers_file: None,
-        detail: Detail::Full,
+        detail: Detail::Stages,
         log_format: LogFormat::Text,
         log_filter: Some("off".to_owned()),
         variables: Variables::default(),
@@ -98,8 +99,18 @@ fn states_of_an_app_are_gauges_that_end_with_it() {
     skiff_app_revision{cicd_pipeline_name="web",deployment_environment_name="production"} 87052989053921
     skiff_app_revision_commit_time_seconds{cicd_pipeline_name="web",deployment_environment_name="production"} 1794999980
     "#);
-    app.gone();
+    drop(app);
     assert_eq!(samples(&telemetry, "skiff_app"), "");
+}
+
+#[test]
+fn end_of_an_old_driver_does_not_end_the_gauges_of_the_new() {
+    let telemetry = telemetry();
+    let (old, new) = (web(&telemetry), web(&telemetry));
+    old.report(&report(SyncStatus::OutOfSync, Health::Degraded));
+    new.report(&report(SyncStatus::Synced, Health::Healthy));
+    drop(old);
+    assert!(samples(&telemetry, "skiff_app_info").contains("Synced"));
 }
 
 #[test]
@@ -129,7 +140,8 @@ fn last_sync_is_known_from_the_history_after_a_restart() {
     };
     let blocked = HistoryEntry { outcome: Outcome::Blocked, healthy_at: None, ..synced.clone() };
     let history = vec![blocked, synced];
-    web(&telemetry).report(&Report { history, ..report(SyncStatus::OutOfSync, Health::Healthy) });
+    let app = web(&telemetry);
+    app.report(&Report { history, ..report(SyncStatus::OutOfSync, Health::Healthy) });
     let line = samples(&telemetry, "skiff_app_last_sync");
     assert!(line.ends_with(" 1795000002"), "{line}");
 }
@@ -171,17 +183,13 @@ fn drift_heals_and_fights_are_counted() {
 }
 
 #[test]
-fn requests_renders_and_sources_have_their_series() {
+fn renders_and_sources_have_their_series() {
     let telemetry = telemetry();
-    telemetry.api_request("apply", 200);
-    telemetry.api_request("apply", 200);
-    telemetry.api_request("get", 404);
-    web(&telemetry).rendered("helm", Duration::from_millis(500));
-    insta::assert_snapshot!(samples(&telemetry, "skiff_api_requests"), @r#"
-    skiff_api_requests_total{http_response_status_code="200",skiff_api_verb="apply"} 2
-    skiff_api_requests_total{http_response_status_code="404",skiff_api_verb="get"} 1
-    "#);
-    insta::assert_snapshot!(samples(&telemetry, "skiff_render_duration_seconds_sum"), @r#"skiff_render_duration_seconds_sum{cicd_pipeline_name="web",deployment_environment_name="production",skiff_renderer="helm"} 0.5"#);
+    let mut render = run(Outcome::Success);
+    render.stages[0].name = "render";
+    web(&telemetry).finished(&render);
+    web(&telemetry).finished(&RunRecord { cause: Cause::Resync, ..render });
+    insta::assert_snapshot!(samples(&telemetry, "skiff_render_duration_seconds_sum"), @r#"skiff_render_duration_seconds_sum{cicd_pipeline_name="web",deployment_environment_name="production"} 30"#);
 
     assert_eq!(samples(&telemetry, "skiff_source_age"), "");
     telemetry.source_expected("production");
@@ -194,11 +202,12 @@ fn requests_renders_and_sources_have_their_series() {
 #[test]
 fn a_fleet_of_many_apps_is_not_summed_up() {
     let telemetry = telemetry();
-    for number in 0..1_000 {
+    let apps = (0..1_000).map(|number| {
         let (environment, app) = ("production".to_owned(), format!("app-{number}"));
-        let app = telemetry.app(AppName { environment, app, namespace: None });
-        app.report(&report(SyncStatus::Synced, Health::Healthy));
-    }
+        telemetry.app(AppName { environment, app, namespace: None })
+    });
+    let apps: Vec<AppTelemetry> = apps.collect();
+    apps.iter().for_each(|app| app.report(&report(SyncStatus::Synced, Health::Healthy)));
     assert_eq!(samples(&telemetry, "skiff_app_info{").lines().count(), 1_000);
     assert_eq!(samples(&telemetry, "skiff_app_objects_by_state{").lines().count(), 5_000);
 }
@@ -230,8 +239,7 @@ fn every_metric_and_label_is_documented() {
     app.notice(&Notice::Drifted(drift.clone()));
     app.notice(&Notice::Healed { drift, seen_at: at(0), healed_at: at(1) });
     app.notice(&Notice::Contested { id, manager: "autoscaler".to_owned(), until: at(60) });
-    app.rendered("helm", Duration::from_millis(500));
-    telemetry.api_request("apply", 200);
+    telemetry.shared.metrics.request("apply", 200);
     telemetry.source_expected("production");
     let text = telemetry.prometheus().expect("the metrics can be encoded");
     let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());

@@ -3,9 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use skiff::config::Detail;
 use skiff::http::{Endpoint, Heartbeats, HttpError, Readiness, listen, serve};
-use skiff::telemetry::{Identity, LogFormat, Telemetry, TelemetryConfig, Variables, chain};
+use skiff::telemetry::{Detail, Identity, LogFormat, Telemetry, TelemetryConfig, Variables, chain};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
@@ -25,7 +24,7 @@ async fn start() -> Served {
         identity: Identity::new("eu-1", "eu-1", None),
         endpoint: None,
         headers_file: None,
-        detail: Detail::Full,
+        detail: Detail::Stages,
         log_format: LogFormat::Text,
         log_filter: Some("off".to_owned()),
         variables: Variables::default(),
@@ -88,11 +87,13 @@ async fn readiness_lists_what_is_known() {
 #[tokio::test]
 async fn metrics_are_in_the_format_of_scrapers() {
     let served = start().await;
-    served.endpoint.telemetry.api_request("apply", 200);
+    served.endpoint.telemetry.source_expected("production");
     let answer = get(served.address, "/metrics").await;
     assert!(answer.contains("content-type: text/plain; version=0.0.4\r\n"), "{answer}");
-    let line = "skiff_api_requests_total{http_response_status_code=\"200\",skiff_api_verb=\"apply\"} 1\n";
-    assert!(answer.contains(line), "{answer}");
+    assert!(
+        answer.contains("\nskiff_source_age_seconds{deployment_environment_name=\"production\"} "),
+        "{answer}"
+    );
     assert!(get(served.address, "/").await.starts_with("HTTP/1.1 404"));
 }
 

@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use skiff::config::Detail;
 use skiff::telemetry::{
-    AppName, AppTelemetry, Flushed, Identity, LogFormat, SHUTDOWN_CAP, Telemetry, TelemetryConfig, Variables,
+    AppName, AppTelemetry, Detail, Flushed, Identity, LogFormat, SHUTDOWN_CAP, Telemetry, TelemetryConfig,
+    Variables,
 };
 use skiff_harness::otlp::{Attributes, Fault, Measured, OtlpReceiver, Span, Status};
 use skiff_shared::desired::{Interval, Revision};
@@ -40,7 +40,7 @@ fn config(endpoint: &str, variables: &[(&str, &str)]) -> TelemetryConfig {
         identity: Identity::new("eu-1", "eu-1", Some("production".to_owned())),
         endpoint: Some(endpoint.to_owned()),
         headers_file: None,
-        detail: Detail::Full,
+        detail: Detail::Stages,
         log_format: LogFormat::Json,
         log_filter: None,
         variables: variables.collect::<Variables>(),

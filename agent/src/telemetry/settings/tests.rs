@@ -1,6 +1,5 @@
 use super::*;
-use crate::config::Detail;
-use crate::telemetry::LogFormat;
+use crate::telemetry::{Detail, LogFormat};
 
 fn settings(endpoint: Option<&str>, variables: &[(&str, &str)]) -> Settings {
     let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
@@ -8,7 +7,7 @@ fn settings(endpoint: Option<&str>, variables: &[(&str, &str)]) -> Settings {
         identity: Identity::new("eu-1", "eu-1", Some("production".to_owned())),
         endpoint: endpoint.map(str::to_owned),
         headers_file: None,
-        detail: Detail::Full,
+        detail: Detail::Stages,
         log_format: LogFormat::Text,
         log_filter: None,
         variables: variables.collect(),
