@@ -13,6 +13,7 @@ mod logs;
 mod metrics;
 mod notice;
 mod otlp;
+mod requests;
 mod settings;
 mod spans;
 
@@ -32,6 +33,7 @@ use opentelemetry_sdk::trace::Sampler;
 use prometheus::{Registry, TextEncoder};
 use tracing::Dispatch;
 
+use crate::config;
 use exporters::Exporters;
 use metrics::Metrics;
 use otlp::Spans;
@@ -39,6 +41,7 @@ use otlp::Spans;
 pub use app::{AppName, AppTelemetry};
 pub use chain::chain;
 pub use identity::Identity;
+pub use requests::CountRequests;
 pub use settings::Variables;
 
 /// How long the end of the process may wait for a collector.
@@ -57,6 +60,20 @@ pub struct TelemetryConfig {
     /// As `RUST_LOG`, which wins over it.
     pub log_filter: Option<String>,
     pub variables: Variables,
+}
+
+impl TelemetryConfig {
+    /// Returns what the configuration file says, with the variables of this process and text logs.
+    pub fn of(identity: Identity, file: &config::Telemetry) -> Self {
+        let config::Telemetry { otlp: config::Otlp { endpoint, headers_file }, detail } = file.clone();
+        let variables = Variables::of_process();
+        let detail = match detail {
+            config::Detail::Full => Detail::Stages,
+            config::Detail::App => Detail::App,
+        };
+        let (log_format, log_filter) = (LogFormat::Text, None);
+        Self { identity, endpoint, headers_file, detail, log_format, log_filter, variables }
+    }
 }
 
 /// How many spans a sync has.
@@ -163,9 +180,9 @@ impl Telemetry {
         AppTelemetry::new(self.shared.clone(), app)
     }
 
-    /// Counts one answered request to the API server; `code` is 0 where there was no answer.
-    pub fn api_request(&self, verb: &'static str, code: u16) {
-        self.shared.metrics.request(verb, code);
+    /// Returns a layer that counts the requests of a client to the API server.
+    pub fn count_requests(&self) -> CountRequests {
+        CountRequests { shared: self.shared.clone() }
     }
 
     /// Notes that the source of an environment is to be read from now on.

@@ -77,9 +77,10 @@ impl Remote {
         let mut found = candidates.iter().filter_map(|name| listed.iter().find_map(|r| target(r, name)));
         match (found.next(), found.next()) {
             (Some(commit), None) => Ok(CommitId(commit)),
-            (None, _) => {
-                Err(FetchError::ReferenceNotFound { url: self.url.clone(), reference: reference.to_string() })
-            }
+            (None, _) => Err(FetchError::ReferenceNotFound {
+                url: self.url.clone(),
+                reference: reference.short_name().to_owned(),
+            }),
             (Some(_), Some(_)) => Err(FetchError::ReferenceAmbiguous {
                 url: self.url.clone(),
                 name: reference.short_name().to_owned(),

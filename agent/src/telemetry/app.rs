@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use jiff::Timestamp;
 use opentelemetry::Context;
@@ -13,7 +12,7 @@ use skiff_shared::report::{Cause, Report, RunRecord};
 use skiff_shared::sync::effect::Notice;
 use skiff_shared::trace::{SpanId, TraceId};
 
-use super::metrics::Fact;
+use super::metrics::{Fact, Source};
 use super::spans::{self, Heal, SpanContextOf, Sync};
 use super::{Shared, notice};
 
@@ -26,12 +25,30 @@ pub struct AppName {
     pub namespace: Option<String>,
 }
 
-/// The telemetry of one app. Cheap to clone; nothing in it waits.
+/// The telemetry of one app. Cheap to clone; nothing in it waits. When the last clone goes, the app's gauges end.
 #[derive(Clone)]
 pub struct AppTelemetry {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
     shared: Arc<Shared>,
-    app: Arc<AppName>,
-    memory: Arc<Mutex<Memory>>,
+    app: AppName,
+    /// Tells this value from one that was made for the same app before or after it.
+    life: u64,
+    memory: Mutex<Memory>,
+}
+
+impl Inner {
+    fn record(&self, fact: &Fact<'_>) {
+        self.shared.metrics.record(Source { app: &self.app, life: self.life }, fact);
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.record(&Fact::Gone);
+    }
 }
 
 /// What later facts refer to.
@@ -47,19 +64,20 @@ struct Memory {
 
 impl fmt::Debug for AppTelemetry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AppTelemetry").field("app", &self.app).finish_non_exhaustive()
+        f.debug_struct("AppTelemetry").field("app", &self.inner.app).finish_non_exhaustive()
     }
 }
 
 impl AppTelemetry {
     pub(super) fn new(shared: Arc<Shared>, app: AppName) -> Self {
-        Self { shared, app: Arc::new(app), memory: Arc::default() }
+        let life = shared.metrics.next_life();
+        Self { inner: Arc::new(Inner { shared, app, life, memory: Mutex::default() }) }
     }
 
     /// Tells of a finished sync: its spans and its numbers.
     pub fn finished(&self, run: &RunRecord) {
         let sync = Sync { run, cause: self.with_memory(|memory| memory.cause(run)) };
-        self.shared.metrics.record(&self.app, &Fact::Finished(&sync));
+        self.inner.record(&Fact::Finished(&sync));
         self.send(self.spans().sync(&sync));
     }
 
@@ -70,12 +88,12 @@ impl AppTelemetry {
             memory.release = release;
             memory.applied.clone_from(&report.applied);
         });
-        self.shared.metrics.record(&self.app, &Fact::Reported(report));
+        self.inner.record(&Fact::Reported(report));
     }
 
     /// Tells of something as it happens: a log line, its numbers, and the span of a heal.
     pub fn notice(&self, notice: &Notice) {
-        self.shared.metrics.record(&self.app, &Fact::Noticed(notice));
+        self.inner.record(&Fact::Noticed(notice));
         let ids = if let Notice::Healed { drift, seen_at, healed_at } = notice {
             let applied = self.with_memory(|memory| memory.applied.clone());
             let heal = Heal { drift, seen_at: *seen_at, healed_at: *healed_at, revision: applied.as_ref() };
@@ -87,29 +105,19 @@ impl AppTelemetry {
         self.log(&notice::line(notice), ids);
     }
 
-    /// Notes how long a render took; `renderer` is `plain`, `kustomize` or `helm`.
-    pub fn rendered(&self, renderer: &'static str, took: Duration) {
-        self.shared.metrics.rendered(&self.app, renderer, took);
-    }
-
-    /// Ends the app's gauges: it is no longer in the environment.
-    pub fn gone(&self) {
-        self.shared.metrics.record(&self.app, &Fact::Gone);
-    }
-
     fn spans(&self) -> SpanContextOf<'_> {
-        let Shared { identity, detail, sampler, .. } = &*self.shared;
-        SpanContextOf { identity, app: &self.app, detail: *detail, sampler }
+        let Shared { identity, detail, sampler, .. } = &*self.inner.shared;
+        SpanContextOf { identity, app: &self.inner.app, detail: *detail, sampler }
     }
 
     fn send(&self, spans: Vec<SpanData>) {
-        if let Some(sender) = &self.shared.spans {
+        if let Some(sender) = &self.inner.shared.spans {
             spans.into_iter().for_each(|span| sender.send(span));
         }
     }
 
     fn with_memory<T>(&self, use_it: impl FnOnce(&mut Memory) -> T) -> T {
-        use_it(&mut self.memory.lock().unwrap_or_else(PoisonError::into_inner))
+        use_it(&mut self.inner.memory.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Writes one line inside the trace that it belongs to.
@@ -119,7 +127,7 @@ impl AppTelemetry {
         });
         let _attached = context.map(Context::attach);
         let trace_id = ids.map(|(trace, _)| trace.to_string());
-        let AppName { app, environment, .. } = &*self.app;
+        let AppName { app, environment, .. } = &self.inner.app;
         macro_rules! log {
             ($level:ident) => {
                 tracing::$level!(

@@ -4,8 +4,8 @@
 //! environment, states and classes; never a revision, an object's name or the text of an error.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use jiff::Timestamp;
 use opentelemetry::KeyValue;
@@ -24,8 +24,16 @@ pub(super) enum Fact<'a> {
     Finished(&'a Sync<'a>),
     Reported(&'a Report),
     Noticed(&'a Notice),
-    /// It left the environment: its gauges end.
+    /// Nobody tells of it any more: its gauges end.
     Gone,
+}
+
+/// Who tells. An app whose driver is replaced has two lives for a moment; the end of the old one must not
+/// end the gauges of the new.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'a> {
+    pub(super) app: &'a AppName,
+    pub(super) life: u64,
 }
 
 /// The instruments, and the state that gauges are read from.
@@ -39,6 +47,7 @@ pub(super) struct Metrics {
     heal_duration: Histogram<f64>,
     contested: Counter<u64>,
     requests: Counter<u64>,
+    lives: AtomicU64,
     observed: Arc<Observed>,
 }
 
@@ -52,6 +61,7 @@ struct Observed {
 
 #[derive(Clone, Debug, Default)]
 struct AppState {
+    life: u64,
     report: Option<Shown>,
     last_sync: Option<Timestamp>,
 }
@@ -61,6 +71,7 @@ struct AppState {
 struct Shown {
     sync: &'static str,
     health: &'static str,
+    phase: &'static str,
     objects: [(&'static str, u32); 5],
     total: u32,
     applied: Option<Applied>,
@@ -99,7 +110,11 @@ impl Metrics {
                 &LONG,
                 "From the commit to all healthy",
             ),
-            render_duration: seconds("skiff.render.duration", &RUN, "Duration of one render"),
+            render_duration: seconds(
+                "skiff.render.duration",
+                &RUN,
+                "Duration of the render that a sync began with",
+            ),
             drifts: counter("skiff.drifts", "{drift}", "Changes by others to what Git declares"),
             heals: counter("skiff.heals", "{heal}", "Objects re-applied after drift"),
             heal_duration: seconds(
@@ -117,22 +132,28 @@ impl Metrics {
                 "{request}",
                 "Requests to the API server by verb and code",
             ),
+            lives: AtomicU64::new(0),
             observed,
         }
     }
 
+    /// Returns a number that no other [`Source`] has.
+    pub(super) fn next_life(&self) -> u64 {
+        self.lives.fetch_add(1, Ordering::Relaxed)
+    }
+
     /// Turns one fact into metrics.
-    pub(super) fn record(&self, app: &AppName, fact: &Fact<'_>) {
-        let labels = labels(app);
+    pub(super) fn record(&self, source: Source<'_>, fact: &Fact<'_>) {
+        let labels = labels(source.app);
         match fact {
-            Fact::Finished(sync) => self.finished(app, &labels, sync),
-            Fact::Reported(report) => self.observed.app(app, |state| state.report = Some(Shown::of(report))),
+            Fact::Finished(sync) => self.finished(source, &labels, sync),
+            Fact::Reported(report) => self.observed.change(source, |state| state.show(report)),
             Fact::Noticed(notice) => self.noticed(&labels, notice),
-            Fact::Gone => drop(lock(&self.observed.apps).remove(app)),
+            Fact::Gone => self.observed.end(source),
         }
     }
 
-    fn finished(&self, app: &AppName, labels: &[KeyValue], sync: &Sync<'_>) {
+    fn finished(&self, source: Source<'_>, labels: &[KeyValue], sync: &Sync<'_>) {
         let run = sync.run;
         let waited = run.stages.iter().filter(|stage| stage.name == "approve");
         let waited: f64 = waited.map(|stage| seconds(stage.interval.start, stage.interval.end)).sum();
@@ -141,6 +162,12 @@ impl Metrics {
             let pending = KeyValue::new(name::CICD_PIPELINE_RUN_STATE, "pending");
             self.run_duration.record(waited, &with(labels, [pending]));
         }
+        // A later sync to the commit brings the render of the first along.
+        let renders =
+            run.stages.iter().filter(|stage| stage.name == "render" && sync.cause == Cause::Release);
+        renders.for_each(|stage| {
+            self.render_duration.record(seconds(stage.interval.start, stage.interval.end), labels);
+        });
         let mut executing = with(
             labels,
             [
@@ -154,7 +181,7 @@ impl Metrics {
             self.run_errors.add(1, &with(labels, [KeyValue::new(name::ERROR_TYPE, *reason)]));
         }
         if run.outcome == Outcome::Success {
-            self.observed.app(app, |state| state.last_sync = Some(run.ended));
+            self.observed.change(source, |state| state.synced_at(run.ended));
         }
         if let (Outcome::Success, Cause::Release, Some(committed_at)) =
             (run.outcome, sync.cause, run.revision.committed_at)
@@ -185,11 +212,6 @@ impl Metrics {
         self.requests.add(1, &labels);
     }
 
-    pub(super) fn rendered(&self, app: &AppName, renderer: &'static str, took: Duration) {
-        let labels = with(&labels(app), [KeyValue::new("skiff.renderer", renderer)]);
-        self.render_duration.record(took.as_secs_f64(), &labels);
-    }
-
     /// Notes that an environment's source is asked for from now on, without saying that it was read.
     pub(super) fn source_expected(&self, environment: &str, now: Timestamp) {
         lock(&self.observed.sources).entry(environment.to_owned()).or_insert(now);
@@ -205,12 +227,35 @@ impl Metrics {
 }
 
 impl Observed {
-    fn app(&self, app: &AppName, change: impl FnOnce(&mut AppState)) {
+    fn change(&self, source: Source<'_>, change: impl FnOnce(&mut AppState)) {
         let mut apps = lock(&self.apps);
-        match apps.get_mut(app) {
-            Some(state) => change(state),
-            None => change(apps.entry(app.clone()).or_default()),
+        if !apps.contains_key(source.app) {
+            apps.insert(source.app.clone(), AppState::default());
         }
+        if let Some(state) = apps.get_mut(source.app) {
+            state.life = source.life;
+            change(state);
+        }
+    }
+
+    fn end(&self, source: Source<'_>) {
+        let mut apps = lock(&self.apps);
+        if apps.get(source.app).is_some_and(|state| state.life == source.life) {
+            apps.remove(source.app);
+        }
+    }
+}
+
+impl AppState {
+    fn show(&mut self, report: &Report) {
+        self.report = Some(Shown::of(report));
+        // The history knows of the syncs before this process.
+        let synced = report.history.iter().filter(|entry| entry.outcome == Outcome::Success);
+        synced.filter_map(|entry| entry.healthy_at).for_each(|time| self.synced_at(time));
+    }
+
+    fn synced_at(&mut self, time: Timestamp) {
+        self.last_sync = self.last_sync.max(Some(time));
     }
 }
 
@@ -220,6 +265,7 @@ impl Shown {
         Self {
             sync: report.sync.word(),
             health: report.health.word(),
+            phase: report.phase,
             objects: [
                 ("healthy", objects.healthy),
                 ("out_of_sync", objects.out_of_sync),

@@ -3,13 +3,16 @@
 use jiff::{SignedDuration, Timestamp};
 use skiff_shared::desired::{Interval, Revision};
 use skiff_shared::health::Health;
-use skiff_shared::object::Interner;
-use skiff_shared::report::{Cause, ObjectCounts, Outcome, Report, RunRecord, Stage, SyncStatus};
+use skiff_shared::object::{Digest, Interner};
+use skiff_shared::report::{
+    Cause, HistoryEntry, ObjectCounts, Outcome, Report, RunRecord, Stage, SyncStatus,
+};
 use skiff_shared::sync::effect::{Drift, DriftKind, Notice};
 
 use super::*;
 
-fn telemetry() -> Telemetry {
+/// Starts telemetry that sends nothing and logs nothing.
+pub(super) fn telemetry() -> Telemetry {
     Telemetry::start(TelemetryConfig {
         identity: Identity::new("eu-1", "eu-1", None),
         endpoint: None,
@@ -87,7 +90,7 @@ fn states_of_an_app_are_gauges_that_end_with_it() {
     assert!(samples(&telemetry, "skiff_app_info").contains("OutOfSync"));
     app.report(&report(SyncStatus::Synced, Health::Healthy));
     insta::assert_snapshot!(samples(&telemetry, "skiff_app"), @r#"
-    skiff_app_info{cicd_pipeline_name="web",deployment_environment_name="production",skiff_health_status="Healthy",skiff_sync_status="Synced"} 1
+    skiff_app_info{cicd_pipeline_name="web",deployment_environment_name="production",skiff_app_phase="Idle",skiff_health_status="Healthy",skiff_sync_status="Synced"} 1
     skiff_app_objects{cicd_pipeline_name="web",deployment_environment_name="production"} 5
     skiff_app_objects_by_state{cicd_pipeline_name="web",deployment_environment_name="production",skiff_object_state="drifted"} 1
     skiff_app_objects_by_state{cicd_pipeline_name="web",deployment_environment_name="production",skiff_object_state="failed"} 0
@@ -97,8 +100,18 @@ fn states_of_an_app_are_gauges_that_end_with_it() {
     skiff_app_revision{cicd_pipeline_name="web",deployment_environment_name="production"} 87052989053921
     skiff_app_revision_commit_time_seconds{cicd_pipeline_name="web",deployment_environment_name="production"} 1794999980
     "#);
-    app.gone();
+    drop(app);
     assert_eq!(samples(&telemetry, "skiff_app"), "");
+}
+
+#[test]
+fn end_of_an_old_driver_does_not_end_the_gauges_of_the_new() {
+    let telemetry = telemetry();
+    let (old, new) = (web(&telemetry), web(&telemetry));
+    old.report(&report(SyncStatus::OutOfSync, Health::Degraded));
+    new.report(&report(SyncStatus::Synced, Health::Healthy));
+    drop(old);
+    assert!(samples(&telemetry, "skiff_app_info").contains("Synced"));
 }
 
 #[test]
@@ -112,6 +125,26 @@ fn a_sync_is_measured_without_the_time_that_it_waited_for_a_person() {
     "#);
     insta::assert_snapshot!(samples(&telemetry, "skiff_commit_to_healthy_duration_seconds_sum"), @r#"skiff_commit_to_healthy_duration_seconds_sum{cicd_pipeline_name="web",deployment_environment_name="production"} 60"#);
     insta::assert_snapshot!(samples(&telemetry, "skiff_app_last_sync"), @r#"skiff_app_last_sync_time_seconds{cicd_pipeline_name="web",deployment_environment_name="production"} 1795000040"#);
+}
+
+#[test]
+fn last_sync_is_known_from_the_history_after_a_restart() {
+    let telemetry = telemetry();
+    let synced = HistoryEntry {
+        revision: revision(),
+        render: Digest::of(b"render"),
+        seen_at: at(0),
+        applied_at: Some(at(1)),
+        healthy_at: Some(at(2)),
+        approved_by: None,
+        outcome: Outcome::Success,
+    };
+    let blocked = HistoryEntry { outcome: Outcome::Blocked, healthy_at: None, ..synced.clone() };
+    let history = vec![blocked, synced];
+    let app = web(&telemetry);
+    app.report(&Report { history, ..report(SyncStatus::OutOfSync, Health::Healthy) });
+    let line = samples(&telemetry, "skiff_app_last_sync");
+    assert!(line.ends_with(" 1795000002"), "{line}");
 }
 
 #[test]
@@ -151,17 +184,13 @@ fn drift_heals_and_fights_are_counted() {
 }
 
 #[test]
-fn requests_renders_and_sources_have_their_series() {
+fn renders_and_sources_have_their_series() {
     let telemetry = telemetry();
-    telemetry.api_request("apply", 200);
-    telemetry.api_request("apply", 200);
-    telemetry.api_request("get", 404);
-    web(&telemetry).rendered("helm", Duration::from_millis(500));
-    insta::assert_snapshot!(samples(&telemetry, "skiff_api_requests"), @r#"
-    skiff_api_requests_total{http_response_status_code="200",skiff_api_verb="apply"} 2
-    skiff_api_requests_total{http_response_status_code="404",skiff_api_verb="get"} 1
-    "#);
-    insta::assert_snapshot!(samples(&telemetry, "skiff_render_duration_seconds_sum"), @r#"skiff_render_duration_seconds_sum{cicd_pipeline_name="web",deployment_environment_name="production",skiff_renderer="helm"} 0.5"#);
+    let mut render = run(Outcome::Success);
+    render.stages[0].name = "render";
+    web(&telemetry).finished(&render);
+    web(&telemetry).finished(&RunRecord { cause: Cause::Resync, ..render });
+    insta::assert_snapshot!(samples(&telemetry, "skiff_render_duration_seconds_sum"), @r#"skiff_render_duration_seconds_sum{cicd_pipeline_name="web",deployment_environment_name="production"} 30"#);
 
     assert_eq!(samples(&telemetry, "skiff_source_age"), "");
     telemetry.source_expected("production");
@@ -174,11 +203,12 @@ fn requests_renders_and_sources_have_their_series() {
 #[test]
 fn a_fleet_of_many_apps_is_not_summed_up() {
     let telemetry = telemetry();
-    for number in 0..1_000 {
+    let apps = (0..1_000).map(|number| {
         let (environment, app) = ("production".to_owned(), format!("app-{number}"));
-        let app = telemetry.app(AppName { environment, app, namespace: None });
-        app.report(&report(SyncStatus::Synced, Health::Healthy));
-    }
+        telemetry.app(AppName { environment, app, namespace: None })
+    });
+    let apps: Vec<AppTelemetry> = apps.collect();
+    apps.iter().for_each(|app| app.report(&report(SyncStatus::Synced, Health::Healthy)));
     assert_eq!(samples(&telemetry, "skiff_app_info{").lines().count(), 1_000);
     assert_eq!(samples(&telemetry, "skiff_app_objects_by_state{").lines().count(), 5_000);
 }
@@ -194,4 +224,34 @@ fn the_process_tells_its_memory_and_its_name() {
         info.contains(r#"k8s_cluster_name="eu-1""#) && info.contains(r#"service_name="skiff""#),
         "{info}"
     );
+}
+
+#[test]
+fn every_metric_and_label_is_documented() {
+    let documentation = include_str!("../../../docs/telemetry.md");
+    let telemetry = telemetry();
+    let app = web(&telemetry);
+    let id = Interner::default().object("apps", "Deployment", Some("shop"), "web");
+    let drift = Drift { id: id.clone(), kind: DriftKind::Changed, paths: Vec::new(), actor: None };
+    app.report(&report(SyncStatus::Synced, Health::Healthy));
+    app.finished(&run(Outcome::Success));
+    let failures = vec![("Deployment/shop/a".to_owned(), "Invalid", "words".to_owned())];
+    app.finished(&RunRecord { failures, ..run(Outcome::Blocked) });
+    app.notice(&Notice::Drifted(drift.clone()));
+    app.notice(&Notice::Healed { drift, seen_at: at(0), healed_at: at(1) });
+    app.notice(&Notice::Contested { id, manager: "autoscaler".to_owned(), until: at(60) });
+    telemetry.shared.metrics.request("apply", 200);
+    telemetry.source_expected("production");
+    let text = telemetry.prometheus().expect("the metrics can be encoded");
+    let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+    let labels = text.lines().filter(|line| !line.starts_with('#') && !line.starts_with("target_info"));
+    let labels =
+        labels.flat_map(|line| line.split(['{', ',']).skip(1)).filter_map(|pair| pair.split_once("=\""));
+    let told: Vec<&str> = names.chain(labels.map(|(label, _)| label)).filter(|name| *name != "le").collect();
+    assert!(told.len() > 40, "{told:?}");
+    // Labels are documented by their attribute's name, which Prometheus spells with underscores.
+    let spelled = documentation.replace('.', "_");
+    let missing: Vec<&str> =
+        told.into_iter().filter(|name| !spelled.contains(&format!("`{name}`"))).collect();
+    assert_eq!(missing, [""; 0]);
 }

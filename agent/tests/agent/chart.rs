@@ -1,5 +1,8 @@
 //! The chart as real Helm renders it.
 
+#[path = "chart/installed.rs"]
+mod installed;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

@@ -87,11 +87,13 @@ async fn readiness_lists_what_is_known() {
 #[tokio::test]
 async fn metrics_are_in_the_format_of_scrapers() {
     let served = start().await;
-    served.endpoint.telemetry.api_request("apply", 200);
+    served.endpoint.telemetry.source_expected("production");
     let answer = get(served.address, "/metrics").await;
     assert!(answer.contains("content-type: text/plain; version=0.0.4\r\n"), "{answer}");
-    let line = "skiff_api_requests_total{http_response_status_code=\"200\",skiff_api_verb=\"apply\"} 1\n";
-    assert!(answer.contains(line), "{answer}");
+    assert!(
+        answer.contains("\nskiff_source_age_seconds{deployment_environment_name=\"production\"} "),
+        "{answer}"
+    );
     assert!(get(served.address, "/").await.starts_with("HTTP/1.1 404"));
 }
 

@@ -132,8 +132,19 @@ fn healed() -> Notice {
     Notice::Healed { drift, seen_at: at(0), healed_at: at(0) + SignedDuration::from_millis(12) }
 }
 
+/// Waits for this many spans, all of whose attributes are in the documentation.
 async fn spans(receiver: &OtlpReceiver, count: usize) -> Vec<Span> {
-    receiver.wait_for(|spans| spans.len() >= count, DEADLINE).await.expect("the spans arrive")
+    let documentation = include_str!("../../../docs/telemetry.md");
+    let spans = receiver.wait_for(|spans| spans.len() >= count, DEADLINE).await.expect("the spans arrive");
+    for span in &spans {
+        let of_events = span.events.iter().flat_map(|event| event.attributes.keys().chain([&event.name]));
+        let of_links = span.links.iter().flat_map(|link| link.attributes.keys());
+        for name in span.attributes.keys().chain(span.resource.keys()).chain(of_events).chain(of_links) {
+            let generic = if name.starts_with("skiff.objects.") { "skiff.objects.<action>" } else { name };
+            assert!(documentation.contains(&format!("`{generic}`")), "{name} is not in docs/telemetry.md");
+        }
+    }
+    spans
 }
 
 fn tree(spans: &[Span]) -> String {

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use skiff_shared::sync::event::{Failure, Refusal};
 
 use super::super::connection::{Call, Connection, DEADLINE, JSON, METADATA, METADATA_LIST, Reply, broken};
-use super::super::live::Live;
+use super::super::live::{Live, or_default};
 use super::super::{classify::classify, path::segment};
 
 /// After this time the server ends a stream by itself; it is then opened again where it ended.
@@ -60,7 +60,7 @@ pub(super) struct Events(BoxStream<'static, kube::Result<WatchEvent<Live>>>);
 #[derive(Deserialize)]
 pub(super) struct Page {
     pub metadata: PageMetadata,
-    #[serde(default = "Vec::new")]
+    #[serde(default, deserialize_with = "or_default")]
     pub items: Vec<Live>,
 }
 

@@ -29,15 +29,18 @@ fn each<T: 'static>(
 
 fn apps(meter: &Meter, observed: &Arc<Observed>) {
     let info = each(observed, |gauge, app, state| {
-        if let Some(Shown { sync, health, .. }) = &state.report {
-            let states =
-                [KeyValue::new("skiff.sync.status", *sync), KeyValue::new("skiff.health.status", *health)];
+        if let Some(Shown { sync, health, phase, .. }) = &state.report {
+            let states = [
+                KeyValue::new("skiff.sync.status", *sync),
+                KeyValue::new("skiff.health.status", *health),
+                KeyValue::new("skiff.app.phase", *phase),
+            ];
             gauge.observe(1, &with(&labels(app), states));
         }
     });
     meter
         .u64_observable_gauge("skiff.app.info")
-        .with_description("1 for every app, with its sync status and health")
+        .with_description("1 for every app, with its sync status, health and phase")
         .with_callback(info)
         .build();
     let last_sync = each(observed, |gauge, app, state| {
