@@ -358,6 +358,7 @@ fn lease_options(fixed: &Fixed) -> LeaseOptions {
         name: fixed.lease.name.clone(),
         identity: format!("{host}_{}_{}", std::process::id(), jiff::Timestamp::now().as_nanosecond()),
         duration: SignedDuration::try_from(fixed.lease.duration).unwrap_or(SignedDuration::from_secs(30)),
+        renew_interval: fixed.lease.renew_interval,
     }
 }
 

@@ -22,6 +22,8 @@ pub struct LeaseOptions {
     pub identity: String,
     /// How long others wait for a holder that went silent. At least three times a request's deadline.
     pub duration: SignedDuration,
+    /// How often it is renewed while it is held: at most a third of the duration.
+    pub renew_interval: Duration,
 }
 
 /// A running holder; it gives the Lease back when it is stopped.
@@ -116,9 +118,9 @@ impl Keeper {
         self.share(4)
     }
 
-    /// Renews at a third of the duration; looks at a rival's Lease more often than that.
+    /// A rival's Lease is looked at more often than one has to be renewed.
     fn pause(&self) -> Duration {
-        if self.held.is_some() { self.share(3) } else { self.share(8) }
+        if self.held.is_some() { self.options.renew_interval } else { self.share(8) }
     }
 
     fn share(&self, parts: u32) -> Duration {

@@ -2,6 +2,8 @@
 
 #[path = "agent/chart.rs"]
 mod chart;
+#[path = "agent/cli.rs"]
+mod cli;
 // The attribute tells clippy that helpers in it are tests as well.
 #[cfg(test)]
 #[path = "agent/cluster.rs"]
