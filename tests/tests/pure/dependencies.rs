@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::read;
+use crate::read;
 
 const MANIFESTS: [&str; 6] = [
     "shared/Cargo.toml",

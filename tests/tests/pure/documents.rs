@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use skiff_shared::yaml;
 
-use super::{read, root};
+use crate::{read, root};
 
 /// Where the program's reason words are written, each as a text of its own.
 const WORDS: [(&str, &str); 5] = [
