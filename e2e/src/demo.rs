@@ -128,9 +128,7 @@ async fn tell(
     let mut story = Story::begin(site, terminal)?;
     let told = story.tell().await;
     story.summary();
-    if let Err(error) = told {
-        return Err(error.context("the story broke off"));
-    }
+    told?;
     if !arguments.once {
         let shop = story.into_repository();
         visit::stay(site, &shop, &built.program, terminal).await?;

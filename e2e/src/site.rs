@@ -138,14 +138,14 @@ impl Site {
     /// Configures the environments and starts the agent.
     pub fn start_agent(&mut self, environments: Value) -> anyhow::Result<()> {
         let config = self.configure(environments)?;
-        let kubeconfig = self.identity.kubeconfig().to_path_buf();
+        let kubeconfig = self.identity.kubeconfig().to_owned();
         self.run_agent(&config, &kubeconfig)
     }
 
     /// Starts the agent again with the configuration that it had.
     pub fn restart_agent(&mut self) -> anyhow::Result<()> {
         let config = self.home.path().join("config/config.yaml");
-        let kubeconfig = self.identity.kubeconfig().to_path_buf();
+        let kubeconfig = self.identity.kubeconfig().to_owned();
         self.run_agent(&config, &kubeconfig)
     }
 

@@ -23,6 +23,9 @@ use crate::witness::{Sighting, Witness};
 /// How long one thing may take before the story says that it does not happen.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Lines of the agent's log that a failure shows.
+const LAST_WORDS: usize = 30;
+
 /// A story in progress.
 pub(super) struct Story<'a> {
     site: &'a mut Site,
@@ -50,8 +53,16 @@ impl<'a> Story<'a> {
     }
 
     pub(super) async fn tell(&mut self) -> anyhow::Result<()> {
-        let told = self.chapters().await;
-        told.with_context(|| format!("chapter {} did not come to its end", self.results.len() + 1))
+        let Err(error) = self.chapters().await else { return Ok(()) };
+        let chapter = self.results.len() + 1;
+        let error = error.context(format!("chapter {chapter} did not come to its end"));
+        if format!("{error:#}").contains("log ends with\n") {
+            return Err(error);
+        }
+        let log = self.site.log();
+        let first = log.lines().count().saturating_sub(LAST_WORDS);
+        let words: Vec<&str> = log.lines().skip(first).collect();
+        Err(error.context(format!("the agent's log ends with\n{}\n", words.join("\n"))))
     }
 
     async fn chapters(&mut self) -> anyhow::Result<()> {
@@ -124,10 +135,7 @@ impl<'a> Story<'a> {
     async fn edit(&mut self) -> anyhow::Result<()> {
         self.terminal.chapter(3, "An edit by somebody else");
         let arguments = ["set", "image", "deployment/web", "web=registry.example/web:hotfix"];
-        self.terminal.command(
-            &format!("kubectl --as-user dev -n storefront {}", arguments.join(" "))
-                .replace("--as-user dev ", ""),
-        );
+        self.terminal.command(&format!("kubectl -n storefront {}", arguments.join(" ")));
         let mut witness = Witness::start::<Deployment>(self.site.admin()?, "storefront").await?;
         self.as_dev("storefront", &arguments).await?;
         let changed = witness

@@ -105,7 +105,8 @@ impl Follower {
 fn notice(line: &str) -> Option<(&str, String)> {
     let (time, rest) = line.split_once(' ')?;
     let (_, words) = rest.trim_start().split_once(' ')?;
-    let words = words.trim_start();
+    // The fields behind the words are for programs.
+    let words = words.trim_start().split(" app=\"").next()?;
     if !NOTICES.iter().any(|notice| words.starts_with(notice)) {
         return None;
     }
@@ -119,7 +120,8 @@ mod tests {
 
     #[test]
     fn notices_are_shown_with_the_time_of_day() {
-        let line = "2026-11-23T08:45:13.000001Z  INFO healed Service/a/b in 9 ms: somebody deleted it";
+        let line =
+            "2026-11-23T08:45:13.000001Z  INFO healed Service/a/b in 9 ms: somebody deleted it app=\"b\"";
 
         assert_eq!(
             notice(line),
