@@ -15,7 +15,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use segment::Segment;
+use segment::{Entry, Segment};
 use skiff_shared::object::Digest;
 
 /// A segment that is larger gets no further body.
@@ -163,9 +163,9 @@ impl Shelves {
             let name = entry.file_name();
             let Some(number) = name.to_str().and_then(segment::number) else { continue };
             let (segment, bodies) = Segment::open(&entry.path())?;
-            let place = |offset, length| Place { segment: number, offset, length };
-            self.index
-                .extend(bodies.into_iter().map(|(digest, offset, length)| (digest, place(offset, length))));
+            for Entry { digest, offset, length } in bodies {
+                self.index.insert(digest, Place { segment: number, offset, length });
+            }
             self.segments.insert(number, segment);
         }
         Ok(())

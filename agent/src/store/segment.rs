@@ -22,6 +22,13 @@ pub(super) struct Segment {
     buffer: Vec<u8>,
 }
 
+/// A body as its segment lists it.
+pub(super) struct Entry {
+    pub(super) digest: Digest,
+    pub(super) offset: u32,
+    pub(super) length: u32,
+}
+
 /// Returns the path of a segment.
 pub(super) fn path(root: &Path, number: u32) -> PathBuf {
     root.join(format!("{number:08}{SUFFIX}"))
@@ -46,7 +53,7 @@ impl Segment {
     }
 
     /// Opens a segment and returns where its bodies lie. What follows a torn header is lost.
-    pub(super) fn open(path: &Path) -> io::Result<(Self, Vec<(Digest, u32, u32)>)> {
+    pub(super) fn open(path: &Path) -> io::Result<(Self, Vec<Entry>)> {
         let file = File::open(path)?;
         let size = u32::try_from(file.metadata()?.len()).unwrap_or(u32::MAX);
         let mut reader = BufReader::with_capacity(4 << 10, &file);
@@ -59,7 +66,7 @@ impl Segment {
             if length == 0 || end > size {
                 break;
             }
-            bodies.push((digest, offset, length));
+            bodies.push(Entry { digest, offset, length });
             reader.seek_relative(i64::from(length))?;
             at = end;
         }
