@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use super::split::{Chunk, Splitter, TooLarge};
 use super::{Reason, RenderError, Request, Tools, tree};
+use crate::sandbox;
 
 /// What is kept of what a tool says on stderr.
 const SAID: usize = 64 << 10;
@@ -88,6 +89,10 @@ impl<'a> Workshop<'a> {
         };
         group.disarm();
         let said = self.without_paths(&said);
+        if self.tools.sandbox.is_some() && status.code() == Some(i32::from(sandbox::FAILED)) {
+            let message = format!("failed to run {}: {}", call.name, said.trim_start_matches("error: "));
+            return Err(RenderError::new(Reason::Internal, "", message));
+        }
         Ok(if status.success() {
             Ended::Well(said)
         } else {

@@ -20,10 +20,8 @@ use serde_json::{Map, Value};
 
 use super::annotations::{self, Annotated, Role};
 use super::scope::Scope;
+use crate::api::{APP_LABEL, INSTANCE_LABEL};
 use crate::object::split_api_version;
-
-const INSTANCE_LABEL: &str = "skiff.dev/instance";
-const APP_LABEL: &str = "skiff.dev/app";
 
 /// Fields of `metadata` that only the server writes.
 const SERVER_FIELDS: [&str; 8] = [

@@ -294,16 +294,18 @@ async fn tool_that_cannot_start_or_dies_is_told_of() {
 }
 
 #[tokio::test]
-async fn real_helm_works_under_the_default_limits_and_not_under_any() {
+async fn real_helm_works_within_the_default_limits_and_says_when_they_are_too_tight() {
     let mut world = chart();
-    // In the place of the program's hidden verb, with the arguments that it gets.
-    let verb = "[ \"$1 $6\" = '__sandbox --' ] || exit 1; ulimit -d $(($2 / 1024)); ulimit -t $3; ulimit -f $(($4 / 512)); ulimit -n $5; shift 6; exec \"$@\"";
-    let sandbox = script(verb);
-    world.tools.sandbox = Some(sandbox.tools.helm.clone());
+    world.tools.sandbox = Some(env!("CARGO_BIN_EXE_skiff").into());
     assert_eq!(world.render().await.rows.len(), 5);
     world.tools.limits.memory_bytes = 60 << 20;
     insta::assert_snapshot!(world.problems().await, @r"
     HelmFailed
     charts/shopfront: helm needs more memory than the 60 MiB that it may use
     ");
+    world.tools.helm = "/nowhere/helm".into();
+    insta::assert_snapshot!(world.problems().await, @r#"
+    Internal
+    failed to run helm: failed to start "/nowhere/helm": No such file or directory (os error 2)
+    "#);
 }

@@ -226,9 +226,9 @@ async fn namespace_is_created_only_if_the_render_does_not_bring_it() {
 async fn same_input_renders_to_the_same_rows_and_writes_nothing_twice() {
     let world = world(&[("a.yaml", &format!("{CONFIG}a\n---\n{CONFIG}b\n"))]);
     let first = world.render().await;
-    assert_eq!(world.store.len().unwrap(), 2);
+    assert_eq!(world.store.len(), 2);
     assert_eq!(world.render().await.rows, first.rows);
-    assert_eq!(world.store.len().unwrap(), 2);
+    assert_eq!(world.store.len(), 2);
     let empty = super::world(&[("README.md", "nothing")]);
     insta::assert_snapshot!(empty.rows().await, @"warning: .: no manifests: there is no YAML or JSON file");
 }
