@@ -3,17 +3,6 @@
 
 use std::path::{Path, PathBuf};
 
-// The attribute tells clippy that helpers in it are tests as well.
-#[cfg(test)]
-mod pure {
-    mod dependencies;
-    mod documents;
-    mod drift;
-    mod lives;
-    mod machine;
-    mod scenarios;
-}
-
 /// Returns the content of a file of the repository.
 #[cfg(test)]
 fn read(file: &str) -> String {
@@ -24,4 +13,15 @@ fn read(file: &str) -> String {
 #[cfg(test)]
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+// The attribute tells clippy that helpers in it are tests as well.
+#[cfg(test)]
+mod pure {
+    mod dependencies;
+    mod documents;
+    mod drift;
+    mod lives;
+    mod machine;
+    mod scenarios;
 }
