@@ -309,7 +309,7 @@ impl Check<'_> {
     }
 }
 
-/// Returns the policy of an environment whose file says nothing: DESIGN §8.
+/// Returns the policy of an environment whose file says nothing.
 fn default_policy(name: &AppName) -> Policy {
     let (mode, self_heal, sensitive_kinds) = match name.as_str() {
         "development" => (Mode::Auto, true, true),

@@ -95,7 +95,7 @@ fn samples(what: &str, samples: &Samples) {
     println!("  {what:<40} p50 {p50:>7.1} ms  p99 {p99:>7.1} ms  max {max:>7.1} ms  ({count})");
 }
 
-/// Prints what DESIGN §11 asks for beside what was measured at the largest sizes.
+/// Prints the budgets beside what was measured at the largest sizes.
 pub(super) fn budgets(results: &Results) {
     let Some(largest) = results.sizes.iter().max_by_key(|size| size.objects) else { return };
     let objects = largest.objects;

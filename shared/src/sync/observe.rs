@@ -273,7 +273,7 @@ fn undoes_heal(row: &Row) -> bool {
 }
 
 /// Decides what an observation of a settled object means: drift is a change of our own managedFields
-/// entry, and another uid is drift (DESIGN §7).
+/// entry, and another uid is drift.
 fn judge_settled(applied: &Applied, before: Option<&Seen>, seen: &Seen) -> Verdict {
     if before.is_some_and(|before| {
         before.at.rv == seen.at.rv && before.uid == seen.uid && before.at.rv == applied.rv
