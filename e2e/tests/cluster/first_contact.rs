@@ -23,7 +23,7 @@ async fn environment_that_could_never_be_read_shows_why() -> anyhow::Result<()> 
     })
     .await?;
     site.app("staging", "the missing branch is told", |app| {
-        says(app, "SourceReady", "ReferenceNotFound", "reference \"refs/heads/trunk\" not found")
+        says(app, "SourceReady", "ReferenceNotFound", "reference \"trunk\" not found")
     })
     .await?;
     site.app("production", "the missing repository is told", |app| {
