@@ -100,10 +100,7 @@ async fn sources_that_cannot_be_read_any_more_are_told_and_the_others_go_on() ->
             app: "branchless",
             condition: "SourceReady",
             reason: "ReferenceNotFound",
-            words: vec![format!(
-                "failed to fetch {}: reference \"main\" not found",
-                branchless.url()
-            )],
+            words: vec![format!("failed to fetch {}: reference \"main\" not found", branchless.url())],
             error_type: "ReferenceNotFound",
         },
         Mistake {
