@@ -72,6 +72,8 @@ pub enum StateError {
     Render { name: String, source: kube::Error },
     #[error("stored render {name} is damaged")]
     Damaged { name: String, source: std::io::Error },
+    #[error("failed to read or to make the App object: {0:?}")]
+    App(Failure),
     #[error("failed to keep a body of stored render {name} on disk")]
     Disk { name: String, source: std::io::Error },
 }
@@ -309,11 +311,7 @@ impl State {
             }
         };
         if let Some(status) = found.status.clone() {
-            self.statuses
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .entry(app.to_owned())
-                .or_insert(status);
+            self.statuses.lock().unwrap_or_else(PoisonError::into_inner).insert(app.to_owned(), status);
         }
         Ok(found)
     }

@@ -90,10 +90,31 @@ pub struct Interval {
     pub end: Timestamp,
 }
 
+/// What the configuration assigns to an agent, and an app's objects come from: an environment and the
+/// path that it is read from. The reference is no part of it: another branch or tag of the same path is
+/// another revision.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Assignment {
+    pub environment: String,
+    /// Canonical repository URL, without credentials.
+    pub url: String,
+    /// From the repository's root; empty for the root itself.
+    pub path: String,
+}
+
+impl std::fmt::Display for Assignment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { environment, url, path } = self;
+        let path = if path.is_empty() { "." } else { path };
+        write!(f, "path {path} of {url} (environment {environment})")
+    }
+}
+
 /// An app's rendered set at one revision: a value that is replaced as a whole.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Desired {
     pub revision: Revision,
+    pub assignment: Assignment,
     /// Sorted by id; no id twice.
     pub rows: Vec<DesiredRow>,
     /// Digest over the rows: two renders with the same one are the same render.

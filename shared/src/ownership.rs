@@ -22,6 +22,11 @@
 //! Two writes of the object can meet only where one of A's was open when A took the new set over; B's
 //! watch then shows B's fields changed, and B heals them. Nothing is pruned in between: A's plan holds
 //! the object from the moment in which it does not want it.
+//!
+//! # Undecided
+//!
+//! While an app of the environment is not rendered at the newest revision, what leaves the other apps may
+//! be going to it: they prune nothing until it is known.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -33,6 +38,9 @@ use crate::plan::Claims;
 #[derive(Clone, Debug, Default)]
 pub struct AppObjects<'a> {
     pub app: Arc<str>,
+    pub environment: Arc<str>,
+    /// Whether what it wants at the newest revision is known.
+    pub known: Known,
     /// What its newest good render holds.
     pub wanted: Vec<&'a ObjectId>,
     /// What its inventory lists, claimed or settled.
@@ -40,6 +48,15 @@ pub struct AppObjects<'a> {
     /// What the set before held, unless it was in conflict: the app may have claimed it since `owned`
     /// was read, and must not prune it unasked. Empty after a start.
     pub before: Vec<&'a ObjectId>,
+}
+
+/// Whether the newest revision of an app has been rendered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Known {
+    #[default]
+    Yes,
+    /// Not yet, or it cannot be: the app may want any object that leaves another one.
+    No,
 }
 
 /// How firmly an app holds an object.
@@ -76,7 +93,18 @@ pub fn assign(apps: &[AppObjects<'_>]) -> BTreeMap<Arc<str>, Claims> {
             }
         }
     }
+    for app in apps {
+        if let Some(claims) = claims.get_mut(&app.app) {
+            claims.undecided = undecided(apps, app);
+        }
+    }
     claims
+}
+
+/// Returns the other apps of the environment of which nobody knows what they want.
+fn undecided(apps: &[AppObjects<'_>], app: &AppObjects<'_>) -> BTreeSet<Arc<str>> {
+    let others = apps.iter().filter(|other| other.environment == app.environment && other.app != app.app);
+    others.filter(|other| other.known == Known::No).map(|other| other.app.clone()).collect()
 }
 
 /// Returns the objects in which more than one app has a part.
@@ -120,7 +148,14 @@ mod tests {
     }
 
     fn app<'a>(name: &str, wanted: &[&'a ObjectId], owned: &[&'a ObjectId]) -> AppObjects<'a> {
-        AppObjects { app: name.into(), wanted: wanted.into(), owned: owned.into(), before: Vec::new() }
+        AppObjects {
+            app: name.into(),
+            environment: "prod".into(),
+            known: Known::Yes,
+            wanted: wanted.into(),
+            owned: owned.into(),
+            before: Vec::new(),
+        }
     }
 
     /// Prints who is told what, in the order of apps.
@@ -130,6 +165,7 @@ mod tests {
             lines.extend(claims.conflicts.iter().map(|(id, other)| format!("{app}: {other} has {id}")));
             let handed = claims.handed_over.iter();
             lines.extend(handed.map(|(id, other)| format!("{app}: {id} is handed to {other}")));
+            lines.extend(claims.undecided.iter().map(|other| format!("{app}: {other} may want anything")));
         }
         lines.join("\n")
     }
@@ -177,6 +213,17 @@ mod tests {
         let ids = objects();
         let apps = [app("blog", &[], &[&ids[0]]), app("shop", &[], &[&ids[0]])];
         insta::assert_snapshot!(told(&apps), @"shop: blog has ConfigMap/shop/a");
+    }
+
+    #[test]
+    fn an_app_that_is_not_rendered_may_want_what_leaves_the_others_of_its_environment() {
+        let ids = objects();
+        let blog = AppObjects { known: Known::No, ..app("blog", &[&ids[0]], &[&ids[0]]) };
+        let other = AppObjects { environment: "dev".into(), ..app("toys", &[], &[&ids[2]]) };
+        insta::assert_snapshot!(
+            told(&[blog, app("shop", &[], &[&ids[1]]), other]),
+            @"shop: blog may want anything"
+        );
     }
 
     #[test]

@@ -10,7 +10,7 @@ pub mod prune;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::desired::{BodyDigest, Desired, DesiredRow, ObjectOptions};
+use crate::desired::{Assignment, BodyDigest, Desired, DesiredRow, ObjectOptions};
 use crate::inventory::Record;
 use crate::object::{ApiSet, Digest, GroupKind, Hashing, ObjectId};
 use crate::policy::Policy;
@@ -112,6 +112,10 @@ pub enum HeldReason {
     IncompleteDiscovery,
     /// Wanted by another app now: handed over, not pruned.
     HandedOver { app: Arc<str> },
+    /// It comes from what the configuration assigned before: a changed configuration never prunes.
+    AssignmentChanged { before: Arc<Assignment> },
+    /// Another app of the environment may want it: nobody knows while that one is not rendered.
+    Undecided { app: Arc<str> },
 }
 
 impl HeldReason {
@@ -128,6 +132,8 @@ impl HeldReason {
             Self::EmptyRender => "EmptyRender",
             Self::IncompleteDiscovery => "IncompleteDiscovery",
             Self::HandedOver { .. } => "HandedOver",
+            Self::AssignmentChanged { .. } => "AssignmentChanged",
+            Self::Undecided { .. } => "Undecided",
         }
     }
 
@@ -157,6 +163,14 @@ impl std::fmt::Display for HeldReason {
             Self::EmptyRender => f.write_str("nothing was rendered, and an empty render never prunes: delete the app to remove its objects"),
             Self::IncompleteDiscovery => f.write_str("the API group cannot be discovered at the moment, so nothing of it is pruned"),
             Self::HandedOver { app } => write!(f, "app {app:?} wants this object now: it is handed over, not pruned"),
+            Self::AssignmentChanged { before } => write!(
+                f,
+                "it comes from {before}, and a changed configuration never prunes: ask for a sync (spec.sync of the App) to prune it"
+            ),
+            Self::Undecided { app } => write!(
+                f,
+                "it is no longer in this app, but app {app:?} cannot be rendered and may want it: it is pruned when that one renders without it"
+            ),
         }
     }
 }
@@ -236,6 +250,9 @@ pub struct Claims {
     /// Owned here and wanted by another app, which does not have it yet. It is neither written nor
     /// pruned, and stays on record until the other has it.
     pub handed_over: BTreeMap<ObjectId, Arc<str>>,
+    /// Apps of the same environment of which nobody knows what they want, as they are not rendered:
+    /// what leaves this app may be going there, so nothing is pruned meanwhile.
+    pub undecided: BTreeSet<Arc<str>>,
 }
 
 /// The inputs of [`plan`].
@@ -245,6 +262,8 @@ pub struct Inputs<'a> {
     pub apis: &'a ApiSet,
     pub policy: &'a Policy,
     pub claims: &'a Claims,
+    /// What the recorded objects were assigned by, if the configuration assigns something else now.
+    pub assigned_before: Option<&'a Arc<Assignment>>,
 }
 
 /// Returns the plan that takes the app from what is recorded to what is wanted.

@@ -5,7 +5,7 @@
 
 use jiff::Timestamp;
 
-use crate::desired::{Interval, Revision};
+use crate::desired::{Assignment, Interval, Revision};
 use crate::health::Health;
 use crate::object::Digest;
 use crate::plan::Action;
@@ -40,6 +40,8 @@ pub struct Report {
     pub revision: Option<Revision>,
     /// The revision that the cluster was last made equal to.
     pub applied: Option<Revision>,
+    /// What the recorded objects were assigned by.
+    pub assignment: Option<Assignment>,
     pub phase: &'static str,
     /// What the app waits for, in words; empty when it waits for nothing.
     pub waiting_for: Vec<String>,
@@ -143,6 +145,7 @@ impl Outcome {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Recorded {
     pub applied: Option<Revision>,
+    pub assignment: Option<Assignment>,
     pub history: Vec<HistoryEntry>,
     pub synced_for: Option<String>,
 }

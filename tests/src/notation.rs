@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use skiff_shared::desired::{Desired, DesiredRow, ObjectOptions, Revision, render_digest};
+use skiff_shared::desired::{Assignment, Desired, DesiredRow, ObjectOptions, Revision, render_digest};
 use skiff_shared::object::{Digest, GroupKind, ObjectId};
 use skiff_shared::sync::event::Refusal;
 
@@ -112,6 +112,7 @@ pub fn desired<'a>(
     };
     Arc::new(Desired {
         revision,
+        assignment: Assignment::default(),
         render: render_digest(&rows),
         rows,
         warnings: Vec::new(),

@@ -187,6 +187,7 @@ impl Replica {
             Event::Observed(id, observation) => self.note_observation(id, observation),
             Event::Desired(desired) => self.desired = Some(desired.clone()),
             Event::Asked(ask) => self.paused = ask.paused.is_some(),
+            Event::Loaded(loaded) => self.paused |= loaded.ask.paused.is_some(),
             Event::Policy(policy) => self.policy = policy.clone(),
             Event::Drain => self.draining = true,
             Event::Lease(LeaseTerm::Held { until }) => self.told_until = Some(*until),

@@ -175,7 +175,14 @@ fn planned(sim: &Sim, desired: &Desired, claims: &Claims) -> Result<String, Stri
     });
     let candidates: Vec<_> = wanted.chain(orphans).collect();
     let policy = &sim.replicas[0].policy;
-    let inputs = Inputs { desired, candidates: &candidates, apis: &sim.world.apis, policy, claims };
+    let inputs = Inputs {
+        desired,
+        candidates: &candidates,
+        apis: &sim.world.apis,
+        policy,
+        claims,
+        assigned_before: None,
+    };
     let plan = plan(&inputs);
     let broken = check::check(&inputs, &plan);
     if broken.is_empty() { Ok(print(&plan)) } else { Err(broken.join("\n")) }

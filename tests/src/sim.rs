@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use skiff_shared::desired::Desired;
 use skiff_shared::object::ObjectId;
 use skiff_shared::policy::Policy;
-use skiff_shared::report::Report;
+use skiff_shared::report::{Recorded, Report};
 use skiff_shared::sync::Limits;
 use skiff_shared::sync::effect::Effect;
 use skiff_shared::sync::event::{Ask, Event};
@@ -100,6 +100,10 @@ impl Sim {
 
     /// Queues a word from outside for a process.
     pub fn say(&mut self, at: usize, event: Event) {
+        if let Event::Asked(ask) = &event {
+            let app = self.replicas[at].app.clone();
+            self.world.apps.entry(app).or_default().1 = ask.clone();
+        }
         self.replicas[at].words.push_back(vec![event]);
     }
 
@@ -211,7 +215,12 @@ impl Sim {
         }
         match effect {
             Effect::Watch(kind) => replica.watch(&kind),
-            Effect::Publish(report) => replica.published = Some(*report),
+            Effect::Publish(report) => {
+                let Report { applied, assignment, history, synced_for, .. } = (*report).clone();
+                self.world.apps.entry(replica.app.clone()).or_default().0 =
+                    Recorded { applied, assignment, history, synced_for };
+                replica.published = Some(*report);
+            }
             Effect::Finished(record) => replica.records.push(*record),
             Effect::Notice(notice) => replica.notices.push(notice),
             effect => {
@@ -281,7 +290,8 @@ fn count(counts: &mut Counts, effect: &Effect) {
 
 fn brief(event: &Event) -> String {
     match event {
-        Event::Loaded(inventory) => {
+        Event::Loaded(loaded) => {
+            let inventory = &loaded.inventory;
             let rows = inventory.shards.iter().flat_map(|shard| &shard.rows);
             let rows: Vec<_> =
                 rows.map(|row| format!("{} {}", row.id, row.record.applied().is_some())).collect();

@@ -16,7 +16,8 @@ use skiff_shared::health::{Assessment, Health};
 use skiff_shared::inventory::Uid;
 use skiff_shared::managed_fields::{Entry, FieldSet, Fields, ForeignOwner, Owned};
 use skiff_shared::object::{ApiSet, GroupKind, ObjectId, ServedKind};
-use skiff_shared::sync::event::{Point, Refusal, Seen};
+use skiff_shared::report::Recorded;
+use skiff_shared::sync::event::{Ask, Point, Refusal, Seen};
 
 pub use meddling::Meddling;
 pub use requests::cause;
@@ -92,6 +93,8 @@ pub struct World {
     pub weather: Weather,
     pub apis: ApiSet,
     pub stores: BTreeMap<Arc<str>, Store>,
+    /// What each app's status remembers, and what people ask of it.
+    pub apps: BTreeMap<Arc<str>, (Recorded, Ask)>,
     pub objects: BTreeMap<ObjectId, Live>,
     pub bodies: HashMap<BodyDigest, Body>,
     /// Kinds whose CRD is there and not yet established, with the steps left.
@@ -167,6 +170,7 @@ impl Default for World {
             weather: Weather::default(),
             apis: ApiSet { kinds: SERVED.iter().map(served).collect(), incomplete: Vec::new() },
             stores: BTreeMap::new(),
+            apps: BTreeMap::new(),
             objects: BTreeMap::new(),
             bodies: HashMap::new(),
             coming: Vec::new(),

@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use serde_json::Value;
 use skiff_shared::api::v1alpha1::App;
-use skiff_shared::desired::{Desired, DesiredRow, Revision, render_digest};
+use skiff_shared::desired::{Assignment, Desired, DesiredRow, Revision, render_digest};
 use skiff_shared::inventory::{Inventory, InventoryRow, Record};
 use skiff_shared::managed_fields::FIELD_MANAGER;
 use skiff_shared::object::{ApiSet, Digest, Interner, ObjectId, Target, api_version};
@@ -132,6 +132,7 @@ fn recorded_rows(inventory: &Inventory) -> Vec<DesiredRow> {
 fn plan_of(rows: Vec<DesiredRow>, inventory: &Inventory, apis: &ApiSet) -> Plan {
     let desired = Desired {
         revision: Revision::default(),
+        assignment: Assignment::default(),
         render: render_digest(&rows),
         rows,
         warnings: Vec::new(),
@@ -164,7 +165,14 @@ fn plan_of(rows: Vec<DesiredRow>, inventory: &Inventory, apis: &ApiSet) -> Plan 
         rewrite: false,
     }));
     let (policy, claims) = (Policy::default(), Claims::default());
-    plan::plan(&Inputs { desired: &desired, candidates: &candidates, apis, policy: &policy, claims: &claims })
+    plan::plan(&Inputs {
+        desired: &desired,
+        candidates: &candidates,
+        apis,
+        policy: &policy,
+        claims: &claims,
+        assigned_before: None,
+    })
 }
 
 impl Outlook {

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use skiff_shared::desired::BodyDigest;
-use skiff_shared::inventory::Inventory;
 use skiff_shared::object::Interner;
-use skiff_shared::sync::event::{Cause, Failure, Refusal};
+use skiff_shared::sync::event::{Cause, Failure, Loaded, Refusal};
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::requests::Requests;
@@ -37,20 +36,22 @@ pub struct ClusterAccess {
 impl ClusterAccess {
     /// Reads an app's recorded state, again and again until it is there: nothing may be decided
     /// without it.
-    pub async fn load(&self, app: &str) -> Inventory {
+    pub async fn load(&self, app: &str, environment: &str) -> Loaded {
         loop {
-            match self.try_load(app).await {
-                Ok(inventory) => return inventory,
+            match self.try_load(app, environment).await {
+                Ok(loaded) => return loaded,
                 Err(error) => tracing::error!(app, error = chain(&error), "failed to load recorded state"),
             }
             tokio::time::sleep(RELOAD).await;
         }
     }
 
-    async fn try_load(&self, app: &str) -> Result<Inventory, StateError> {
+    async fn try_load(&self, app: &str, environment: &str) -> Result<Loaded, StateError> {
         let inventory = self.state.load(app, &self.interner).await?;
         self.state.restore(&inventory, &self.store).await?;
-        Ok(inventory)
+        let found = self.state.ensure_app(app, environment).await.map_err(StateError::App)?;
+        let recorded = found.status.map(|status| status.recorded()).unwrap_or_default();
+        Ok(Loaded { inventory, recorded, ask: found.spec.ask() })
     }
 
     /// Returns a body as it is sent.

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use skiff_shared::desired::{Desired, Problem, Revision, render_digest};
+use skiff_shared::desired::{Assignment, Desired, Problem, Revision, render_digest};
 use skiff_shared::environment::AppName;
 use skiff_shared::object::ObjectId;
-use skiff_shared::ownership::{self, AppObjects};
+use skiff_shared::ownership::{self, AppObjects, Known};
 use skiff_shared::plan::Claims;
 use skiff_shared::policy::Policy;
 use skiff_shared::sync::event::Event;
@@ -27,11 +27,16 @@ const LAST_PAUSE: Duration = Duration::from_secs(16);
 #[derive(Default)]
 pub struct WantedSets(Mutex<BTreeMap<Arc<str>, WantedSet>>);
 
-/// The newest set of an app, and the one before it, which the app may still be writing.
+/// What is known of what an app wants.
 #[derive(Clone)]
 struct WantedSet {
-    now: Arc<Desired>,
+    environment: Arc<str>,
+    /// The newest rendered set.
+    now: Option<Arc<Desired>>,
+    /// The one before it, which the app may still be writing.
     before: Option<Arc<Desired>>,
+    /// The newest revision has been rendered; otherwise the app may want anything.
+    known: bool,
 }
 
 /// Rendered sets by app that are held until ownership is decided.
@@ -40,6 +45,7 @@ pub type Waiting = Arc<Mutex<BTreeMap<Arc<str>, (Arc<Desired>, Hold)>>>;
 /// The apps of one environment.
 pub struct Apps {
     pub environment: Arc<str>,
+    pub assignment: Assignment,
     pub launcher: Arc<Launcher>,
     pub registry: Arc<Registry>,
     pub wanted: Arc<WantedSets>,
@@ -54,6 +60,7 @@ pub struct Apps {
 /// Sends events to apps of an environment from the renders that run at once.
 #[derive(Clone)]
 pub struct AppSender {
+    environment: Arc<str>,
     registry: Arc<Registry>,
     wanted: Arc<WantedSets>,
     waiting: Waiting,
@@ -62,6 +69,7 @@ pub struct AppSender {
 impl Apps {
     pub fn sender(&self) -> AppSender {
         AppSender {
+            environment: self.environment.clone(),
             registry: self.registry.clone(),
             wanted: self.wanted.clone(),
             waiting: self.waiting.clone(),
@@ -145,6 +153,7 @@ impl Apps {
         for app in self.running.difference(listed) {
             let desired = Desired {
                 revision: revision.clone(),
+                assignment: self.assignment.clone(),
                 rows: Vec::new(),
                 render: render_digest(&[]),
                 warnings: vec!["the app is no longer in the app list".to_owned()],
@@ -153,9 +162,14 @@ impl Apps {
                 rendered: None,
             };
             let desired = Arc::new(desired);
-            self.wanted.set(app, desired.clone());
+            self.wanted.set(app, &self.environment, desired.clone());
             self.registry.send(app, Event::Desired(desired));
         }
+    }
+
+    /// Notes the apps of the list: nobody knows what those want that have not been rendered.
+    pub fn expect(&self, listed: &BTreeSet<Arc<str>>) {
+        listed.iter().for_each(|app| self.wanted.expect(app, &self.environment));
     }
 
     /// Tells every app that the list it is in cannot be read.
@@ -187,15 +201,23 @@ pub enum Ensured {
 }
 
 impl AppSender {
-    pub fn send(&self, app: &str, event: Event) {
-        self.registry.send(app, event);
+    /// Tells an app that its newest revision cannot be rendered.
+    pub fn failed(&self, app: &Arc<str>, revision: Revision, problems: Vec<Problem>) {
+        self.wanted.unknown(app);
+        self.registry.send(app, Event::RenderFailed { revision, problems });
+    }
+
+    /// Tells an app that the newest revision has what the one before it had.
+    pub fn unmoved(&self, app: &Arc<str>, revision: Revision) {
+        self.wanted.confirmed(app);
+        self.registry.send(app, Event::Unmoved(revision));
     }
 
     /// Takes a rendered set: one that lets nothing go is sent at once, one from which objects leave
     /// waits until it is known whether another app wants them.
     pub fn wanted(&self, app: &Arc<str>, desired: Desired, hold: Hold) {
         let desired = Arc::new(desired);
-        self.wanted.set(app, desired.clone());
+        self.wanted.set(app, &self.environment, desired.clone());
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(app);
         let owned = self.registry.owned_by(app);
         let wanted: HashSet<&ObjectId> = desired.rows.iter().map(|row| &row.id).collect();
@@ -212,10 +234,29 @@ impl AppSender {
 }
 
 impl WantedSets {
-    fn set(&self, app: &Arc<str>, desired: Arc<Desired>) {
+    fn expect(&self, app: &Arc<str>, environment: &Arc<str>) {
         let mut sets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = sets.remove(app).map(|set| set.now);
-        sets.insert(app.clone(), WantedSet { now: desired, before });
+        let fresh = || WantedSet { environment: environment.clone(), now: None, before: None, known: false };
+        sets.entry(app.clone()).or_insert_with(fresh);
+    }
+
+    fn set(&self, app: &Arc<str>, environment: &Arc<str>, desired: Arc<Desired>) {
+        let mut sets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = sets.remove(app).and_then(|set| set.now);
+        let environment = environment.clone();
+        sets.insert(app.clone(), WantedSet { environment, now: Some(desired), before, known: true });
+    }
+
+    fn unknown(&self, app: &str) {
+        if let Some(set) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get_mut(app) {
+            set.known = false;
+        }
+    }
+
+    fn confirmed(&self, app: &str) {
+        if let Some(set) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get_mut(app) {
+            set.known = set.now.is_some();
+        }
     }
 
     pub fn remove(&self, app: &str) {
@@ -229,7 +270,9 @@ impl WantedSets {
             .iter()
             .map(|(app, set)| AppObjects {
                 app: app.clone(),
-                wanted: set.now.rows.iter().map(|row| &row.id).collect(),
+                environment: set.environment.clone(),
+                known: if set.known { Known::Yes } else { Known::No },
+                wanted: set.now.iter().flat_map(|now| &now.rows).map(|row| &row.id).collect(),
                 before: set.before.iter().flat_map(|before| &before.rows).map(|row| &row.id).collect(),
                 owned: owned.get(app).into_iter().flat_map(|owned| owned.iter()).collect(),
             })

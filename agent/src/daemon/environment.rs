@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
-use skiff_shared::desired::{Desired, DesiredRow, Interval, Problem, Revision, render_digest};
+use skiff_shared::desired::{Assignment, Desired, Interval, Problem, Revision, render_digest};
 use skiff_shared::environment::{self, AppSpec, Environment as AppList, RepoPath};
 use skiff_shared::object::{Digest, Interner};
 use skiff_shared::policy::Policy;
@@ -172,6 +172,7 @@ impl Environment {
         };
         let names: BTreeSet<Arc<str>> = list.apps.iter().map(|app| app.name.as_str().into()).collect();
         self.apps.only(&names, &moved.revision.record());
+        self.apps.expect(&names);
         for spec in list.apps {
             if self.apps.ensure(&spec.name, &spec.policy).await == Ensured::Running {
                 self.order(Order { spec, moved: moved.clone(), apis: apis.clone() });
@@ -247,6 +248,7 @@ impl Environment {
         let name: Arc<str> = spec.name.as_str().into();
         let before = self.last.get(&name).filter(|last| last.outcome == Outcome::Good).map(|last| last.key);
         let (workshop, source, apps) = (self.workshop.clone(), self.source.clone(), self.apps.sender());
+        let assignment = self.apps.assignment.clone();
         let on_duplicate = match self.config.on_duplicate {
             crate::config::OnDuplicate::Refuse => OnDuplicate::Refuse,
             crate::config::OnDuplicate::LastWins => OnDuplicate::LastWins,
@@ -259,25 +261,26 @@ impl Environment {
             let prepared = match job.prepare().await {
                 Ok(inputs) => inputs,
                 Err(problems) => {
-                    apps.send(&name, Event::RenderFailed { revision, problems });
+                    apps.failed(&name, revision, problems);
                     let last = Last { key: Digest::of(b""), outcome: Outcome::Failed };
                     return Finished { name, news: Some(last) };
                 }
             };
             let key = prepared.key;
             if before == Some(key) {
-                apps.send(&name, Event::Unmoved(revision));
+                apps.unmoved(&name, revision);
                 return Finished { name, news: None };
             }
             let outcome = match job.render(&prepared).await {
                 Ok(rendered) => {
                     let rendered_at = Interval { start, end: Timestamp::now() };
-                    let (desired, hold) = desired(revision, rendered, &moved, rendered_at);
+                    let source = DesiredSource { revision, assignment, rendered_at };
+                    let (desired, hold) = desired(source, rendered, &moved);
                     apps.wanted(&name, desired, hold);
                     Outcome::Good
                 }
                 Err(Unrendered { problems, outcome }) => {
-                    apps.send(&name, Event::RenderFailed { revision, problems });
+                    apps.failed(&name, revision, problems);
                     outcome
                 }
             };
@@ -367,11 +370,19 @@ impl Job {
     }
 }
 
-fn desired(revision: Revision, rendered: Rendered, moved: &Moved, rendered_at: Interval) -> (Desired, Hold) {
+/// Where a rendered set comes from.
+struct DesiredSource {
+    revision: Revision,
+    assignment: Assignment,
+    rendered_at: Interval,
+}
+
+fn desired(from: DesiredSource, rendered: Rendered, moved: &Moved) -> (Desired, Hold) {
     let Rendered { rows, warnings, hold } = rendered;
-    let rows: Vec<DesiredRow> = rows;
+    let DesiredSource { revision, assignment, rendered_at } = from;
     let desired = Desired {
         revision,
+        assignment,
         render: render_digest(&rows),
         rows,
         warnings,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use skiff_shared::desired::Problem;
+use skiff_shared::desired::{Assignment, Problem};
 use skiff_shared::policy::Policy;
 use skiff_shared::sync::event::Event;
 use tokio::sync::{mpsc, watch};
@@ -122,7 +122,7 @@ impl Environments {
                 }
                 None => readers.push((source.clone(), config.interval, vec![sender])),
             }
-            let apps = self.open(&config).await;
+            let apps = self.open(&config, &source).await;
             starting.push((config, source, sourced, apps));
         }
         for (config, source, sourced, apps) in starting {
@@ -137,10 +137,11 @@ impl Environments {
     }
 
     /// Opens the mailboxes of an environment's apps, as far as they are known.
-    async fn open(&self, config: &EnvironmentConfig) -> Apps {
+    async fn open(&self, config: &EnvironmentConfig, source: &git::Source) -> Apps {
         let name: Arc<str> = config.name.as_str().into();
         let mut apps = Apps {
             environment: name.clone(),
+            assignment: assignment_of(config, source),
             launcher: self.launcher.clone(),
             registry: self.launcher.registry.clone(),
             wanted: self.wanted.clone(),
@@ -196,6 +197,14 @@ fn is_same_source(old: &EnvironmentConfig, new: &EnvironmentConfig) -> bool {
         && *source == new.source
         && *interval == new.interval
         && *on_duplicate == new.on_duplicate
+}
+
+fn assignment_of(config: &EnvironmentConfig, source: &git::Source) -> Assignment {
+    Assignment {
+        environment: config.name.to_string(),
+        url: source.url.canonical(),
+        path: config.source.path.as_str().to_owned(),
+    }
 }
 
 /// Turns the configured source into the one that Git reads.

@@ -34,7 +34,7 @@ pub struct Launcher {
 }
 
 impl Launcher {
-    /// Starts an app's driver; its `App` object is made first, so that a person can ask something of it.
+    /// Starts an app's driver.
     pub async fn launch(
         &self,
         app: &Arc<str>,
@@ -47,6 +47,7 @@ impl Launcher {
         let (report, reports) = watch::channel(None);
         let performer = Performer {
             app: app.clone(),
+            environment: environment.clone(),
             cluster: self.cluster.clone(),
             mailbox: mailbox.clone(),
             telemetry: self.telemetry.app(AppName {
@@ -64,7 +65,6 @@ impl Launcher {
             app: app.clone(),
             environment: environment.clone(),
             cluster: self.cluster.clone(),
-            mailbox,
         };
         self.vital.spawn_on(&self.drivers, format!("the publisher of {app}"), publisher.run(reports));
     }
@@ -75,35 +75,15 @@ struct Publisher {
     app: Arc<str>,
     environment: Arc<str>,
     cluster: Arc<ClusterAccess>,
-    mailbox: Arc<Mailbox>,
 }
 
 impl Publisher {
     /// Runs until the driver is gone and its last report is out.
     async fn run(self, mut reports: watch::Receiver<Option<Box<Report>>>) {
-        self.ensure().await;
         while reports.changed().await.is_ok() {
             self.publish_newest(&mut reports).await;
         }
         self.publish_newest(&mut reports).await;
-    }
-
-    async fn ensure(&self) {
-        let mut pause = Duration::from_millis(200);
-        loop {
-            match self.cluster.state.ensure_app(&self.app, &self.environment).await {
-                Ok(found) => {
-                    let recorded = found.status.map(|status| status.recorded()).unwrap_or_default();
-                    self.mailbox.send(Event::Recorded(Box::new(recorded)));
-                    return self.mailbox.send(Event::Asked(found.spec.ask()));
-                }
-                Err(failure) => {
-                    tracing::warn!(app = %self.app, ?failure, "failed to make the App object");
-                }
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_secs(30));
-        }
     }
 
     /// Sends the newest report until one has arrived.

@@ -22,6 +22,7 @@ use crate::telemetry::AppTelemetry;
 #[derive(Clone)]
 pub struct Performer {
     pub app: Arc<str>,
+    pub environment: Arc<str>,
     pub cluster: Arc<ClusterAccess>,
     pub mailbox: Arc<Mailbox>,
     pub telemetry: AppTelemetry,
@@ -105,8 +106,8 @@ impl Performer {
 
     /// Reads the recorded state until it is there: without it nothing may be decided.
     async fn load(&self) {
-        let inventory = self.cluster.load(&self.app).await;
-        self.mailbox.send(Event::Loaded(Box::new(inventory)));
+        let loaded = self.cluster.load(&self.app, &self.environment).await;
+        self.mailbox.send(Event::Loaded(Box::new(loaded)));
     }
 
     async fn dry_run(

@@ -64,6 +64,7 @@ fn report(sync: SyncStatus, health: Health) -> Report {
         health,
         revision: Some(revision()),
         applied: Some(revision()),
+        assignment: None,
         phase: "Idle",
         waiting_for: Vec::new(),
         plan: None,

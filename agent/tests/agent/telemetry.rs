@@ -101,6 +101,7 @@ fn report() -> Report {
         health: skiff_shared::health::Health::Healthy,
         revision: Some(revision(None)),
         applied: Some(revision(None)),
+        assignment: None,
         phase: "Idle",
         waiting_for: Vec::new(),
         plan: None,

@@ -116,6 +116,9 @@ pub struct AppStatus {
     /// The revision that the cluster was last made equal to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub applied: Option<Revision>,
+    /// What the recorded objects were assigned by; a changed configuration does not prune them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub assignment: Option<Assignment>,
     /// The plan that is being applied or waits for approval.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan: Option<PlanSummary>,
@@ -156,6 +159,17 @@ pub struct Revision {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub committed_at: Option<Timestamp>,
+}
+
+/// The environment and the path that the configuration assigns.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Assignment {
+    pub environment: String,
+    /// Repository URL, without credentials.
+    pub url: String,
+    /// From the repository's root; empty for the root itself.
+    pub path: String,
 }
 
 /// A plan in numbers.
@@ -254,6 +268,7 @@ impl AppStatus {
             message: cut(&headline(report), MAX_ROW_MESSAGE),
             revision: report.revision.as_ref().map(Revision::of),
             applied: report.applied.as_ref().map(Revision::of),
+            assignment: report.assignment.as_ref().map(Assignment::of),
             plan: report.plan.as_ref().map(PlanSummary::of),
             waiting_for: report.waiting_for.iter().map(|text| cut(text, MAX_ROW_MESSAGE)).collect(),
             conditions: report
@@ -274,6 +289,7 @@ impl AppStatus {
     pub fn recorded(&self) -> Recorded {
         Recorded {
             applied: self.applied.as_ref().map(Revision::read),
+            assignment: self.assignment.as_ref().map(Assignment::read),
             history: self.history.iter().filter_map(HistoryEntry::read).collect(),
             synced_for: self.synced_for.clone(),
         }
@@ -329,6 +345,18 @@ impl Revision {
             committed_at: self.committed_at,
             traceparent: None,
         }
+    }
+}
+
+impl Assignment {
+    fn of(assignment: &desired::Assignment) -> Self {
+        let desired::Assignment { environment, url, path } = assignment.clone();
+        Self { environment, url, path }
+    }
+
+    fn read(&self) -> desired::Assignment {
+        let Self { environment, url, path } = self.clone();
+        desired::Assignment { environment, url, path }
     }
 }
 

@@ -55,6 +55,12 @@ fn prunes(
             broken.push(format!("{id} is pruned but another app wants it"));
         }
     }
+    if inputs.assigned_before.is_some() && !plan.prunes.is_empty() {
+        broken.push("a changed assignment prunes".to_owned());
+    }
+    if !inputs.claims.undecided.is_empty() && !plan.prunes.is_empty() {
+        broken.push("something is pruned that an app may want which is not rendered".to_owned());
+    }
     if inputs.desired.rows.is_empty() && !plan.prunes.is_empty() {
         broken.push("an empty render prunes".to_owned());
     }

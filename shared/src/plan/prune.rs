@@ -39,6 +39,12 @@ fn guard(candidate: &Candidate<'_>, inputs: &Inputs<'_>) -> Option<HeldReason> {
     if candidate.options.keep {
         return Some(HeldReason::Keep);
     }
+    if let Some(before) = inputs.assigned_before {
+        return Some(HeldReason::AssignmentChanged { before: before.clone() });
+    }
+    if let Some(app) = claims.undecided.first() {
+        return Some(HeldReason::Undecided { app: app.clone() });
+    }
     if inputs.desired.rows.is_empty() {
         return Some(HeldReason::EmptyRender);
     }

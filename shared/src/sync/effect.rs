@@ -39,7 +39,7 @@ pub enum DryRunIn {
 /// One thing to do. Effects with a token are answered by `Event::Done` exactly once.
 #[derive(Clone, Debug)]
 pub enum Effect {
-    /// Read the app's recorded state; answered by `Event::Loaded`.
+    /// Read the app's recorded state, its status and what people ask of it; answered by `Event::Loaded`.
     Load,
     /// Watch this kind, if it is not watched yet.
     Watch(Arc<GroupKind>),

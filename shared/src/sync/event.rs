@@ -178,6 +178,16 @@ pub struct Approval {
     pub by: String,
 }
 
+/// Everything that an agent finds of an app when it begins to work on it.
+#[derive(Clone, Debug, Default)]
+pub struct Loaded {
+    pub inventory: Inventory,
+    /// What the status remembers.
+    pub recorded: Recorded,
+    /// What people ask: a paused app must not be touched before that is known.
+    pub ask: Ask,
+}
+
 /// Until when this process may write.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LeaseTerm {
@@ -189,7 +199,7 @@ pub enum LeaseTerm {
 #[derive(Clone, Debug)]
 pub enum Event {
     /// The recorded state, read from the cluster.
-    Loaded(Box<Inventory>),
+    Loaded(Box<Loaded>),
     /// A new rendered set; only the newest counts.
     Desired(Arc<Desired>),
     /// The newest revision renders exactly as the one before it.
@@ -208,8 +218,6 @@ pub enum Event {
     Policy(Policy),
     Claims(Claims),
     Asked(Ask),
-    /// What the status of the app remembers from before this process.
-    Recorded(Box<Recorded>),
     Apis(Arc<ApiSet>),
     Observed(ObjectId, Observation),
     /// A list of all our objects of the kind is complete: what it did not show is gone or unlabelled.

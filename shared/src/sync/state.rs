@@ -6,13 +6,12 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::effect::{Effect, ShardSlot, Step};
-use super::event::{Ask, Cause, Event, LeaseTerm, Observation, Token};
+use super::event::{Ask, Cause, Event, LeaseTerm, Loaded, Observation, Token};
 use super::preflight::Adoption;
 use super::row::{Flight, Op, Row, RowIx};
 use super::secure::Granted;
 use super::waits::Timer;
-use crate::desired::{Desired, Problem, Revision};
-use crate::inventory::Inventory;
+use crate::desired::{Assignment, Desired, Problem, Revision};
 use crate::object::{ApiSet, Digest, GroupKind, ObjectId};
 use crate::plan::order::Place;
 use crate::plan::{Claims, Plan};
@@ -188,6 +187,8 @@ pub struct Machine {
     pub(super) claims: Claims,
     pub(super) apis: Arc<ApiSet>,
     pub(super) ask: Ask,
+    /// A word of people's came after the recorded state was asked for: it is newer than what that has.
+    pub(super) ask_is_newer: bool,
     pub(super) lease: LeaseTerm,
     pub(super) draining: bool,
     pub(super) tokens: u64,
@@ -209,6 +210,8 @@ pub struct Machine {
     pub(super) blocked: Option<Blocked>,
     pub(super) revision: Option<Revision>,
     pub(super) applied: Option<Revision>,
+    /// What the recorded objects were assigned by; `None` where nobody has said so yet.
+    pub(super) assignment: Option<Arc<Assignment>>,
     pub(super) render_problems: Option<(Revision, Vec<Problem>)>,
     pub(super) source_problem: Option<(String, String)>,
     pub(super) history: VecDeque<HistoryEntry>,
@@ -252,6 +255,7 @@ impl Machine {
             claims: Claims::default(),
             apis,
             ask: Ask::default(),
+            ask_is_newer: false,
             lease: LeaseTerm::Lost,
             draining: false,
             tokens: 0,
@@ -267,6 +271,7 @@ impl Machine {
             blocked: None,
             revision: None,
             applied: None,
+            assignment: None,
             render_problems: None,
             source_problem: None,
             history: VecDeque::new(),
@@ -295,7 +300,7 @@ impl Machine {
 
     fn take(&mut self, event: Event, now: Timestamp, out: &mut Vec<Effect>) {
         match event {
-            Event::Loaded(inventory) => self.loaded(*inventory, now, out),
+            Event::Loaded(loaded) => self.loaded(*loaded, now, out),
             Event::Desired(desired) => self.wanted(desired, now),
             Event::Unmoved(revision) => self.unmoved(revision, now),
             Event::RenderFailed { revision, problems } => self.render_failed(revision, problems, now, out),
@@ -312,8 +317,10 @@ impl Machine {
                 self.replan |= self.claims != claims;
                 self.claims = claims;
             }
-            Event::Asked(ask) => self.asked(ask, now),
-            Event::Recorded(recorded) => self.remember(*recorded),
+            Event::Asked(ask) => {
+                self.ask_is_newer = true;
+                self.asked(ask, now);
+            }
             Event::Apis(apis) => self.apis_changed(apis),
             Event::Observed(id, observation) => self.observed(&id, observation, now, out),
             Event::Relisted { kind, watch } => self.relisted(&kind, watch),
@@ -327,21 +334,29 @@ impl Machine {
         }
     }
 
-    /// Takes over what the agent before this one left in the app's status.
+    /// Takes over what the app's status remembers, of this agent or of the one that worked before it.
     fn remember(&mut self, recorded: Recorded) {
-        if !self.history.is_empty() || self.applied.is_some() {
+        let Recorded { applied, assignment, history, synced_for } = recorded;
+        self.assignment = assignment.map(Arc::new).or_else(|| self.assignment.take());
+        if applied.is_none() {
+            // Nothing was published yet, or somebody deleted the App: what this process knows stays.
             return;
         }
-        self.released = recorded.applied.as_ref().map(|revision| revision.commit.clone());
-        self.applied = recorded.applied;
-        self.history = recorded.history.into();
-        self.synced_for = recorded.synced_for;
+        self.released = applied.as_ref().map(|revision| revision.commit.clone());
+        self.applied = applied;
+        self.history = history.into();
+        self.synced_for = synced_for;
     }
 
     /// Takes the recorded state over. What watches have shown stays and is judged anew.
-    fn loaded(&mut self, inventory: Inventory, now: Timestamp, out: &mut Vec<Effect>) {
+    fn loaded(&mut self, loaded: Loaded, now: Timestamp, out: &mut Vec<Effect>) {
         if self.phase != Phase::Loading {
             return;
+        }
+        let Loaded { inventory, recorded, ask } = loaded;
+        self.remember(recorded);
+        if !self.ask_is_newer {
+            self.asked(ask, now);
         }
         let before: HashMap<ObjectId, Row> =
             std::mem::take(&mut self.rows).into_iter().map(|row| (row.id.clone(), row)).collect();
@@ -399,6 +414,7 @@ impl Machine {
     fn advance(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         if self.phase == Phase::Standby && self.has_lease(now) && self.open.is_empty() {
             self.phase = Phase::Loading;
+            self.ask_is_newer = false;
             out.push(Effect::Load);
         }
         if matches!(self.phase, Phase::Standby | Phase::Loading) {

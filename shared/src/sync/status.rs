@@ -69,6 +69,7 @@ impl Machine {
             health: self.app_health(),
             revision: self.revision.clone(),
             applied: self.applied.clone(),
+            assignment: self.assignment.as_deref().cloned(),
             phase: self.phase.word(),
             waiting_for: self.waiting_for(),
             plan: self.run.as_ref().map(|run| run.report()),

@@ -8,10 +8,10 @@ use jiff::Timestamp;
 use super::effect::{Effect, Notice};
 use super::row::{Hold, Row, RowIx, Task};
 use super::state::{Machine, Phase, Run, SecureState, ShardState};
-use crate::desired::{Desired, Interval};
+use crate::desired::{Assignment, Desired, Interval};
 use crate::inventory::{Record, shard_count};
 use crate::object::ObjectId;
-use crate::plan::{self, Candidate, Inputs, Plan, order};
+use crate::plan::{self, Candidate, Held, HeldReason, Inputs, Plan, order};
 use crate::report::{self, HistoryEntry, Outcome, Stage};
 
 /// Releases that the history keeps.
@@ -139,10 +139,26 @@ impl Machine {
             apis: &self.apis,
             policy: &self.policy,
             claims: &self.claims,
+            assigned_before: self.assigned_before(desired),
         };
         let plan = plan::plan(&inputs);
         debug_assert_eq!(plan::check::check(&inputs, &plan), Vec::<String>::new());
         plan
+    }
+
+    /// Returns what the recorded objects were assigned by, if it is not what assigns the app now and no
+    /// person has asked for a sync since.
+    fn assigned_before(&self, desired: &Desired) -> Option<&Arc<Assignment>> {
+        let before = self.assignment.as_ref()?;
+        (**before != desired.assignment && !self.asked_for_sync()).then_some(before)
+    }
+
+    /// Takes over what assigns the app now, unless objects of the assignment before are still held.
+    fn assign(&mut self, plan: &Plan, desired: &Desired) {
+        let is_old = |held: &Held| matches!(held.reason, HeldReason::AssignmentChanged { .. });
+        if !plan.held.iter().any(is_old) && self.assignment.as_deref() != Some(&desired.assignment) {
+            self.assignment = Some(Arc::new(desired.assignment.clone()));
+        }
     }
 
     /// Whether a person asked for a sync that has not run since: it also puts back drift.
@@ -158,6 +174,7 @@ impl Machine {
         now: Timestamp,
         out: &mut Vec<Effect>,
     ) {
+        self.assign(&plan, &desired);
         self.note_held(&plan, before, out);
         let places = order::places(&desired);
         for row in &desired.rows {

@@ -1,7 +1,7 @@
 //! What becomes of an effect on its way to the server and back.
 
 use skiff_shared::sync::effect::Effect;
-use skiff_shared::sync::event::{Answer, Event, Failure, Refusal, Token};
+use skiff_shared::sync::event::{Answer, Event, Failure, Loaded, Refusal, Token};
 
 use super::Sim;
 use crate::rules::{self, Kept};
@@ -99,11 +99,13 @@ impl Sim {
                 Some(Ok(Answer::Kept(world.stores.entry(app).or_default().keep(&bodies))))
             }
             Effect::Load => {
+                let (recorded, ask) = world.apps.get(&app).cloned().unwrap_or_default();
                 let store = world.stores.entry(app).or_default();
                 let (inventory, revisions) = (store.load(), store.revisions());
                 let replica = &mut self.replicas[at];
                 replica.revisions = revisions;
-                replica.answers.push(Event::Loaded(Box::new(inventory)));
+                let loaded = Loaded { inventory, recorded, ask };
+                replica.answers.push(Event::Loaded(Box::new(loaded)));
                 None
             }
             Effect::Forget(names) => {

@@ -1,6 +1,11 @@
 //! Single lives of a machine in the simulated world, each in its natural order.
 
+use std::sync::Arc;
+
+use skiff_shared::plan::Claims;
 use skiff_shared::report::SyncStatus;
+use skiff_shared::sync::event::{Ask, Event};
+use skiff_tests::notation;
 use skiff_tests::sim::{End, Sim};
 use skiff_tests::world::Meddling;
 
@@ -65,4 +70,88 @@ fn drift_is_healed() {
         assert!(sim.world.is_as(&desired.rows[0].id, desired.rows[0].body), "{what:?}\n{trace}");
         assert_eq!(sim.report().sync, SyncStatus::Synced, "{what:?}\n{trace}");
     }
+}
+
+/// Commits a set that another path of the repository is the origin of.
+fn commit_from(sim: &mut Sim, path: &str, commit: &str, lines: &[&str]) {
+    let app = sim.replicas[0].app.clone();
+    let mut desired = notation::desired(&mut sim.world, &app, commit, lines.iter().copied());
+    Arc::make_mut(&mut desired).assignment.path = path.to_owned();
+    sim.say(0, Event::Desired(desired));
+}
+
+fn exists(sim: &Sim, object: &str) -> bool {
+    sim.world.objects.contains_key(&notation::object(object))
+}
+
+#[test]
+fn a_changed_assignment_prunes_nothing_until_a_person_asks() {
+    let mut sim = Sim::shop();
+    commit_from(&mut sim, "clusters/old", "c1", &["ConfigMap/shop/a", "ConfigMap/shop/b"]);
+    sim.settle().expect("sound");
+    // A typing error in the configuration: the path is another one.
+    commit_from(&mut sim, "clusters/new", "c1", &["ConfigMap/shop/a", "ConfigMap/shop/c"]);
+    sim.settle().expect("sound");
+    assert!(exists(&sim, "ConfigMap/shop/b") && exists(&sim, "ConfigMap/shop/c"));
+    assert_eq!(sim.report().sync, SyncStatus::OutOfSync);
+    insta::assert_snapshot!(sim.report().rows[0].message, @"it comes from path clusters/old of  (environment ), and a changed configuration never prunes: ask for a sync (spec.sync of the App) to prune it");
+    // Also the next agent knows, and a newer commit changes nothing about it.
+    sim.restart(0);
+    commit_from(&mut sim, "clusters/new", "c2", &["ConfigMap/shop/a"]);
+    sim.settle().expect("sound");
+    assert!(exists(&sim, "ConfigMap/shop/b") && exists(&sim, "ConfigMap/shop/c"));
+    sim.ask(Ask { sync: Some("now".into()), ..Ask::default() });
+    sim.settle().expect("sound");
+    assert!(!exists(&sim, "ConfigMap/shop/b") && !exists(&sim, "ConfigMap/shop/c"));
+    // From now on the new path prunes like any other.
+    commit_from(&mut sim, "clusters/new", "c3", &["ConfigMap/shop/d"]);
+    sim.settle().expect("sound");
+    assert!(!exists(&sim, "ConfigMap/shop/a"));
+    assert_eq!(sim.report().sync, SyncStatus::Synced);
+}
+
+#[test]
+fn a_path_that_was_taken_back_prunes_nothing_of_its_own() {
+    let mut sim = Sim::shop();
+    commit_from(&mut sim, "clusters/old", "c1", &["ConfigMap/shop/a", "ConfigMap/shop/b"]);
+    sim.settle().expect("sound");
+    commit_from(&mut sim, "clusters/new", "c1", &["ConfigMap/shop/c"]);
+    sim.settle().expect("sound");
+    commit_from(&mut sim, "clusters/old", "c1", &["ConfigMap/shop/a", "ConfigMap/shop/b"]);
+    sim.settle().expect("sound");
+    // What the wrong path brought goes: the assignment is the recorded one again.
+    assert!(exists(&sim, "ConfigMap/shop/a") && exists(&sim, "ConfigMap/shop/b"));
+    assert!(!exists(&sim, "ConfigMap/shop/c"));
+    assert_eq!(sim.report().sync, SyncStatus::Synced);
+}
+
+#[test]
+fn nothing_is_pruned_while_another_app_may_want_it() {
+    let mut sim = Sim::shop();
+    sim.commit("c1", ["ConfigMap/shop/a", "ConfigMap/shop/b"]);
+    sim.settle().expect("sound");
+    let blog = Claims { undecided: ["blog".into()].into(), ..Claims::default() };
+    sim.say(0, Event::Claims(blog));
+    sim.commit("c2", ["ConfigMap/shop/a"]);
+    sim.settle().expect("sound");
+    assert!(exists(&sim, "ConfigMap/shop/b"));
+    insta::assert_snapshot!(sim.report().rows[0].message, @r#"it is no longer in this app, but app "blog" cannot be rendered and may want it: it is pruned when that one renders without it"#);
+    sim.say(0, Event::Claims(Claims::default()));
+    sim.settle().expect("sound");
+    assert!(!exists(&sim, "ConfigMap/shop/b"));
+}
+
+#[test]
+fn a_paused_app_is_not_touched_by_an_agent_that_has_just_started() {
+    let mut sim = Sim::shop();
+    sim.commit("c1", ["ConfigMap/shop/a v1"]);
+    sim.settle().expect("sound");
+    sim.ask(Ask { paused: Some("incident".into()), ..Ask::default() });
+    sim.settle().expect("sound");
+    sim.restart(0);
+    // The watch of App objects is slow: the recorded state itself tells of the pause.
+    sim.commit("c2", ["ConfigMap/shop/a v2"]);
+    sim.settle().expect("sound");
+    assert_eq!(sim.counts().writes(), 0);
+    assert_eq!(sim.report().conditions[0].reason, "Paused");
 }

@@ -18,6 +18,7 @@ fn report() -> Report {
             ..desired::Revision::default()
         }),
         applied: None,
+        assignment: None,
         phase: "Applying",
         waiting_for: Vec::new(),
         plan: None,
@@ -173,7 +174,24 @@ fn what_a_status_remembers_is_read_back_at_the_next_start() {
         approved_by: Some("ops".into()),
         outcome: report::Outcome::Superseded,
     };
-    let before = Report { applied: revision.clone(), history: vec![entry.clone()], ..report() };
+    let assignment = desired::Assignment {
+        environment: "production".into(),
+        url: "https://git.example/shop".into(),
+        path: "clusters/eu".into(),
+    };
+    let before = Report {
+        applied: revision.clone(),
+        assignment: Some(assignment.clone()),
+        history: vec![entry.clone()],
+        synced_for: Some("now".into()),
+        ..report()
+    };
     let recorded = AppStatus::of(&before, None, at(7)).recorded();
-    assert_eq!(recorded, report::Recorded { applied: revision, history: vec![entry], synced_for: None });
+    let expected = report::Recorded {
+        applied: revision,
+        assignment: Some(assignment),
+        history: vec![entry],
+        synced_for: Some("now".into()),
+    };
+    assert_eq!(recorded, expected);
 }
