@@ -61,11 +61,8 @@ impl Launcher {
         mailbox.send(Event::Lease(*self.lease.borrow()));
         let driver = Driver { machine, mailbox: mailbox.clone(), performer, registry: self.registry.clone() };
         self.vital.spawn_on(&self.drivers, format!("the driver of {app}"), driver.run());
-        let publisher = Publisher {
-            app: app.clone(),
-            environment: environment.clone(),
-            cluster: self.cluster.clone(),
-        };
+        let publisher =
+            Publisher { app: app.clone(), environment: environment.clone(), cluster: self.cluster.clone() };
         self.vital.spawn_on(&self.drivers, format!("the publisher of {app}"), publisher.run(reports));
     }
 }
