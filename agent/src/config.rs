@@ -41,6 +41,7 @@ use std::time::Duration;
 use skiff_shared::desired::Problem;
 use skiff_shared::environment::{AppName, Namespace, RepoPath};
 use skiff_shared::policy::Policy;
+use skiff_shared::version::Range;
 
 pub use secret::{Secret, SecretError};
 pub use watch::{Changes, Watched, watch};
@@ -101,6 +102,8 @@ pub struct Source {
 pub enum Reference {
     Branch(String),
     Tag(String),
+    /// The newest tag that is a version in the range.
+    Versions(Range),
     /// The full id of a commit, in lower case.
     Commit(String),
 }

@@ -20,7 +20,7 @@ mod source;
 mod url;
 
 pub use cache::{Cache, CacheError, Update};
-pub use error::{FetchError, GitCause, ReadError, Retry, StorageCause};
+pub use error::{FetchError, GitCause, ReadError, Retry, StorageCause, VersionsFound};
 pub use reference::{CommitId, IdError, Reference, ReferenceError, TreeId};
 pub use revision::Revision;
 pub use schedule::{Polled, next_poll};

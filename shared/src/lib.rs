@@ -17,4 +17,5 @@ pub mod policy;
 pub mod report;
 pub mod sync;
 pub mod trace;
+pub mod version;
 pub mod yaml;

@@ -9,6 +9,7 @@ use serde_json::Value;
 use skiff_shared::desired::Problem;
 use skiff_shared::environment::{AppName, Namespace, RepoPath};
 use skiff_shared::policy::{Adopt, Mode, OnInvalid, Policy, Prune, PruneWhen};
+use skiff_shared::version::Range;
 use skiff_shared::yaml;
 
 use super::layers::Layers;
@@ -178,18 +179,25 @@ impl Check<'_> {
     }
 
     fn reference(&mut self, raw: RawReference, at: &str) -> Option<Reference> {
-        let reference = match raw {
-            RawReference { branch: Some(branch), tag: None, commit: None } => Reference::Branch(branch),
-            RawReference { branch: None, tag: Some(tag), commit: None } => Reference::Tag(tag),
-            RawReference { branch: None, tag: None, commit: Some(commit) } => Reference::Commit(commit),
+        let RawReference { branch, tag, semver, commit } = raw;
+        let reference = match (branch, tag, semver, commit) {
+            (Some(branch), None, None, None) => Reference::Branch(branch),
+            (None, Some(tag), None, None) => Reference::Tag(tag),
+            (None, None, Some(range), None) => {
+                let range = range.parse::<Range>();
+                let reported = range.map_err(|error| self.report(&format!("{at}/semver"), error.to_string()));
+                Reference::Versions(reported.ok()?)
+            }
+            (None, None, None, Some(commit)) => Reference::Commit(commit),
             _ => {
-                self.report(at, "ref needs exactly one of branch, tag and commit".to_owned());
+                self.report(at, "ref needs exactly one of branch, tag, semver and commit".to_owned());
                 return None;
             }
         };
         let (key, valid) = match &reference {
             Reference::Branch(name) => ("branch", is_reference_name(name)),
             Reference::Tag(name) => ("tag", is_reference_name(name)),
+            Reference::Versions(_) => ("semver", true),
             Reference::Commit(id) => ("commit", is_commit_id(id)),
         };
         if !valid {

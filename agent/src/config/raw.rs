@@ -65,6 +65,7 @@ pub(super) struct RawSource {
 pub(super) struct RawReference {
     pub(super) branch: Option<String>,
     pub(super) tag: Option<String>,
+    pub(super) semver: Option<String>,
     pub(super) commit: Option<String>,
 }
 

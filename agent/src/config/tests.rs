@@ -87,6 +87,15 @@ render: {{limits: {{memory: 1Gi, output: 1000}}}}
 }
 
 #[test]
+fn a_range_of_versions_may_be_followed() {
+    let followed = |range: &str| MINIMAL.replace("branch: main", &format!("semver: {range:?}"));
+    let config = load(&followed(">=1.2 <2 || 3.x"));
+    let Reference::Versions(range) = &config.environments[0].source.reference else { unreachable!() };
+    assert_eq!(range.to_string(), ">=1.2 <2 || 3.x");
+    insta::assert_snapshot!(errors(&followed("newest")), @r#"config.yaml:4: "newest" is no range of versions: nothing can be made of "newest"; write it as in ">=1.2 <2", "~1.4" or "1.x || 2.1 - 2.4""#);
+}
+
+#[test]
 fn prune_may_be_written_as_a_boolean() {
     let policy = &load(&format!("{MINIMAL}  sync: {{prune: off}}\n")).environments[0].policy;
     assert!(!policy.prune.enabled);
@@ -135,7 +144,7 @@ lease: {duration: 1500ms, renewInterval: 1s}
     config.yaml:4: unknown key "agnet": did you mean "agent"?
     config.yaml:6: name: "Production" is not a DNS label: at most 63 lower-case letters, digits and "-", with a letter or digit at both ends
     config.yaml:8: the URL must not hold a user name or password: name files with them instead
-    config.yaml:9: ref needs exactly one of branch, tag and commit
+    config.yaml:9: ref needs exactly one of branch, tag, semver and commit
     config.yaml:10: path "../elsewhere" leaves the repository
     config.yaml:11: usernameFile needs passwordFile
     config.yaml:11: tokenFile stands instead of usernameFile and passwordFile, not beside them
@@ -149,7 +158,7 @@ lease: {duration: 1500ms, renewInterval: 1s}
     config.yaml:22: branch is not a name that Git allows
     config.yaml:23: interval: expected a duration such as 500ms, 60s, 5m or 1h30m
     config.yaml:23: prune: expected a mapping, found text
-    config.yaml:24: ref needs exactly one of branch, tag and commit
+    config.yaml:24: ref needs exactly one of branch, tag, semver and commit
     config.yaml:24: missing key environments.3.source.url
     config.yaml:24: missing key environments.3.name
     config.yaml:25: detail: expected one of full, app

@@ -215,6 +215,7 @@ fn source_of(config: &EnvironmentConfig) -> Result<git::Source, Problem> {
     let reference = match reference {
         config::Reference::Branch(name) => git::Reference::Branch(name.clone()),
         config::Reference::Tag(name) => git::Reference::Tag(name.clone()),
+        config::Reference::Versions(range) => git::Reference::Versions(range.clone()),
         config::Reference::Commit(id) => {
             git::Reference::Commit(id.parse().map_err(|error: git::IdError| problem(error.to_string()))?)
         }

@@ -11,7 +11,7 @@ use skiff_shared::desired::Interval;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::git::{Cache, CommitId, FetchError, Polled, Revision, Source, Update, next_poll};
+use crate::git::{Cache, FetchError, Polled, Revision, Source, Update, next_poll};
 use crate::telemetry::chain;
 
 /// What a poller tells the environments that read its source.
@@ -44,11 +44,11 @@ pub struct Poller {
 
 impl Poller {
     pub async fn run(self) {
-        let mut known: Option<CommitId> = None;
+        let mut known: Option<Arc<Revision>> = None;
         let mut failures = 0;
         let mut polls: u64 = 0;
         loop {
-            let retry = match self.ask(known).await {
+            let retry = match self.ask(known.clone()).await {
                 Ok(Some(moved)) => {
                     known = Some(moved);
                     failures = 0;
@@ -78,11 +78,11 @@ impl Poller {
         }
     }
 
-    /// Polls once and tells the readers; returns the commit if it moved.
-    async fn ask(&self, known: Option<CommitId>) -> Result<Option<CommitId>, FetchError> {
+    /// Polls once and tells the readers; returns the revision if it moved.
+    async fn ask(&self, known: Option<Arc<Revision>>) -> Result<Option<Arc<Revision>>, FetchError> {
         let start = Timestamp::now();
         let (cache, source) = (self.cache.clone(), self.source.clone());
-        let asked = tokio::task::spawn_blocking(move || cache.update(&source, known)).await;
+        let asked = tokio::task::spawn_blocking(move || cache.update(&source, known.as_deref())).await;
         let update = asked.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
         match update {
             Update::Unchanged => {
@@ -90,12 +90,11 @@ impl Poller {
                 Ok(None)
             }
             Update::Moved(revision) => {
-                let commit = revision.commit;
                 let end = Timestamp::now();
                 let revision = Arc::new(*revision);
-                self.tell(Sourced::Moved { revision, seen_at: start, fetched: Interval { start, end } })
-                    .await;
-                Ok(Some(commit))
+                let fetched = Interval { start, end };
+                self.tell(Sourced::Moved { revision: revision.clone(), seen_at: start, fetched }).await;
+                Ok(Some(revision))
             }
         }
     }

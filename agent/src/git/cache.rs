@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::error::{FetchError, GitCause, ReadError, StorageCause};
 use super::generation::{Generation, held};
 use super::reference::{CommitId, Reference};
-use super::remote::Remote;
+use super::remote::{Remote, Tip};
 use super::revision::Revision;
 use super::snapshot::Snapshot;
 use super::source::{Limits, Source};
@@ -91,27 +91,20 @@ impl Cache {
 
     /// Returns the commit that the source's reference stands for, fetching nothing.
     pub fn poll(&self, source: &Source) -> Result<CommitId, FetchError> {
-        self.connect(source)?.resolve(&source.reference)
-    }
-
-    /// Brings `commit` here unless it is, and returns it as a revision of the source.
-    pub fn fetch(&self, source: &Source, commit: CommitId) -> Result<Revision, FetchError> {
-        let slot = self.slot(source)?;
-        let _turn = slot.turn();
-        match slot.revision(source, commit)? {
-            Some(revision) => Ok(revision),
-            None => slot.bring(source, &mut self.connect(source)?, commit),
-        }
+        Ok(self.connect(source)?.resolve(&source.reference)?.commit)
     }
 
     /// Polls and, if the reference has moved away from `known`, fetches, in one conversation. Afterwards the commit is
     /// here in any case. A commit that is named as such and is here needs no server.
-    pub fn update(&self, source: &Source, known: Option<CommitId>) -> Result<Update, FetchError> {
+    pub fn update(&self, source: &Source, known: Option<&Revision>) -> Result<Update, FetchError> {
         let revision = match source.reference {
-            Reference::Commit(commit) => self.fetch(source, commit)?,
+            Reference::Commit(commit) => self.bring(source, commit)?,
             _ => self.follow(source)?,
         };
-        Ok(match known == Some(revision.commit) {
+        // A newer version may be a tag on the same commit.
+        let same =
+            |known: &Revision| known.commit == revision.commit && known.reference == revision.reference;
+        Ok(match known.is_some_and(same) {
             true => Update::Unchanged,
             false => Update::Moved(Box::new(revision)),
         })
@@ -141,14 +134,24 @@ impl Cache {
         Ok(())
     }
 
+    fn bring(&self, source: &Source, commit: CommitId) -> Result<Revision, FetchError> {
+        let slot = self.slot(source)?;
+        let _turn = slot.turn();
+        let tip = Tip { commit, reference: source.reference.clone() };
+        match slot.revision(source, &tip)? {
+            Some(revision) => Ok(revision),
+            None => slot.bring(source, &mut self.connect(source)?, &tip),
+        }
+    }
+
     fn follow(&self, source: &Source) -> Result<Revision, FetchError> {
         let slot = self.slot(source)?;
         let _turn = slot.turn();
         let mut remote = self.connect(source)?;
         let tip = remote.resolve(&source.reference)?;
-        match slot.revision(source, tip)? {
+        match slot.revision(source, &tip)? {
             Some(revision) => Ok(revision),
-            None => slot.bring(source, &mut remote, tip),
+            None => slot.bring(source, &mut remote, &tip),
         }
     }
 
@@ -198,7 +201,7 @@ impl Slot {
     }
 
     /// Returns the commit as a revision if it is here and can be read.
-    fn revision(&self, source: &Source, commit: CommitId) -> Result<Option<Revision>, FetchError> {
+    fn revision(&self, source: &Source, tip: &Tip) -> Result<Option<Revision>, FetchError> {
         let current = self.state().current.clone();
         let Some(generation) = current.filter(|generation| !generation.is_damaged()) else {
             return Ok(None);
@@ -206,10 +209,10 @@ impl Slot {
         let Ok(repository) = generation.open() else {
             return Ok(None);
         };
-        if !repository.has_object(commit.0) {
+        if !repository.has_object(tip.commit.0) {
             return Ok(None);
         }
-        match read(&repository, source, commit) {
+        match read(&repository, source, tip) {
             Ok(revision) => Ok(Some(revision)),
             Err(FetchError::Damaged { .. }) => {
                 generation.condemn();
@@ -220,16 +223,16 @@ impl Slot {
     }
 
     /// Fetches the commit, into the current generation if there is room and nothing wrong with it.
-    fn bring(&self, source: &Source, remote: &mut Remote, commit: CommitId) -> Result<Revision, FetchError> {
-        self.check_refused(source, commit)?;
+    fn bring(&self, source: &Source, remote: &mut Remote, tip: &Tip) -> Result<Revision, FetchError> {
+        self.check_refused(source, tip.commit)?;
         let current = self.state().current.clone();
         let room = current.filter(|generation| generation.has_room());
         let brought = match room.and_then(|generation| generation.open().ok().map(|open| (generation, open)))
         {
             Some((generation, repository)) if repository.object_hash() == remote.format() => {
-                add(source, remote, commit, &generation, &repository)
+                add(source, remote, tip, &generation, &repository)
             }
-            _ => self.begin(source, remote, commit),
+            _ => self.begin(source, remote, tip),
         };
         brought.inspect_err(|error| {
             let file = match error {
@@ -237,7 +240,8 @@ impl Slot {
                 FetchError::FileTooLarge { source, .. } => Some(source.clone()),
                 _ => return,
             };
-            self.state().refused = Some(Refused { commit, limits: source.limits, file });
+            let (commit, limits) = (tip.commit, source.limits);
+            self.state().refused = Some(Refused { commit, limits, file });
         })
     }
 
@@ -256,12 +260,12 @@ impl Slot {
     }
 
     /// Starts a new generation with the commit, and lets go of the current one.
-    fn begin(&self, source: &Source, remote: &mut Remote, commit: CommitId) -> Result<Revision, FetchError> {
+    fn begin(&self, source: &Source, remote: &mut Remote, tip: &Tip) -> Result<Revision, FetchError> {
         let storage = |cause| self.storage(source, cause);
         let format: Kind = remote.format();
         let (built, repository) = Generation::build(&self.folder, format).map_err(storage)?;
         let fetched =
-            remote.fetch(&repository, commit, Vec::new()).and_then(|()| read(&repository, source, commit));
+            remote.fetch(&repository, tip.commit, Vec::new()).and_then(|()| read(&repository, source, tip));
         drop(repository);
         let revision = match fetched {
             Ok(revision) => revision,
@@ -288,14 +292,14 @@ impl Slot {
 fn add(
     source: &Source,
     remote: &mut Remote,
-    commit: CommitId,
+    tip: &Tip,
     generation: &Generation,
     repository: &gix::Repository,
 ) -> Result<Revision, FetchError> {
-    let fetched = remote.fetch(repository, commit, held(repository)).and_then(|()| {
+    let fetched = remote.fetch(repository, tip.commit, held(repository)).and_then(|()| {
         // The packs that were there when it was opened are all that an open repository is sure to see.
         let repository = generation.open().map_err(|cause| damaged(source, cause))?;
-        read(&repository, source, commit)
+        read(&repository, source, tip)
     });
     // What came may build on what is broken here: the next attempt builds on nothing.
     fetched.inspect_err(|error| {
@@ -310,14 +314,14 @@ fn damaged(source: &Source, cause: GitCause) -> FetchError {
 }
 
 /// Reads the commit and makes sure that its tree is there.
-fn read(repository: &gix::Repository, source: &Source, commit: CommitId) -> Result<Revision, FetchError> {
+fn read(repository: &gix::Repository, source: &Source, tip: &Tip) -> Result<Revision, FetchError> {
+    let Tip { commit, reference } = tip;
     let unreadable = |error: gix::Error| damaged(source, GitCause::new(&error));
     let found = repository.find_object(commit.0).map_err(unreadable)?;
     let Ok(found) = found.try_into_commit() else {
-        return Err(FetchError::NotACommit { url: source.url.to_string(), commit });
+        return Err(FetchError::NotACommit { url: source.url.to_string(), commit: *commit });
     };
-    let revision =
-        Revision::read(&found, &source.url, &source.reference).map_err(|cause| damaged(source, cause))?;
+    let revision = Revision::read(&found, &source.url, reference).map_err(|cause| damaged(source, cause))?;
     repository.find_tree(revision.tree.0).map_err(unreadable)?;
     Ok(revision)
 }

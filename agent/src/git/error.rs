@@ -1,5 +1,6 @@
 //! What can go wrong between a repository and its files, each with its reason word and when to try again.
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -67,6 +68,8 @@ pub enum FetchError {
         "failed to fetch {url}: {name:?} is a branch and a tag; write refs/heads/{name} or refs/tags/{name}"
     )]
     ReferenceAmbiguous { url: String, name: String },
+    #[error("failed to fetch {url}: no tag is a version in {range}, {found}")]
+    VersionNotFound { url: String, range: String, found: VersionsFound },
     #[error("failed to fetch {url}: {commit} not found")]
     CommitNotFound { url: String, commit: CommitId },
     #[error("failed to fetch {url}: {commit} is not a commit")]
@@ -85,6 +88,25 @@ pub enum FetchError {
     Storage { url: String, path: PathBuf, source: StorageCause },
     #[error("failed to fetch {url}: the agent is shutting down")]
     Cancelled { url: String },
+}
+
+/// What there was instead of the wanted version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum VersionsFound {
+    /// No tag is a version at all, of this many.
+    None { tags: usize },
+    /// The newest version that is there.
+    Newest(String),
+}
+
+impl fmt::Display for VersionsFound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None { tags: 0 } => f.write_str("there are no tags"),
+            Self::None { tags } => write!(f, "nor a version at all, of {tags}"),
+            Self::Newest(tag) => write!(f, "the newest version is {tag:?}"),
+        }
+    }
 }
 
 /// What Git's machinery said, as one line.
@@ -118,7 +140,9 @@ impl FetchError {
             Self::RateLimited { .. } => "RateLimited",
             Self::Status { .. } | Self::Refused { .. } => "ServerError",
             Self::Redirect { .. } => "RedirectRefused",
-            Self::ReferenceNotFound { .. } | Self::ReferenceAmbiguous { .. } => "ReferenceNotFound",
+            Self::ReferenceNotFound { .. }
+            | Self::ReferenceAmbiguous { .. }
+            | Self::VersionNotFound { .. } => "ReferenceNotFound",
             Self::CommitNotFound { .. } | Self::NotACommit { .. } => "CommitNotFound",
             Self::Deadline { .. } => "DeadlineExceeded",
             Self::TransferTooLarge { .. } | Self::FileTooLarge { .. } => "TooLarge",
@@ -152,6 +176,7 @@ impl FetchError {
             | Self::NotGit { .. }
             | Self::ReferenceNotFound { .. }
             | Self::ReferenceAmbiguous { .. }
+            | Self::VersionNotFound { .. }
             | Self::CommitNotFound { .. }
             | Self::NotACommit { .. } => Retry::AtInterval,
             Self::CredentialsAmbiguous { .. }

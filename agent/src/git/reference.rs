@@ -1,9 +1,10 @@
-//! What a source names: a branch, a tag, a commit. And the ids of what is found there.
+//! What a source names: a branch, a tag, a range of versions, a commit. And the ids of what is found there.
 
 use std::fmt;
 use std::str::FromStr;
 
 use gix::ObjectId;
+use skiff_shared::version::Range;
 
 /// What a source follows.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -16,6 +17,8 @@ pub enum Reference {
     Branch(String),
     /// Written `refs/tags/…`.
     Tag(String),
+    /// The newest tag that is a version in the range; not one text among the others, so never read from one.
+    Versions(Range),
     /// Written as the full id.
     Commit(CommitId),
 }
@@ -52,16 +55,16 @@ impl Reference {
             Self::Name(name) => vec![format!("refs/heads/{name}"), format!("refs/tags/{name}")],
             Self::Branch(name) => vec![format!("refs/heads/{name}")],
             Self::Tag(name) => vec![format!("refs/tags/{name}")],
-            Self::Commit(_) => Vec::new(),
+            Self::Versions(_) | Self::Commit(_) => Vec::new(),
         }
     }
 
-    /// Returns the name that a revision is printed with; empty for a commit.
+    /// Returns the name that a revision is printed with; empty for a commit, and for versions until one is chosen.
     pub fn short_name(&self) -> &str {
         match self {
             Self::Head => "HEAD",
             Self::Name(name) | Self::Branch(name) | Self::Tag(name) => name,
-            Self::Commit(_) => "",
+            Self::Versions(_) | Self::Commit(_) => "",
         }
     }
 }
@@ -100,6 +103,7 @@ impl fmt::Display for Reference {
             Self::Name(name) => f.write_str(name),
             Self::Branch(name) => write!(f, "refs/heads/{name}"),
             Self::Tag(name) => write!(f, "refs/tags/{name}"),
+            Self::Versions(range) => write!(f, "refs/tags/{range}"),
             Self::Commit(commit) => write!(f, "{}", commit.0),
         }
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use gix::ObjectId;
+use gix::bstr::ByteSlice;
 use gix::hash::Kind;
 use gix::odb::pack;
 use gix::progress::Discard;
@@ -21,10 +22,22 @@ use http::StatusCode;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use super::error::{FetchError, GitCause};
+use skiff_shared::version::{self, Range};
+
+use super::error::{FetchError, GitCause, VersionsFound};
 use super::http::{Failure, Transfer, Wire};
 use super::reference::{CommitId, Reference};
 use super::source::Source;
+
+/// What every tag's full name begins with.
+const TAGS: &str = "refs/tags/";
+
+/// Where a reference stands.
+pub(super) struct Tip {
+    pub commit: CommitId,
+    /// The source's own, or the tag that was chosen for it.
+    pub reference: Reference,
+}
 
 /// An open conversation. It ends with the operation's deadline at the latest.
 pub(super) struct Remote {
@@ -68,10 +81,18 @@ impl Remote {
     }
 
     /// Returns the commit that the reference stands for now; a tag's object is looked through.
-    pub(super) fn resolve(&mut self, reference: &Reference) -> Result<CommitId, FetchError> {
-        if let Reference::Commit(commit) = reference {
-            return Ok(*commit);
-        }
+    pub(super) fn resolve(&mut self, reference: &Reference) -> Result<Tip, FetchError> {
+        let commit = match reference {
+            Reference::Commit(commit) => *commit,
+            Reference::Versions(range) => return self.choose(range),
+            Reference::Head | Reference::Name(_) | Reference::Branch(_) | Reference::Tag(_) => {
+                self.find(reference)?
+            }
+        };
+        Ok(Tip { commit, reference: reference.clone() })
+    }
+
+    fn find(&mut self, reference: &Reference) -> Result<CommitId, FetchError> {
         let candidates = reference.candidates();
         let listed = self.list(&candidates)?;
         let mut found = candidates.iter().filter_map(|name| listed.iter().find_map(|r| target(r, name)));
@@ -86,6 +107,23 @@ impl Remote {
                 name: reference.short_name().to_owned(),
             }),
         }
+    }
+
+    /// Returns the newest tag that is a version in the range.
+    fn choose(&mut self, range: &Range) -> Result<Tip, FetchError> {
+        let listed = self.list(&[TAGS.to_owned()])?;
+        let names = || listed.iter().filter_map(|listed| full_name(listed).strip_prefix(TAGS));
+        let chosen = version::newest(range, names()).and_then(|name| {
+            let commit = listed.iter().find_map(|listed| target(listed, &format!("{TAGS}{name}")))?;
+            Some(Tip { commit: CommitId(commit), reference: Reference::Tag(name.to_owned()) })
+        });
+        chosen.ok_or_else(|| {
+            let found = match version::newest(&Range::any(), names()) {
+                Some(newest) => VersionsFound::Newest(newest.to_owned()),
+                None => VersionsFound::None { tags: names().count() },
+            };
+            FetchError::VersionNotFound { url: self.url.clone(), range: range.to_string(), found }
+        })
     }
 
     fn list(&mut self, names: &[String]) -> Result<Vec<Ref>, FetchError> {
@@ -176,6 +214,16 @@ fn store(
     match written.keep_path.map(std::fs::remove_file) {
         None | Some(Ok(())) => Ok(()),
         Some(Err(error)) => Err(gix::Error::from_error(error)),
+    }
+}
+
+/// Returns the whole name of a listed reference; empty if it is no name that we could have been given.
+fn full_name(listed: &Ref) -> &str {
+    match listed {
+        Ref::Direct { full_ref_name, .. }
+        | Ref::Peeled { full_ref_name, .. }
+        | Ref::Symbolic { full_ref_name, .. }
+        | Ref::Unborn { full_ref_name, .. } => full_ref_name.to_str().unwrap_or_default(),
     }
 }
 

@@ -81,7 +81,7 @@ impl World {
         }
     }
 
-    fn update(&self, known: Option<CommitId>) -> Result<Update, FetchError> {
+    fn update(&self, known: Option<&Revision>) -> Result<Update, FetchError> {
         self.cache().update(&self.source("main"), known)
     }
 

@@ -11,3 +11,5 @@ mod fault_proxy;
 mod git_server;
 #[path = "harness/otlp.rs"]
 mod otlp;
+#[path = "harness/vectors.rs"]
+mod vectors;

@@ -13,7 +13,7 @@ const MANIFESTS: [&str; 6] = [
     "e2e/check/Cargo.toml",
 ];
 
-const MODULES: [&str; 2] = ["e2e/controlplane/go.mod", "e2e/tools/go.mod"];
+const MODULES: [&str; 3] = ["e2e/controlplane/go.mod", "e2e/tools/go.mod", "e2e/vectors/versions/go.mod"];
 
 #[test]
 fn every_crate_has_its_line() {

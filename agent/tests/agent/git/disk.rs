@@ -77,7 +77,7 @@ fn references_of_one_repository_share_its_cache() {
     let tagged = world.shop.write("a", "1").commit("First").unwrap();
     world.shop.tag("v1").unwrap();
     let source = world.source("v1");
-    world.cache().update(&source, None).unwrap();
+    let known = moved(world.cache().update(&source, None).unwrap()).unwrap();
     for round in 0..25 {
         world.shop.write("a", format!("later {round}")).commit("Next").unwrap();
         world.moved();
@@ -85,7 +85,7 @@ fn references_of_one_repository_share_its_cache() {
     let error = world.cache().snapshot(&source, id(&tagged)).err().unwrap();
     assert!(matches!(error, ReadError::CommitMissing { .. }), "{error:?}");
     assert_eq!(error.retry(), Retry::Backoff);
-    assert_eq!(world.cache().update(&source, Some(id(&tagged))).unwrap(), Update::Unchanged);
+    assert_eq!(world.cache().update(&source, Some(&known)).unwrap(), Update::Unchanged);
     assert_eq!(world.cache().snapshot(&source, id(&tagged)).unwrap().read("a").unwrap(), b"1");
     let mut spelled = source.clone();
     spelled.url = format!("{}.git/", world.shop.url()).parse().unwrap();
@@ -96,7 +96,7 @@ fn references_of_one_repository_share_its_cache() {
 fn restart_fetches_nothing_and_sweeps_up() {
     let mut world = World::new();
     world.shop.write("a", "1").commit("First").unwrap();
-    let commit = world.moved().commit;
+    let known = world.moved();
     let generation = generation(&world);
     fs::write(generation.join("shallow.lock"), "").unwrap();
     fs::write(generation.join("objects/pack/tmp_pack_x"), "half").unwrap();
@@ -105,7 +105,7 @@ fn restart_fetches_nothing_and_sweeps_up() {
     fs::write(building.join("HEAD"), "half").unwrap();
 
     world.restart();
-    assert_eq!(world.update(Some(commit)).unwrap(), Update::Unchanged);
+    assert_eq!(world.update(Some(&known)).unwrap(), Update::Unchanged);
     assert_eq!(world.packs_sent(), 1);
     assert!(!building.exists());
     assert!(!generation.join("objects/pack/tmp_pack_x").exists());
@@ -142,7 +142,8 @@ fn mended(damage: impl Fn(&World)) {
     let mut world = World::new();
     let text: String = (0..5000).map(|number| format!("{}\n", number * 7919 % 100_003)).collect();
     world.shop.write("a", &text).write("folder/b", "1").commit("First").unwrap();
-    let commit = world.moved().commit;
+    let known = world.moved();
+    let commit = known.commit;
     damage(&world);
     let source = world.source("main");
     // Reading may be what finds the damage; fetching again is what mends it.
@@ -151,7 +152,7 @@ fn mended(damage: impl Fn(&World)) {
     {
         assert_eq!((error.reason(), error.retry()), ("CacheFailed", Retry::Backoff), "{error:?}");
     }
-    assert_eq!(world.cache().update(&source, Some(commit)).unwrap(), Update::Unchanged);
+    assert_eq!(world.cache().update(&source, Some(&known)).unwrap(), Update::Unchanged);
     let snapshot = world.cache().snapshot(&source, commit).unwrap();
     assert_eq!(snapshot.read("a").unwrap(), text.as_bytes());
     assert_eq!(snapshot.read("folder/b").unwrap(), b"1");

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use skiff::git::{FetchError, Limits, Retry, Source};
+use skiff::git::{FetchError, Limits, Retry, Revision, Source};
 use skiff_harness::fault_proxy::{self, FaultProxy};
 use skiff_harness::git_server::{Fault, RequestKind};
 
@@ -104,18 +104,18 @@ fn shutdown_ends_a_transfer_that_hangs() {
 #[test]
 fn broken_transfers_leave_nothing_and_the_next_one_succeeds() {
     let mut world = filled();
-    let mut known = None;
+    let mut known: Option<Revision> = None;
     for round in 0..2 {
         for fault in [Fault::Cut { after: 100 }, Fault::Truncate { after: 100 }] {
             let commit = world.shop.write("small", format!("{round} {fault:?}")).commit("Next").unwrap();
             world.server.behave_on(RequestKind::Fetch, fault.clone());
-            let error = world.update(known).unwrap_err();
+            let error = world.update(known.as_ref()).unwrap_err();
             let reason = if matches!(fault, Fault::Cut { .. }) { "Unreachable" } else { "TransferDamaged" };
             assert_eq!((error.reason(), error.retry()), (reason, Retry::Backoff), "{error:?}");
             world.server.behave(Fault::None);
-            let revision = moved(world.update(known).unwrap()).unwrap();
+            let revision = moved(world.update(known.as_ref()).unwrap()).unwrap();
             assert_eq!(revision.commit, id(&commit));
-            known = Some(revision.commit);
+            known = Some(revision);
         }
     }
     assert_eq!(world.snapshot().list("").unwrap().len(), 2);

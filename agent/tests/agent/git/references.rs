@@ -1,6 +1,6 @@
 //! What references stand for, and what it costs to ask.
 
-use skiff::git::{FetchError, Reference, Retry, Update};
+use skiff::git::{FetchError, Reference, Retry, Source, Update};
 use skiff_harness::git_server::{GitServer, ObjectFormat, Protocol, Repository, RequestKind};
 
 use super::{World, id, moved, told};
@@ -14,14 +14,14 @@ fn moved_reference_is_fetched_once_and_unmoved_one_never() {
     assert_eq!(world.packs_sent(), 1);
 
     for _ in 0..3 {
-        assert_eq!(world.update(Some(id(&first))).unwrap(), Update::Unchanged);
+        assert_eq!(world.update(Some(&revision)).unwrap(), Update::Unchanged);
         assert_eq!(world.cache().poll(&world.source("main")).unwrap(), id(&first));
     }
     assert_eq!(world.packs_sent(), 1, "an unmoved reference transfers no pack");
     assert_eq!(world.server.count(RequestKind::Listing).requests, 7, "each question is one listing");
 
     let second = world.shop.write("a", "2").commit("Second").unwrap();
-    let revision = moved(world.update(Some(id(&first))).unwrap()).unwrap();
+    let revision = moved(world.update(Some(&revision)).unwrap()).unwrap();
     assert_eq!(revision.commit, id(&second));
     assert_eq!(world.packs_sent(), 2);
 }
@@ -80,15 +80,76 @@ fn every_kind_of_reference_leads_to_its_commit() {
     }
 }
 
+fn versions(world: &World, range: &str) -> Source {
+    Source { reference: Reference::Versions(range.parse().unwrap()), ..world.source("main") }
+}
+
+#[test]
+fn newest_version_in_a_range_is_followed() {
+    let mut world = World::new();
+    let mut follow = |tag: &str| {
+        let commit = world.shop.write("a", tag).commit(tag).unwrap();
+        world.shop.annotated_tag(tag, "A release").unwrap();
+        let revision = moved(world.cache().update(&versions(&world, "^1.2"), None).unwrap()).unwrap();
+        (revision.to_string(), commit)
+    };
+    let (told, commit) = follow("v1.2.9");
+    assert_eq!(told, format!("v1.2.9@sha1:{}", &commit[..12]));
+    let (told, newest) = follow("v1.10.0");
+    assert_eq!(told, format!("v1.10.0@sha1:{}", &newest[..12]));
+    for tag in ["v1.11.0-rc.1", "v2.0.0", "latest", "v1.99", "1.9.0"] {
+        assert_eq!(follow(tag).0, told, "{tag} is none of them, or older");
+    }
+
+    let source = versions(&world, "^1.2");
+    let known = moved(world.cache().update(&source, None).unwrap()).unwrap();
+    let packs = world.packs_sent();
+    assert_eq!(world.cache().update(&source, Some(&known)).unwrap(), Update::Unchanged);
+    world.shop.git(&["tag", "v1.10.1", &newest]).unwrap();
+    let renamed = moved(world.cache().update(&source, Some(&known)).unwrap()).unwrap();
+    assert_eq!((renamed.reference, renamed.commit), (Reference::Tag("v1.10.1".to_owned()), id(&newest)));
+    assert_eq!(world.packs_sent(), packs, "a second name brings no second pack");
+}
+
+#[test]
+fn only_tags_are_listed_for_a_range() {
+    let mut world = World::new();
+    world.shop.write("a", "1").commit("First").unwrap();
+    world.shop.tag("v1.0.0").unwrap();
+    world.cache().update(&versions(&world, "1.x"), None).unwrap();
+    let listing = world.server.count(RequestKind::Listing).sent;
+    for number in 0..100 {
+        world.shop.branch(&format!("release/{number}")).unwrap();
+    }
+    world.cache().update(&versions(&world, "1.x"), None).unwrap();
+    assert_eq!(world.server.count(RequestKind::Listing).sent, 2 * listing);
+}
+
+#[test]
+fn range_without_a_version_in_it_says_what_there_is() {
+    let mut world = World::new();
+    world.shop.write("a", "1").commit("First").unwrap();
+    let say = |world: &World| {
+        let error = world.cache().update(&versions(world, "~1.2"), None).unwrap_err();
+        assert_eq!((error.reason(), error.retry()), ("ReferenceNotFound", Retry::AtInterval));
+        told(world, &error)
+    };
+    insta::assert_snapshot!(say(&world), @"failed to fetch http://git.example/shop: no tag is a version in ~1.2, there are no tags");
+    world.shop.tag("latest").unwrap();
+    insta::assert_snapshot!(say(&world), @"failed to fetch http://git.example/shop: no tag is a version in ~1.2, nor a version at all, of 1");
+    world.shop.tag("v1.3.0-rc.1").unwrap();
+    insta::assert_snapshot!(say(&world), @r#"failed to fetch http://git.example/shop: no tag is a version in ~1.2, the newest version is "v1.3.0-rc.1""#);
+}
+
 #[test]
 fn named_commit_that_is_here_needs_no_server() {
     let mut world = World::new();
     let first = world.shop.write("a", "1").commit("First").unwrap();
     world.shop.write("a", "2").commit("Second").unwrap();
     let source = world.source(&first);
-    assert!(matches!(world.cache().update(&source, None).unwrap(), Update::Moved(_)));
+    let revision = moved(world.cache().update(&source, None).unwrap()).unwrap();
     let asked = world.server.requests().len();
-    assert_eq!(world.cache().update(&source, Some(id(&first))).unwrap(), Update::Unchanged);
+    assert_eq!(world.cache().update(&source, Some(&revision)).unwrap(), Update::Unchanged);
     assert_eq!(world.server.requests().len(), asked);
 }
 
@@ -96,10 +157,10 @@ fn named_commit_that_is_here_needs_no_server() {
 fn rewritten_branch_is_followed() {
     let mut world = World::new();
     world.shop.write("a", "1").commit("First").unwrap();
-    let second = world.shop.write("a", "2").commit("Second").unwrap();
-    world.moved();
+    world.shop.write("a", "2").commit("Second").unwrap();
+    let second = world.moved();
     let rewritten = world.shop.write("a", "3").rewrite("Second, again").unwrap();
-    let revision = moved(world.update(Some(id(&second))).unwrap()).unwrap();
+    let revision = moved(world.update(Some(&second)).unwrap()).unwrap();
     assert_eq!(revision.commit, id(&rewritten));
     assert_eq!(world.snapshot().read("a").unwrap(), b"3");
 
@@ -155,6 +216,9 @@ fn server_with_the_old_protocol_is_followed() {
         assert_eq!(world.snapshot().read("a").unwrap(), round.to_string().as_bytes());
     }
     assert_eq!(world.packs_sent(), 3);
+    world.shop.annotated_tag("v1.2.0", "A release").unwrap();
+    let revision = moved(world.cache().update(&versions(&world, "1.x"), None).unwrap()).unwrap();
+    assert_eq!(revision.reference, Reference::Tag("v1.2.0".to_owned()));
 }
 
 #[test]
