@@ -39,7 +39,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use skiff_shared::desired::Problem;
-use skiff_shared::environment::{AppName, Namespace, RepoPath};
+use skiff_shared::environment::{AppName, Fact, Facts, Namespace, RepoPath};
 use skiff_shared::policy::Policy;
 use skiff_shared::version::Range;
 
@@ -65,7 +65,7 @@ pub struct Config {
 pub struct Cluster {
     pub name: String,
     pub labels: BTreeMap<String, String>,
-    pub vars: BTreeMap<String, String>,
+    pub vars: BTreeMap<String, Fact>,
 }
 
 /// Who the agent is.
@@ -210,6 +210,14 @@ impl fmt::Display for ConfigErrors {
 }
 
 impl std::error::Error for ConfigErrors {}
+
+impl Cluster {
+    /// Returns what the apps of the cluster are chosen and completed by.
+    pub fn facts(&self) -> Facts {
+        let Self { name, labels, vars } = self.clone();
+        Facts { cluster: name, labels, vars }
+    }
+}
 
 impl ConfigErrors {
     fn one(place: String, message: String) -> Self {

@@ -202,7 +202,7 @@ impl Daemon {
             Arc::new(WantedSets::default()),
             readiness.clone(),
         );
-        environments.apply(configured).await;
+        environments.apply(configured, Arc::new(fixed.cluster.facts())).await;
         Ok(Self {
             environments,
             registry,
@@ -277,15 +277,18 @@ impl Daemon {
 
     async fn reconfigure(&mut self, config: Config) {
         let Config { cluster, agent, environments, telemetry, http, render, state, lease } = config;
+        let facts = Arc::new(cluster.facts());
+        // Labels and variables are taken up at once.
+        let cluster = config::Cluster { name: cluster.name, ..self.fixed.cluster.clone() };
         let fixed = Fixed { cluster, agent, telemetry, http, render, state, lease };
         self.readiness.known("config", "read");
         if fixed != self.fixed {
             tracing::warn!(
-                "only `environments` are taken up without a restart: restart the agent for the other changes"
+                "only environments, cluster.labels and cluster.vars are taken up without a restart: restart the agent for the other changes"
             );
         }
         tracing::info!("the changed configuration is in force");
-        self.environments.apply(environments).await;
+        self.environments.apply(environments, facts).await;
     }
 
     /// Drains the drivers, gives the Lease back last, then flushes telemetry.

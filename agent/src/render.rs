@@ -32,7 +32,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use skiff_shared::desired::{DesiredRow, Problem};
-use skiff_shared::environment::{Renderer, RendererKind, RepoPath, detect_renderer};
+use skiff_shared::environment::{Facts, Renderer, RendererKind, RepoPath, detect_renderer};
 use skiff_shared::object::{ApiSet, Interner};
 
 use crate::sandbox;
@@ -56,6 +56,8 @@ pub struct Request<'a> {
     /// Adds the namespace's object if the render does not bring it.
     pub create_namespace: bool,
     pub renderer: &'a Renderer,
+    /// What completes `${…}` in the objects; `None` leaves them as they are.
+    pub facts: Option<&'a Facts>,
     /// What the cluster serves: who is namespaced, and a chart's Capabilities.
     pub apis: &'a ApiSet,
     /// The version of the cluster, `v1.37.2`.
@@ -130,6 +132,8 @@ pub enum Reason {
     /// A document is not an object.
     InvalidObject,
     DuplicateObject,
+    /// An object has a variable that the cluster has not.
+    UnknownVariable,
     /// More than [`Bounds`] allow.
     TooLarge,
     HelmFailed,
@@ -149,6 +153,7 @@ impl Reason {
             Self::InvalidYaml => "InvalidYaml",
             Self::InvalidObject => "InvalidObject",
             Self::DuplicateObject => "DuplicateObject",
+            Self::UnknownVariable => "UnknownVariable",
             Self::TooLarge => "TooLarge",
             Self::HelmFailed => "HelmFailed",
             Self::KustomizeFailed => "KustomizeFailed",

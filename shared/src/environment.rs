@@ -12,6 +12,8 @@
 //! apps:
 //!   - name: web                    # unique; a DNS label
 //!     path: ../../apps/web         # from this folder, within the repository; default: the app's name
+//!     clusters:                    # a label selector over the cluster's labels; default: every cluster
+//!       matchLabels: {region: eu}
 //!     namespace: shop              # for namespaced objects that name none
 //!     createNamespace: true        # default: false
 //!     renderer: helm               # auto (default), plain, kustomize or helm
@@ -26,22 +28,33 @@
 //!           value: "1.10"
 //!           forceString: true      # as `helm --set-string`; default: false
 //!       skipCrds: false
+//!     substitute: true             # complete ${…} in the rendered objects too; default: false
+//!     dependsOn: [db]              # apps of this file
 //!     sync:                        # may only be stricter than the environment's policy
 //!       mode: manual               # auto or manual
 //!       prune: false
 //!       selfHeal: false
+//!   - each: ../../apps/*           # one app per folder, named after it, instead of name and path
+//!     except: [web]
+//!     namespace: ${app.name}
 //! ```
 //!
 //! Keys that are not listed here are refused. `auto` takes the folder for a chart if it has a `Chart.yaml`, for a
 //! kustomization if it has a `kustomization.yaml`, `kustomization.yml` or `Kustomization`, else for plain manifests.
 //!
+//! `${vars.NAME}`, `${labels.NAME}`, `${cluster.name}` and `${app.name}` may stand in every field: see [`substitute`].
+//!
 //! ```
-//! use skiff_shared::environment::{self, RepoPath};
+//! use std::collections::BTreeMap;
+//!
+//! use skiff_shared::environment::{self, Facts, RepoPath, Setting};
 //! use skiff_shared::policy::Policy;
 //!
 //! let text = "apiVersion: skiff.dev/v1alpha1\nkind: Environment\napps:\n- name: web\n- nmae: db\n";
 //! let folder = RepoPath::parse("environments/production").expect("it is within the repository");
-//! let problems = environment::parse(text, &folder, &Policy::default()).expect_err("a key is mistyped");
+//! let (policy, facts, folders) = (Policy::default(), Facts::default(), BTreeMap::new());
+//! let setting = Setting { folder: &folder, policy: &policy, facts: &facts, folders: &folders };
+//! let problems = environment::parse(text, &setting).expect_err("a key is mistyped");
 //! assert_eq!(
 //!     problems.to_string(),
 //!     "environments/production/skiff.yaml:5: missing key \"name\"\n\
@@ -49,23 +62,36 @@
 //! );
 //! ```
 
+mod depend;
+mod each;
+mod facts;
 mod name;
 mod path;
 mod renderer;
+mod selector;
 mod skiff;
+pub mod substitute;
 
+pub use each::{Pattern, PatternError};
+pub use facts::{Fact, Facts, NAME_LABEL};
 pub use name::{AppName, InvalidName, Namespace};
 pub use path::{PathError, RepoPath};
 pub use renderer::{HelmOptions, KustomizeOptions, Parameter, Renderer, RendererKind, detect_renderer};
-pub use skiff::{EnvironmentErrors, FILE_NAME, parse};
+pub use selector::{Operator, Requirement, RequirementError, Selector};
+pub use skiff::{EnvironmentErrors, FILE_NAME, Setting, parse, patterns};
 
+use crate::desired::Problem;
 use crate::policy::Policy;
 
-/// What an environment consists of at one revision.
+/// What an environment consists of at one revision, for one cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Environment {
     /// The apps, in the order of the file. No name twice.
     pub apps: Vec<AppSpec>,
+    /// Apps that the file lists for other clusters only.
+    pub elsewhere: Vec<AppName>,
+    /// What is probably not meant, though it can be read.
+    pub warnings: Vec<Problem>,
 }
 
 /// One app: what is rendered, and how it is synced.
@@ -81,6 +107,10 @@ pub struct AppSpec {
     pub create_namespace: bool,
     /// How the folder is rendered.
     pub renderer: Renderer,
+    /// Whether `${…}` is completed in the rendered objects.
+    pub substitute: bool,
+    /// Apps of this cluster that this one asks to come first, sorted.
+    pub depends_on: Vec<AppName>,
     /// The environment's policy, made stricter where the app asks for it.
     pub policy: Policy,
     /// Where the app is written, `environments/production/skiff.yaml:12`, or the folder that it is.
@@ -96,10 +126,12 @@ pub fn single_app(environment: AppName, folder: RepoPath, policy: &Policy) -> En
         namespace: None,
         create_namespace: false,
         renderer: Renderer::Auto,
+        substitute: false,
+        depends_on: Vec::new(),
         policy: policy.clone(),
         place,
     };
-    Environment { apps: vec![app] }
+    Environment { apps: vec![app], elsewhere: Vec::new(), warnings: Vec::new() }
 }
 
 #[cfg(test)]

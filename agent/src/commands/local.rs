@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use anyhow::{Context as _, bail};
 use skiff_shared::desired::{DesiredRow, Problem};
-use skiff_shared::environment::{self, AppName, AppSpec, RepoPath};
+use skiff_shared::environment::{self, AppName, AppSpec, Facts, Pattern, RepoPath, Setting};
 use skiff_shared::object::{ApiSet, Interner};
 use skiff_shared::policy::Policy;
 
@@ -75,8 +75,22 @@ impl Local {
         }
         let text =
             std::fs::read_to_string(&file).with_context(|| format!("failed to read {}", file.display()))?;
-        let listed = environment::parse(&text, &self.folder, &Policy::default());
-        Ok(listed.map_err(|errors| problems(&errors.problems))?.apps)
+        let (policy, facts) = (Policy::default(), Facts::default());
+        let folders = environment::patterns(&text, &self.folder, &facts);
+        let folders = folders.into_iter().map(|pattern| (pattern.clone(), self.matching(&pattern))).collect();
+        let setting = Setting { folder: &self.folder, policy: &policy, facts: &facts, folders: &folders };
+        let listed = environment::parse(&text, &setting).map_err(|errors| problems(&errors.problems))?;
+        Ok(listed.apps)
+    }
+
+    /// Returns the names that match a pattern, as far as their folders are there.
+    fn matching(&self, pattern: &Pattern) -> Vec<String> {
+        let entries =
+            std::fs::read_dir(self.root.join(pattern.base().as_str())).into_iter().flatten().flatten();
+        let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        let names = folders.filter_map(|entry| entry.file_name().into_string().ok());
+        let is_there = |name: &String| self.root.join(pattern.folder(name).as_str()).is_dir();
+        names.filter(|name| pattern.matches(name)).filter(is_there).collect()
     }
 
     /// Returns the store with the folder that it lies in.
@@ -100,6 +114,7 @@ impl Local {
             namespace: spec.namespace.as_ref().map(|namespace| namespace.as_str()),
             create_namespace: spec.create_namespace,
             renderer: &spec.renderer,
+            facts: None,
             apis: served.apis,
             kube_version: served.kube_version,
             tools: &self.tools,

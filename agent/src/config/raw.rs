@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 use serde_json::Value;
-use skiff_shared::environment::{AppName, Namespace};
+use skiff_shared::environment::{AppName, Fact, Namespace};
 use skiff_shared::policy::{Adopt, Mode, OnInvalid, PruneWhen};
 
 use super::units::{Bytes, Span};
@@ -31,7 +31,7 @@ pub(super) struct RawConfig {
 pub(super) struct RawCluster {
     pub(super) name: Option<String>,
     pub(super) labels: BTreeMap<String, String>,
-    pub(super) vars: BTreeMap<String, String>,
+    pub(super) vars: BTreeMap<String, Fact>,
 }
 
 #[derive(Default, Deserialize)]

@@ -4,6 +4,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::Duration;
 
+use skiff_shared::environment::Fact;
 use skiff_shared::policy::{Adopt, Mode, OnInvalid, PruneWhen};
 
 use super::{Config, Detail, OnDuplicate, Reference, Secret, process_variables, watch};
@@ -47,7 +48,10 @@ fn the_documented_example_is_valid_and_shows_the_defaults() {
     assert_eq!(shown.interval, default.interval);
     assert_eq!(shown.on_duplicate, default.on_duplicate);
     assert_eq!(shown.source.reference, Reference::Branch("main".to_owned()));
-    assert_eq!(example.cluster.vars, BTreeMap::from([("domain".to_owned(), "eu-1.example.org".to_owned())]));
+    assert_eq!(
+        example.cluster.vars,
+        BTreeMap::from([("domain".to_owned(), Fact::Text("eu-1.example.org".to_owned()))])
+    );
 }
 
 #[test]

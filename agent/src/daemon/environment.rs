@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 use skiff_shared::desired::{Assignment, Desired, Interval, Problem, Revision, render_digest};
-use skiff_shared::environment::{self, AppSpec, Environment as AppList, RepoPath};
+use skiff_shared::environment::{self, AppSpec, Environment as AppList, Facts, RepoPath, Setting};
 use skiff_shared::object::{Digest, Interner};
 use skiff_shared::policy::Policy;
 use skiff_shared::sync::event::Event;
@@ -43,6 +43,13 @@ pub struct Workshop {
     pub scratch: Arc<Path>,
 }
 
+/// What the agent's file says of an environment's apps; a change of it is taken up while the agent runs.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Rules {
+    pub policy: Policy,
+    pub facts: Arc<Facts>,
+}
+
 /// A running environment.
 pub struct Environment {
     pub config: EnvironmentConfig,
@@ -50,7 +57,7 @@ pub struct Environment {
     pub workshop: Workshop,
     pub apps: Apps,
     pub apis: watch::Receiver<Option<Arc<Discovered>>>,
-    pub policy: watch::Receiver<Policy>,
+    pub rules: watch::Receiver<Rules>,
     /// What each app was last rendered from, and what came of it.
     pub last: BTreeMap<Arc<str>, Last>,
     pub current: Option<Moved>,
@@ -58,6 +65,8 @@ pub struct Environment {
     /// Failures of the source in a row, and the last one as it was told.
     pub failures: u32,
     pub told: Option<String>,
+    /// The warnings of the app list as they were told.
+    pub warned: Vec<Problem>,
     /// Renders under way.
     pub renders: JoinSet<Finished>,
     /// The apps that are being rendered, each with what is to be rendered next.
@@ -70,6 +79,7 @@ pub struct Order {
     spec: AppSpec,
     moved: Moved,
     apis: Arc<Discovered>,
+    facts: Arc<Facts>,
 }
 
 /// A render that has ended; without news where the app reads what it read before.
@@ -113,7 +123,7 @@ impl Environment {
                 },
                 Some(ended) = self.renders.join_next() => self.rendered(ended),
                 Ok(()) = self.apis.changed() => self.revise().await,
-                Ok(()) = self.policy.changed() => self.revise().await,
+                Ok(()) = self.rules.changed() => self.revise().await,
             }
         }
     }
@@ -164,19 +174,31 @@ impl Environment {
     async fn revise(&mut self) {
         let Some(moved) = self.current.clone() else { return };
         let Some(apis) = self.apis.borrow_and_update().clone() else { return };
-        let policy = self.policy.borrow_and_update().clone();
-        let listed = self.list(&moved, &policy).await;
+        let rules = self.rules.borrow_and_update().clone();
+        let listed = self.list(&moved, &rules).await;
         let list = match listed {
             Ok(list) => list,
             Err(problems) => return self.list_failed(&moved, &problems).await,
         };
+        self.warn(&list.warnings);
         let names: BTreeSet<Arc<str>> = list.apps.iter().map(|app| app.name.as_str().into()).collect();
         self.apps.only(&names, &moved.revision.record());
         self.apps.expect(&names);
         for spec in list.apps {
             if self.apps.ensure(&spec.name, &spec.policy).await == Ensured::Running {
-                self.order(Order { spec, moved: moved.clone(), apis: apis.clone() });
+                let (moved, apis, facts) = (moved.clone(), apis.clone(), rules.facts.clone());
+                self.order(Order { spec, moved, apis, facts });
             }
+        }
+    }
+
+    /// Tells the warnings of the app list when they are news.
+    fn warn(&mut self, warnings: &[Problem]) {
+        if self.warned != warnings {
+            for warning in warnings {
+                tracing::warn!(environment = %self.config.name, "the app list: {warning}");
+            }
+            self.warned = warnings.to_vec();
         }
     }
 
@@ -222,10 +244,10 @@ impl Environment {
     }
 
     /// Reads the app list of a revision.
-    async fn list(&self, moved: &Moved, policy: &Policy) -> Result<AppList, Vec<Problem>> {
+    async fn list(&self, moved: &Moved, rules: &Rules) -> Result<AppList, Vec<Problem>> {
         let (cache, source) = (self.workshop.cache.clone(), self.source.clone());
         let (path, name) = (self.config.source.path.clone(), self.config.name.clone());
-        let (policy, commit) = (policy.clone(), moved.revision.commit);
+        let (Rules { policy, facts }, commit) = (rules.clone(), moved.revision.commit);
         blocking(move || {
             let snapshot = cache.snapshot(&source, commit).map_err(|error| unreadable(&path, &error))?;
             let names = inputs::names(&snapshot, &path).map_err(|error| unreadable(&path, &error))?;
@@ -237,14 +259,17 @@ impl Environment {
             let text = String::from_utf8(text).map_err(|_| {
                 vec![Problem { place: file.to_string(), message: "it is not UTF-8".to_owned() }]
             })?;
-            environment::parse(&text, &path, &policy).map_err(|errors| errors.problems)
+            let patterns = environment::patterns(&text, &path, &facts);
+            let folders = inputs::matching(&snapshot, patterns).map_err(|error| unreadable(&path, &error))?;
+            let setting = Setting { folder: &path, policy: &policy, facts: &facts, folders: &folders };
+            environment::parse(&text, &setting).map_err(|errors| errors.problems)
         })
         .await
     }
 
     /// Renders one app if what it reads has changed, and tells its driver.
     fn app(&self, order: Order) -> impl Future<Output = Finished> + use<> {
-        let Order { spec, moved, apis } = order;
+        let Order { spec, moved, apis, facts } = order;
         let name: Arc<str> = spec.name.as_str().into();
         let before = self.last.get(&name).filter(|last| last.outcome == Outcome::Good).map(|last| last.key);
         let (workshop, source, apps) = (self.workshop.clone(), self.source.clone(), self.apps.sender());
@@ -257,7 +282,8 @@ impl Environment {
             let _bench = workshop.benches.clone().acquire_owned().await;
             let revision = moved.revision.record();
             let start = Timestamp::now();
-            let job = Job { workshop, source, spec, apis, on_duplicate, commit: moved.revision.commit };
+            let commit = moved.revision.commit;
+            let job = Job { workshop, source, spec, apis, facts, on_duplicate, commit };
             let prepared = match job.prepare().await {
                 Ok(inputs) => inputs,
                 Err(problems) => {
@@ -301,6 +327,7 @@ struct Job {
     source: git::Source,
     spec: AppSpec,
     apis: Arc<Discovered>,
+    facts: Arc<Facts>,
     on_duplicate: OnDuplicate,
     commit: git::CommitId,
 }
@@ -361,6 +388,7 @@ impl Job {
             namespace: self.spec.namespace.as_ref().map(|namespace| namespace.as_str()),
             create_namespace: self.spec.create_namespace,
             renderer: &self.spec.renderer,
+            facts: self.spec.substitute.then_some(&*self.facts),
             apis: &self.apis.apis,
             kube_version: &self.apis.kube_version,
             tools: &self.workshop.tools,

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use skiff_shared::desired::{Assignment, Problem};
-use skiff_shared::policy::Policy;
+use skiff_shared::environment::Facts;
 use skiff_shared::sync::event::Event;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::apps::{Apps, WantedSets};
-use super::environment::{Environment, Workshop};
+use super::environment::{Environment, Rules, Workshop};
 use super::launch::Launcher;
 use super::source::{Poller, Sourced};
 use crate::cluster::discovery::Discovered;
@@ -34,7 +34,7 @@ pub struct Environments {
 
 struct Running {
     config: EnvironmentConfig,
-    policy: watch::Sender<Policy>,
+    rules: watch::Sender<Rules>,
 }
 
 impl Environments {
@@ -56,19 +56,20 @@ impl Environments {
         }
     }
 
-    /// Makes the configured environments the running ones. A changed policy is handed to the running
+    /// Makes the configured environments the running ones. Changed rules are handed to the running
     /// apps; a changed source starts the environment's tasks anew, with its apps as they are.
-    pub async fn apply(&mut self, configured: Vec<EnvironmentConfig>) {
-        let policies_only = self.running.len() == configured.len()
+    pub async fn apply(&mut self, configured: Vec<EnvironmentConfig>, facts: Arc<Facts>) {
+        let rules_only = self.running.len() == configured.len()
             && configured.iter().all(|new| {
                 self.running.get(new.name.as_str()).is_some_and(|old| is_same_source(&old.config, new))
             });
-        if policies_only {
+        if rules_only {
             for new in configured {
                 if let Some(running) = self.running.get_mut(new.name.as_str()) {
-                    running.policy.send_if_modified(|policy| {
-                        let changed = *policy != new.policy;
-                        *policy = new.policy.clone();
+                    let fresh = rules_of(&new, &facts);
+                    running.rules.send_if_modified(|rules| {
+                        let changed = *rules != fresh;
+                        *rules = fresh;
                         changed
                     });
                     running.config = new;
@@ -83,7 +84,7 @@ impl Environments {
             self.end(ended);
         }
         self.running.clear();
-        self.start(configured).await;
+        self.start(configured, &facts).await;
     }
 
     /// Stops asking the sources; the apps go on until they are drained.
@@ -103,7 +104,7 @@ impl Environments {
         tracing::info!(environment, "no longer configured: its objects stay as they are");
     }
 
-    async fn start(&mut self, configured: Vec<EnvironmentConfig>) {
+    async fn start(&mut self, configured: Vec<EnvironmentConfig>, facts: &Arc<Facts>) {
         let mut readers: Vec<(git::Source, Duration, Vec<mpsc::Sender<Sourced>>)> = Vec::new();
         let mut starting = Vec::new();
         for config in configured {
@@ -126,7 +127,8 @@ impl Environments {
             starting.push((config, source, sourced, apps));
         }
         for (config, source, sourced, apps) in starting {
-            self.start_one(config, source, sourced, apps).await;
+            let rules = rules_of(&config, facts);
+            self.start_one(Starting { config, source, sourced, apps, rules }).await;
         }
         for (source, interval, readers) in readers {
             let stop = self.pollers.child_token();
@@ -153,14 +155,9 @@ impl Environments {
         apps
     }
 
-    async fn start_one(
-        &mut self,
-        config: EnvironmentConfig,
-        source: git::Source,
-        sourced: mpsc::Receiver<Sourced>,
-        mut apps: Apps,
-    ) {
-        let (policy, policies) = watch::channel(config.policy.clone());
+    async fn start_one(&mut self, starting: Starting) {
+        let Starting { config, source, sourced, mut apps, rules } = starting;
+        let (rules, changes) = watch::channel(rules);
         apps.resume(&config.policy).await;
         self.readiness.expect(format!("source of {}", config.name));
         self.launcher.telemetry.source_expected(config.name.as_str());
@@ -170,10 +167,11 @@ impl Environments {
             workshop: self.workshop.clone(),
             apps,
             apis: self.apis.clone(),
-            policy: policies,
+            rules: changes,
             last: BTreeMap::new(),
             failures: 0,
             told: None,
+            warned: Vec::new(),
             renders: JoinSet::new(),
             busy: BTreeMap::new(),
             current: None,
@@ -187,8 +185,21 @@ impl Environments {
                 () = stop.cancelled() => {}
             }
         });
-        self.running.insert(config.name.to_string(), Running { config, policy });
+        self.running.insert(config.name.to_string(), Running { config, rules });
     }
+}
+
+/// An environment whose apps' mailboxes are open, on its way to its tasks.
+struct Starting {
+    config: EnvironmentConfig,
+    source: git::Source,
+    sourced: mpsc::Receiver<Sourced>,
+    apps: Apps,
+    rules: Rules,
+}
+
+fn rules_of(config: &EnvironmentConfig, facts: &Arc<Facts>) -> Rules {
+    Rules { policy: config.policy.clone(), facts: facts.clone() }
 }
 
 fn is_same_source(old: &EnvironmentConfig, new: &EnvironmentConfig) -> bool {

@@ -3,9 +3,9 @@
 //! The unit of change is the tree id of these, not the commit: a commit that touches none of them
 //! causes no render.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use skiff_shared::environment::{AppSpec, Renderer, RendererKind, RepoPath, detect_renderer};
+use skiff_shared::environment::{AppSpec, Pattern, Renderer, RendererKind, RepoPath, detect_renderer};
 use skiff_shared::object::{Digest, Hashing};
 use skiff_shared::yaml;
 
@@ -61,6 +61,24 @@ fn kind(snapshot: &Snapshot, spec: &AppSpec) -> Result<RendererKind, ReadError> 
 pub fn names(snapshot: &Snapshot, folder: &RepoPath) -> Result<Vec<String>, ReadError> {
     let entries = snapshot.list(folder.as_str())?;
     Ok(entries.into_iter().map(|entry| entry.name).filter(|name| !name.contains('/')).collect())
+}
+
+/// Returns the names that match each pattern, as far as their folders are there.
+pub fn matching(
+    snapshot: &Snapshot,
+    patterns: BTreeSet<Pattern>,
+) -> Result<BTreeMap<Pattern, Vec<String>>, ReadError> {
+    let mut found = BTreeMap::new();
+    for pattern in patterns {
+        let mut names = Vec::new();
+        for name in snapshot.folders(pattern.base().as_str())? {
+            if pattern.matches(&name) && snapshot.is_folder(pattern.folder(&name).as_str())? {
+                names.push(name);
+            }
+        }
+        found.insert(pattern, names);
+    }
+    Ok(found)
 }
 
 /// Adds the folders that a kustomization refers to, and those that they refer to.

@@ -104,6 +104,28 @@ impl Snapshot {
         Ok(entries)
     }
 
+    /// Says whether there is a folder at `path`.
+    pub fn is_folder(&self, path: &str) -> Result<bool, ReadError> {
+        Ok(self.find(path)?.is_some_and(|node| node.mode == Mode::Tree))
+    }
+
+    /// Returns the names of the folders right in the folder `path`; none where there is no such folder. Symlinks to
+    /// folders are none.
+    pub fn folders(&self, path: &str) -> Result<Vec<String>, ReadError> {
+        let Some(folder) = self.find(path)?.filter(|node| node.mode == Mode::Tree) else {
+            return Ok(Vec::new());
+        };
+        let tree = self.repository.find_tree(folder.id).map_err(|error| self.damaged(&error))?;
+        let mut names = Vec::new();
+        for entry in tree.iter() {
+            let entry = entry.map_err(|error| self.damaged(&error))?;
+            if entry.mode().kind() == Mode::Tree {
+                names.push(checked_name(entry.filename(), &folder.path)?.to_owned());
+            }
+        }
+        Ok(names)
+    }
+
     /// Reads the file at `path`, through symlinks that stay inside the repository.
     pub fn read(&self, path: &str) -> Result<Vec<u8>, ReadError> {
         let node = self.find(path)?.ok_or_else(|| self.not_found(path))?;

@@ -10,6 +10,7 @@ use skiff_shared::desired::annotations::Role;
 use skiff_shared::desired::manifest::{self, Fault, Manifest, Setting, Stray};
 use skiff_shared::desired::scope::{self, Scope};
 use skiff_shared::desired::{DesiredRow, ObjectOptions, Problem};
+use skiff_shared::environment::substitute::{self, Variables};
 use skiff_shared::object::{GroupKind, ObjectId};
 use skiff_shared::yaml;
 
@@ -130,6 +131,7 @@ impl<'a> Collector<'a> {
             let message = format!("the app has more than {limit} objects: split it into several apps");
             return Err(RenderError::new(Reason::TooLarge, origin, message));
         }
+        let Some(value) = self.completed(value, origin) else { return Ok(()) };
         let manifest = match Manifest::read(value) {
             Ok(manifest) => manifest,
             Err(faults) => {
@@ -154,6 +156,18 @@ impl<'a> Collector<'a> {
             return self.wait(number, origin, &manifest);
         }
         self.settle(Settled { number, origin, manifest, kind, scope })
+    }
+
+    /// Puts the cluster's facts into an object, or says what is not known.
+    fn completed(&mut self, mut value: Value, origin: &str) -> Option<Value> {
+        let Some(facts) = self.request.facts else { return Some(value) };
+        let variables = Variables { facts, app: Some(self.request.app) };
+        let faults = substitute::object(&mut value, &variables);
+        for fault in &faults {
+            let message = format!("{}: {}: {}", manifest::described(&value), fault.field(), fault.error);
+            self.problem(Reason::UnknownVariable, origin, message);
+        }
+        faults.is_empty().then_some(value)
     }
 
     fn is_applied(&mut self, manifest: &Manifest, origin: &str) -> bool {

@@ -16,6 +16,7 @@ pub fn input_digest(request: &Request<'_>, tree_id: &str) -> Digest {
         namespace,
         create_namespace,
         renderer,
+        facts,
         apis,
         kube_version,
         tools,
@@ -38,7 +39,8 @@ pub fn input_digest(request: &Request<'_>, tree_id: &str) -> Digest {
         .part(namespace.unwrap_or_default().as_bytes())
         .part(&[u8::from(create_namespace)])
         .part(kube_version.as_bytes())
-        .part(on_duplicate.as_bytes());
+        .part(on_duplicate.as_bytes())
+        .part(facts.map(|facts| facts.digest().to_string()).unwrap_or_default().as_bytes());
     for (kind, served) in &apis.kinds {
         hashing = hashing.part(kind.to_string().as_bytes()).part(&[u8::from(served.namespaced)]);
         hashing = served.versions.iter().fold(hashing, |hashing, version| hashing.part(version.as_bytes()));

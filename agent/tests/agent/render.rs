@@ -16,6 +16,8 @@ mod inputs;
 mod kustomize;
 #[path = "render/plain.rs"]
 mod plain;
+#[path = "render/substitute.rs"]
+mod substitute;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,7 +28,7 @@ use serde_json::Value;
 use skiff::render::{Bounds, OnDuplicate, RenderError, Rendered, Request, Tools, render};
 use skiff::sandbox::Limits;
 use skiff::store::Store;
-use skiff_shared::environment::{Renderer, RepoPath};
+use skiff_shared::environment::{Facts, Renderer, RepoPath};
 use skiff_shared::object::{ApiSet, Interner};
 
 /// A revision's folder and what is around a render of it.
@@ -41,6 +43,7 @@ struct World {
     create_namespace: bool,
     on_duplicate: OnDuplicate,
     renderer: Renderer,
+    facts: Option<Facts>,
     /// Another folder than the world's own.
     source: Option<PathBuf>,
 }
@@ -70,6 +73,7 @@ fn world(files: &[(&str, &str)]) -> World {
         create_namespace: false,
         on_duplicate: OnDuplicate::Refuse,
         renderer: Renderer::Auto,
+        facts: None,
         source: None,
     };
     for (name, content) in files {
@@ -109,6 +113,7 @@ impl World {
             namespace: self.namespace.as_deref(),
             create_namespace: self.create_namespace,
             renderer: &self.renderer,
+            facts: self.facts.as_ref(),
             apis: &self.apis,
             kube_version: "v1.37.2",
             tools: &self.tools,

@@ -12,6 +12,7 @@ const PRUNE: &str = "skiff.dev/prune";
 const IGNORE_HEALTH: &str = "skiff.dev/ignore-health";
 const SKIP_DRY_RUN: &str = "skiff.dev/skip-dry-run";
 const HOOK: &str = "skiff.dev/hook";
+const SUBSTITUTE: &str = "skiff.dev/substitute";
 const OURS: &str = "skiff.dev/";
 
 const ARGO_WAVE: &str = "argocd.argoproj.io/sync-wave";
@@ -24,6 +25,7 @@ const HELM_WEIGHT: &str = "helm.sh/hook-weight";
 const HELM_POLICY: &str = "helm.sh/resource-policy";
 
 const FLUX_PRUNE: &str = "kustomize.toolkit.fluxcd.io/prune";
+const FLUX_SUBSTITUTE: &str = "kustomize.toolkit.fluxcd.io/substitute";
 const FLUX: &str = "kustomize.toolkit.fluxcd.io/";
 
 /// What annotations make of an object.
@@ -57,9 +59,21 @@ pub fn read(annotations: &Map<String, Value>) -> Annotated {
     reader.wave();
     reader.prune();
     reader.health();
+    reader.substitution();
     reader.argo_options();
     reader.unknown();
     reader.result
+}
+
+/// Says whether an object asks that no variables are completed in it: by our annotation, or as Flux has it, by an
+/// annotation or a label.
+pub fn refuses_substitution(object: &Value) -> bool {
+    let marks =
+        ["annotations", "labels"].into_iter().filter_map(|field| object["metadata"][field].as_object());
+    marks.into_iter().any(|marks| {
+        let values = [SUBSTITUTE, FLUX_SUBSTITUTE].into_iter().filter_map(|key| marks.get(key)?.as_str());
+        values.into_iter().any(|value| value.eq_ignore_ascii_case("disabled"))
+    })
 }
 
 struct Reader<'a> {
@@ -130,6 +144,15 @@ impl<'a> Reader<'a> {
         self.result.options.skip_dry_run = self.flag(SKIP_DRY_RUN);
     }
 
+    /// Whether it is honoured was decided before: here its spelling is checked.
+    fn substitution(&mut self) {
+        if let Some(value) = self.text(SUBSTITUTE)
+            && !matches!(value, "enabled" | "disabled")
+        {
+            self.unknown_value(SUBSTITUTE, value, "enabled or disabled");
+        }
+    }
+
     fn flag(&mut self, key: &str) -> bool {
         match self.text(key) {
             Some("true") => true,
@@ -164,7 +187,8 @@ impl<'a> Reader<'a> {
 
     fn unknown(&mut self) {
         for (key, value) in self.annotations {
-            let known = [WAVE, PRUNE, IGNORE_HEALTH, SKIP_DRY_RUN, HOOK, FLUX_PRUNE].contains(&key.as_str());
+            let known = [WAVE, PRUNE, IGNORE_HEALTH, SKIP_DRY_RUN, HOOK, SUBSTITUTE, FLUX_PRUNE]
+                .contains(&key.as_str());
             if known {
                 continue;
             }
@@ -211,7 +235,7 @@ fn asks_for_the_usual(key: &str, value: &Value) -> bool {
         "reconcile" => value.eq_ignore_ascii_case("enabled"),
         "ssa" => value.eq_ignore_ascii_case("override"),
         "force" => value.eq_ignore_ascii_case("disabled"),
-        "checksum" => true,
+        "checksum" | "substitute" => true,
         _ => false,
     }
 }

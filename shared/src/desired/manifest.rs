@@ -85,6 +85,11 @@ pub struct Setting<'a> {
     pub scope: Option<Scope>,
 }
 
+/// Returns how messages name an object before it is checked: `Kind/namespace/name` as far as it says so.
+pub fn described(value: &Value) -> String {
+    value.as_object().map_or_else(|| "the object".to_owned(), describe)
+}
+
 /// Returns the items of a list, or the value itself. Lists within lists are taken apart too.
 ///
 /// As Kubernetes' own readers do, items of a `FooList` that say no kind are of kind `Foo`.

@@ -1,17 +1,19 @@
-//! Reads `skiff.yaml`: every mistake of the file with its line, or the apps it lists.
+//! Reads `skiff.yaml`: every mistake of the file with its line, or the apps that it lists for one cluster.
 
-use std::collections::HashMap;
+mod app;
+mod raw;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::{
-    AppName, AppSpec, Environment, HelmOptions, KustomizeOptions, Namespace, Parameter, Renderer, RepoPath,
-};
+use super::substitute::{self, Typing, Variables};
+use super::{AppName, AppSpec, Environment, Facts, Pattern, RepoPath, depend};
 use crate::desired::Problem;
-use crate::policy::{Mode, Policy};
-use crate::yaml::{self, Document};
+use crate::policy::Policy;
+use crate::yaml::{self, Document, closest};
+use raw::RawEnvironment;
 
 /// The name of the file in an environment's folder.
 pub const FILE_NAME: &str = "skiff.yaml";
@@ -38,138 +40,144 @@ impl fmt::Display for EnvironmentErrors {
 
 impl std::error::Error for EnvironmentErrors {}
 
-/// Reads the text of the `skiff.yaml` in a folder of the repository.
-///
-/// `policy` is the environment's, which apps may make stricter. Fails with all mistakes of the file at once.
-pub fn parse(text: &str, folder: &RepoPath, policy: &Policy) -> Result<Environment, EnvironmentErrors> {
+/// What a file means depends on, beside its text.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting<'a> {
+    /// The folder that the file lies in.
+    pub folder: &'a RepoPath,
+    /// The environment's policy, which apps may make stricter.
+    pub policy: &'a Policy,
+    /// The cluster that the apps are listed for.
+    pub facts: &'a Facts,
+    /// The names that match each of [`patterns`], as far as their folders are there.
+    pub folders: &'a BTreeMap<Pattern, Vec<String>>,
+}
+
+/// Returns the patterns of the file whose folders have to be listed before it can be read by [`parse`].
+pub fn patterns(text: &str, folder: &RepoPath, facts: &Facts) -> BTreeSet<Pattern> {
+    let Ok(document) = yaml::load(text) else { return BTreeSet::new() };
+    let items = document.value["apps"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let written = items.iter().filter_map(|item| item["each"].as_str());
+    written.filter_map(|written| completed_pattern(written, folder, facts)?.ok()).collect()
+}
+
+/// Completes and reads a pattern; `None` where it cannot be completed on this cluster.
+fn completed_pattern(
+    written: &str,
+    folder: &RepoPath,
+    facts: &Facts,
+) -> Option<Result<Pattern, super::PatternError>> {
+    let completed = substitute::text(written, &Variables { facts, app: None }, Typing::Text).ok()?;
+    Some(Pattern::parse(folder, completed.as_str()?))
+}
+
+/// Reads the text of a `skiff.yaml`. Fails with all mistakes of the file at once.
+pub fn parse(text: &str, setting: &Setting<'_>) -> Result<Environment, EnvironmentErrors> {
+    let folder = setting.folder;
     let file = folder.join(FILE_NAME).map_or_else(|_| FILE_NAME.to_owned(), |path| path.to_string());
     let document = yaml::load(text).map_err(|error| EnvironmentErrors {
         problems: vec![Problem { place: format!("{file}:{}", error.line), message: error.kind.to_string() }],
     })?;
     let reading = yaml::read::<RawEnvironment>(&document.value);
-    let mut check = Check { file, folder, policy, document: &document, found: Vec::new() };
+    let mut check = Check::new(file, setting, &document);
     for mismatch in reading.mismatches {
         check.report(&mismatch.pointer, mismatch.message);
     }
     let apps = reading.value.map(|raw| check.environment(raw)).unwrap_or_default();
-    check.found.sort();
-    let problems: Vec<Problem> = check.found.into_iter().map(|(_, problem)| problem.into()).collect();
-    if problems.is_empty() { Ok(Environment { apps }) } else { Err(EnvironmentErrors { problems }) }
+    let Check { found, warnings, elsewhere, .. } = check;
+    let problems = in_order(found);
+    if problems.is_empty() {
+        Ok(Environment { apps, elsewhere: elsewhere.into_iter().collect(), warnings: in_order(warnings) })
+    } else {
+        Err(EnvironmentErrors { problems })
+    }
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RawEnvironment {
-    api_version: Option<String>,
-    kind: Option<String>,
-    /// Read one by one, so that each keeps its place in the list.
-    apps: Option<Vec<Value>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RawApp {
-    name: Option<AppName>,
-    path: Option<String>,
-    namespace: Option<Namespace>,
-    #[serde(default)]
-    create_namespace: bool,
-    renderer: Option<RawRenderer>,
-    helm: Option<RawHelm>,
-    kustomize: Option<RawKustomize>,
-    #[serde(default)]
-    sync: RawSync,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-enum RawRenderer {
-    Auto,
-    Plain,
-    Kustomize,
-    Helm,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RawHelm {
-    release_name: Option<String>,
-    #[serde(default)]
-    value_files: Vec<String>,
-    #[serde(default)]
-    values: Map<String, Value>,
-    #[serde(default)]
-    parameters: Vec<RawParameter>,
-    #[serde(default)]
-    skip_crds: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RawParameter {
-    name: String,
-    value: String,
-    #[serde(default)]
-    force_string: bool,
-}
-
-#[derive(Deserialize)]
-struct RawKustomize {}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RawSync {
-    mode: Option<Mode>,
-    prune: Option<bool>,
-    self_heal: Option<bool>,
+/// Sorts by line. The apps of one `each` find the same thing wrong: it is said once.
+fn in_order(mut found: Vec<Found>) -> Vec<Problem> {
+    found.sort();
+    found.dedup();
+    found.into_iter().map(|Found { line: _, message, place }| Problem { place, message }).collect()
 }
 
 /// Turns what was read into apps and notes what is wrong with it.
 struct Check<'a> {
     file: String,
-    folder: &'a RepoPath,
-    policy: &'a Policy,
+    setting: &'a Setting<'a>,
     document: &'a Document,
-    found: Vec<(u32, Found)>,
+    found: Vec<Found>,
+    warnings: Vec<Found>,
+    /// The line of each app of this cluster.
+    first_lines: BTreeMap<AppName, u32>,
+    /// Apps that are listed for other clusters only.
+    elsewhere: BTreeSet<AppName>,
+    /// What each app says it depends on, with the place of each.
+    wishes: Vec<Wish>,
 }
 
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Found {
+    line: u32,
     message: String,
     place: String,
 }
 
-impl From<Found> for Problem {
-    fn from(Found { message, place }: Found) -> Self {
-        Self { place, message }
-    }
+/// One entry of an app's `dependsOn`.
+struct Wish {
+    app: AppName,
+    on: AppName,
+    pointer: String,
 }
 
-impl Check<'_> {
+impl<'a> Check<'a> {
+    fn new(file: String, setting: &'a Setting<'a>, document: &'a Document) -> Self {
+        Self {
+            file,
+            setting,
+            document,
+            found: Vec::new(),
+            warnings: Vec::new(),
+            first_lines: BTreeMap::new(),
+            elsewhere: BTreeSet::new(),
+            wishes: Vec::new(),
+        }
+    }
+
     fn line(&self, pointer: &str) -> u32 {
         self.document.line_of(pointer).unwrap_or(self.document.line)
     }
 
-    fn report(&mut self, pointer: &str, message: String) {
+    fn found(&self, pointer: &str, message: String) -> Found {
         let line = self.line(pointer);
-        self.found.push((line, Found { message, place: format!("{}:{line}", self.file) }));
+        Found { line, message, place: format!("{}:{line}", self.file) }
+    }
+
+    fn report(&mut self, pointer: &str, message: String) {
+        let found = self.found(pointer, message);
+        self.found.push(found);
+    }
+
+    fn warn(&mut self, pointer: &str, message: String) {
+        let warning = self.found(pointer, message);
+        self.warnings.push(warning);
     }
 
     fn environment(&mut self, raw: RawEnvironment) -> Vec<AppSpec> {
-        self.expect_word("apiVersion", API_VERSION, raw.api_version.as_deref());
-        self.expect_word("kind", KIND, raw.kind.as_deref());
-        let Some(items) = raw.apps else {
+        let RawEnvironment { api_version, kind, apps } = raw;
+        self.expect_word("apiVersion", API_VERSION, api_version.as_deref());
+        self.expect_word("kind", KIND, kind.as_deref());
+        let Some(items) = apps else {
             if self.document.value["apps"].is_null() {
                 self.report("", "missing key \"apps\": an environment without apps says apps: []".to_owned());
             }
             return Vec::new();
         };
-        let mut first_lines = HashMap::new();
-        items
-            .iter()
-            .enumerate()
-            .filter_map(|(index, item)| self.app(item, &format!("/apps/{index}"), &mut first_lines))
-            .collect()
+        let numbered = items.iter().enumerate();
+        let mut apps: Vec<AppSpec> =
+            numbered.flat_map(|(index, item)| self.entry(item, &format!("/apps/{index}"))).collect();
+        self.elsewhere.retain(|name| !self.first_lines.contains_key(name));
+        self.dependencies(&mut apps);
+        apps
     }
 
     fn expect_word(&mut self, key: &str, expected: &str, found: Option<&str>) {
@@ -179,116 +187,53 @@ impl Check<'_> {
         }
     }
 
-    fn name(&mut self, name: AppName, at: &str, first_lines: &mut HashMap<AppName, u32>) -> AppName {
-        let pointer = format!("{at}/name");
-        let line = self.line(&pointer);
-        if let Some(first) = first_lines.get(&name) {
-            self.report(
-                &pointer,
-                format!("app {:?} is declared twice (first at line {first})", name.as_str()),
-            );
-        } else {
-            first_lines.insert(name.clone(), line);
+    /// Returns the apps of one entry of the list: none, one, or one per folder.
+    fn entry(&mut self, item: &Value, at: &str) -> Vec<AppSpec> {
+        if !self.is_here(item, at) {
+            self.other_cluster(item, at);
+            return Vec::new();
         }
-        name
-    }
-
-    fn app(&mut self, item: &Value, at: &str, first_lines: &mut HashMap<AppName, u32>) -> Option<AppSpec> {
-        let reading = yaml::read::<RawApp>(item);
-        for mismatch in reading.mismatches {
-            self.report(&format!("{at}{}", mismatch.pointer), mismatch.message);
-        }
-        let raw = reading.value?;
-        if item["name"].is_null() {
-            self.report(at, "missing key \"name\"".to_owned());
-        }
-        let RawApp { name, path, namespace, create_namespace, renderer, helm, kustomize, sync } = raw;
-        let name = name.map(|name| self.name(name, at, first_lines));
-        if create_namespace && namespace.is_none() {
-            self.report(&format!("{at}/createNamespace"), "createNamespace needs a namespace".to_owned());
-        }
-        let policy = self.policy(&sync, at);
-        let pointer = format!("{at}/path");
-        let written = path.as_deref().or(name.as_ref().map(AppName::as_str))?;
-        let path = self.path(&pointer, self.folder, written)?;
-        let renderer = self.renderer(renderer, helm, kustomize, &path, at)?;
-        let place = format!("{}:{}", self.file, self.line(at));
-        Some(AppSpec { name: name?, path, namespace, create_namespace, renderer, policy, place })
-    }
-
-    fn path(&mut self, pointer: &str, from: &RepoPath, path: &str) -> Option<RepoPath> {
-        let joined = from.join(path);
-        joined.map_err(|error| self.report(pointer, error.to_string())).ok()
-    }
-
-    fn renderer(
-        &mut self,
-        chosen: Option<RawRenderer>,
-        helm: Option<RawHelm>,
-        kustomize: Option<RawKustomize>,
-        path: &RepoPath,
-        at: &str,
-    ) -> Option<Renderer> {
-        let implied = match (&helm, &kustomize) {
-            (Some(_), Some(_)) => {
-                self.report(at, "an app has options for helm or for kustomize, not for both".to_owned());
-                return None;
+        match &item["each"] {
+            Value::Null => self.one(item, at).into_iter().collect(),
+            Value::String(written) => self.each(item, written, at),
+            _ => {
+                self.check_shape(item, at);
+                Vec::new()
             }
-            (Some(_), None) => Some((RawRenderer::Helm, "helm")),
-            (None, Some(_)) => Some((RawRenderer::Kustomize, "kustomize")),
-            (None, None) => None,
-        };
-        if let (Some(chosen), Some((implied, key))) = (chosen, implied)
-            && chosen != implied
-        {
-            self.report(&format!("{at}/{key}"), format!("{key} options need renderer: {key}"));
-            return None;
         }
-        Some(match implied.map(|(implied, _)| implied).or(chosen).unwrap_or(RawRenderer::Auto) {
-            RawRenderer::Auto => Renderer::Auto,
-            RawRenderer::Plain => Renderer::Plain,
-            RawRenderer::Kustomize => Renderer::Kustomize(KustomizeOptions::default()),
-            RawRenderer::Helm => match helm {
-                Some(helm) => Renderer::Helm(self.helm(helm, path, at)?),
-                None => Renderer::Helm(HelmOptions::default()),
-            },
-        })
     }
 
-    fn helm(&mut self, raw: RawHelm, path: &RepoPath, at: &str) -> Option<HelmOptions> {
-        let RawHelm { release_name, value_files, values, parameters, skip_crds } = raw;
-        let checked: Vec<_> = value_files
-            .iter()
-            .enumerate()
-            .map(|(index, file)| self.path(&format!("{at}/helm/valueFiles/{index}"), path, file))
-            .collect();
-        let value_files = checked.into_iter().collect::<Option<_>>()?;
-        let parameters = parameters
-            .into_iter()
-            .map(|RawParameter { name, value, force_string }| Parameter { name, value, force_string })
-            .collect();
-        Some(HelmOptions { release_name, value_files, values, parameters, skip_crds })
+    /// Gives each app what it depends on, after refusing names that nobody has and circles.
+    fn dependencies(&mut self, apps: &mut [AppSpec]) {
+        let wishes = std::mem::take(&mut self.wishes);
+        let mut edges: BTreeMap<&AppName, Vec<&AppName>> = BTreeMap::new();
+        for wish in &wishes {
+            if self.first_lines.contains_key(&wish.on) {
+                edges.entry(&wish.app).or_default().push(&wish.on);
+            } else if !self.elsewhere.contains(&wish.on) {
+                let message = self.unknown_app(&wish.on);
+                self.report(&wish.pointer, message);
+            }
+        }
+        for circle in depend::circles(&edges) {
+            let names: Vec<&str> = circle.iter().map(AppName::as_str).collect();
+            let wish = wishes.iter().find(|wish| wish.app == circle[0] && wish.on == circle[1]);
+            let pointer = wish.map(|wish| wish.pointer.clone()).unwrap_or_default();
+            let message = match names.as_slice() {
+                [app, _] => format!("app {app:?} depends on itself"),
+                names => format!("apps depend on each other in a circle: {}", names.join(" -> ")),
+            };
+            self.report(&pointer, message);
+        }
+        for app in apps {
+            let on = edges.get(&app.name).into_iter().flatten().map(|on| (*on).clone());
+            app.depends_on = on.collect::<BTreeSet<AppName>>().into_iter().collect();
+        }
     }
 
-    /// Makes the environment's policy stricter. Git alone must not be able to loosen what the agent's
-    /// configuration asks for: an approval that a commit can switch off is none.
-    fn policy(&mut self, sync: &RawSync, at: &str) -> Policy {
-        let mut policy = self.policy.clone();
-        let base = self.policy;
-        let wider = [
-            ("mode", "auto", sync.mode == Some(Mode::Auto) && base.mode == Mode::Manual),
-            ("prune", "true", sync.prune == Some(true) && !base.prune.enabled),
-            ("selfHeal", "true", sync.self_heal == Some(true) && !base.self_heal),
-        ];
-        for (key, word, _) in wider.into_iter().filter(|(_, _, wider)| *wider) {
-            self.report(
-                &format!("{at}/sync/{key}"),
-                format!("{key}: {word} is wider than the environment allows: only the agent's configuration can allow it"),
-            );
-        }
-        policy.mode = sync.mode.unwrap_or(policy.mode);
-        policy.prune.enabled = sync.prune.unwrap_or(policy.prune.enabled);
-        policy.self_heal = sync.self_heal.unwrap_or(policy.self_heal);
-        policy
+    fn unknown_app(&self, name: &AppName) -> String {
+        let known: Vec<&str> = self.first_lines.keys().chain(&self.elsewhere).map(AppName::as_str).collect();
+        let meant = closest(name.as_str(), &known).map(|meant| format!(": did you mean {meant:?}?"));
+        format!("there is no app {:?} in this file{}", name.as_str(), meant.unwrap_or_default())
     }
 }

@@ -56,6 +56,20 @@ fn folders_are_listed_with_everything_below_them() {
 }
 
 #[test]
+fn only_the_folders_right_in_a_folder_are_named() {
+    let mut world = World::new();
+    world.shop.write("apps/web/deep/a.yaml", "a").write("apps/db/a.yaml", "a").write("apps/file.yaml", "a");
+    world.shop.symlink("apps/link", "web").commit("First").unwrap();
+    let snapshot = world.snapshot();
+    assert_eq!(snapshot.folders("apps").unwrap(), ["db", "web"]);
+    assert_eq!(snapshot.folders("").unwrap(), ["apps"]);
+    assert_eq!(snapshot.folders("apps/file.yaml").unwrap(), Vec::<String>::new());
+    assert_eq!(snapshot.folders("nowhere").unwrap(), Vec::<String>::new());
+    assert!(snapshot.is_folder("apps/web/deep").unwrap() && !snapshot.is_folder("apps/web/a").unwrap());
+    assert!(!snapshot.is_folder("apps/file.yaml").unwrap());
+}
+
+#[test]
 fn path_that_did_not_change_keeps_its_id() {
     let mut world = World::new();
     world.shop.write("apps/shop/web.yaml", "web").write("apps/bank/web.yaml", "web").commit("First").unwrap();

@@ -1,0 +1,108 @@
+//! `skiff.yaml` as it is written: nothing checked yet.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::environment::selector::Operator;
+use crate::environment::{AppName, Namespace};
+use crate::policy::Mode;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RawEnvironment {
+    pub(super) api_version: Option<String>,
+    pub(super) kind: Option<String>,
+    /// Read one by one, so that each keeps its place in the list.
+    pub(super) apps: Option<Vec<Value>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RawApp {
+    pub(super) name: Option<AppName>,
+    pub(super) path: Option<String>,
+    #[expect(
+        dead_code,
+        reason = "read for its shape: what it says is looked at before the entry is completed"
+    )]
+    pub(super) each: Option<String>,
+    #[serde(default)]
+    pub(super) except: Vec<String>,
+    #[expect(
+        dead_code,
+        reason = "read for its shape: what it says is looked at before the entry is completed"
+    )]
+    pub(super) clusters: Option<RawSelector>,
+    pub(super) namespace: Option<Namespace>,
+    #[serde(default)]
+    pub(super) create_namespace: bool,
+    pub(super) renderer: Option<RawRenderer>,
+    pub(super) helm: Option<RawHelm>,
+    pub(super) kustomize: Option<RawKustomize>,
+    #[serde(default)]
+    pub(super) substitute: bool,
+    #[serde(default)]
+    pub(super) depends_on: Vec<AppName>,
+    #[serde(default)]
+    pub(super) sync: RawSync,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct RawSelector {
+    pub(super) match_labels: BTreeMap<String, String>,
+    pub(super) match_expressions: Vec<RawRequirement>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct RawRequirement {
+    pub(super) key: String,
+    pub(super) operator: Operator,
+    #[serde(default)]
+    pub(super) values: Vec<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum RawRenderer {
+    Auto,
+    Plain,
+    Kustomize,
+    Helm,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RawHelm {
+    pub(super) release_name: Option<String>,
+    #[serde(default)]
+    pub(super) value_files: Vec<String>,
+    #[serde(default)]
+    pub(super) values: Map<String, Value>,
+    #[serde(default)]
+    pub(super) parameters: Vec<RawParameter>,
+    #[serde(default)]
+    pub(super) skip_crds: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RawParameter {
+    pub(super) name: String,
+    pub(super) value: String,
+    #[serde(default)]
+    pub(super) force_string: bool,
+}
+
+#[derive(Deserialize)]
+pub(super) struct RawKustomize {}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RawSync {
+    pub(super) mode: Option<Mode>,
+    pub(super) prune: Option<bool>,
+    pub(super) self_heal: Option<bool>,
+}
