@@ -40,6 +40,7 @@ use std::time::Duration;
 
 use skiff_shared::desired::Problem;
 use skiff_shared::environment::{AppName, Fact, Facts, Namespace, RepoPath};
+use skiff_shared::limits::Limits;
 use skiff_shared::policy::Policy;
 use skiff_shared::version::Range;
 
@@ -85,6 +86,8 @@ pub struct EnvironmentConfig {
     /// How often the repository is asked.
     pub interval: Duration,
     pub on_duplicate: OnDuplicate,
+    /// What the environment may touch.
+    pub limits: Limits,
 }
 
 /// Where an environment's files are.

@@ -33,6 +33,7 @@ use std::time::Duration;
 
 use skiff_shared::desired::{DesiredRow, Problem};
 use skiff_shared::environment::{Facts, Renderer, RendererKind, RepoPath, detect_renderer};
+use skiff_shared::limits::Limits;
 use skiff_shared::object::{ApiSet, Interner};
 
 use crate::sandbox;
@@ -58,6 +59,8 @@ pub struct Request<'a> {
     pub renderer: &'a Renderer,
     /// What completes `${…}` in the objects; `None` leaves them as they are.
     pub facts: Option<&'a Facts>,
+    /// What the app may touch.
+    pub limits: &'a Limits,
     /// What the cluster serves: who is namespaced, and a chart's Capabilities.
     pub apis: &'a ApiSet,
     /// The version of the cluster, `v1.37.2`.
@@ -134,6 +137,8 @@ pub enum Reason {
     DuplicateObject,
     /// An object has a variable that the cluster has not.
     UnknownVariable,
+    /// An object is outside of the environment's limits.
+    OutsideLimits,
     /// More than [`Bounds`] allow.
     TooLarge,
     HelmFailed,
@@ -154,6 +159,7 @@ impl Reason {
             Self::InvalidObject => "InvalidObject",
             Self::DuplicateObject => "DuplicateObject",
             Self::UnknownVariable => "UnknownVariable",
+            Self::OutsideLimits => "OutsideLimits",
             Self::TooLarge => "TooLarge",
             Self::HelmFailed => "HelmFailed",
             Self::KustomizeFailed => "KustomizeFailed",

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use anyhow::{Context as _, bail};
 use skiff_shared::desired::{DesiredRow, Problem};
 use skiff_shared::environment::{self, AppName, AppSpec, Facts, Pattern, RepoPath, Setting};
+use skiff_shared::limits::Limits;
 use skiff_shared::object::{ApiSet, Interner};
 use skiff_shared::policy::Policy;
 
@@ -20,6 +21,7 @@ pub struct Local {
     folder: RepoPath,
     environment: String,
     tools: Tools,
+    limits: Limits,
     /// Bodies of the renders; removed in the end.
     pub store: Store,
     scratch: tempfile::TempDir,
@@ -61,6 +63,7 @@ impl Local {
                 limits: sandbox::Limits::default(),
                 bounds: Bounds::default(),
             },
+            limits: Limits::default(),
             store: Store::open(scratch.path().join("bodies")).context("failed to make a folder")?,
             scratch,
         })
@@ -115,6 +118,7 @@ impl Local {
             create_namespace: spec.create_namespace,
             renderer: &spec.renderer,
             facts: None,
+            limits: &self.limits,
             apis: served.apis,
             kube_version: served.kube_version,
             tools: &self.tools,

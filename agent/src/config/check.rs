@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 use skiff_shared::desired::Problem;
 use skiff_shared::environment::{AppName, Namespace, RepoPath};
+use skiff_shared::limits::{Allowed, ClusterScoped, Limits, PatternError};
 use skiff_shared::policy::{Adopt, Mode, OnInvalid, Policy, Prune, PruneWhen};
 use skiff_shared::version::Range;
 use skiff_shared::yaml;
@@ -15,7 +16,7 @@ use skiff_shared::yaml;
 use super::layers::Layers;
 use super::raw::{
     RawAgent, RawCluster, RawConfig, RawCredentials, RawEnvironment, RawHttp, RawLease, RawLimits, RawOtlp,
-    RawPrune, RawReference, RawRender, RawSource, RawState, RawSync, RawTelemetry,
+    RawPrune, RawReach, RawReference, RawRender, RawSource, RawState, RawSync, RawTelemetry,
 };
 use super::units::{Bytes, Span};
 use super::{
@@ -24,6 +25,9 @@ use super::{
 };
 
 const MEBIBYTE: u64 = 1 << 20;
+
+/// Reads the patterns of a limit.
+type CheckPatterns = fn(Vec<String>) -> Result<Allowed, PatternError>;
 
 /// Checks the merged settings. Fails with all mistakes at once.
 pub(super) fn check(layers: &Layers) -> Result<Config, ConfigErrors> {
@@ -151,7 +155,7 @@ impl Check<'_> {
         for mismatch in reading.mismatches {
             self.report(&format!("{at}{}", mismatch.pointer), mismatch.message);
         }
-        let RawEnvironment { name, source, sync, on_duplicate } = reading.value?;
+        let RawEnvironment { name, source, sync, on_duplicate, limits } = reading.value?;
         let source = self.source(source, &format!("{at}/source"));
         let Some(name) = name else {
             self.missing(at, "name");
@@ -159,7 +163,31 @@ impl Check<'_> {
         };
         let interval = self.positive(sync.interval, Duration::from_secs(60), &format!("{at}/sync/interval"));
         let policy = self.policy(&name, &sync, &format!("{at}/sync"));
-        Some(EnvironmentConfig { name, source: source?, policy, interval, on_duplicate })
+        let limits = self.limits(&name, limits, &format!("{at}/limits"));
+        let source = source?;
+        if let Err(refusal) = limits.repository(&source.url) {
+            self.report(&format!("{at}/source/url"), refusal.to_string());
+        }
+        Some(EnvironmentConfig { name, source, policy, interval, on_duplicate, limits })
+    }
+
+    fn limits(&mut self, name: &AppName, raw: RawReach, at: &str) -> Limits {
+        let RawReach { repositories, namespaces, kinds, cluster_scoped } = raw;
+        let mut allowed = |key: &str, patterns: Option<Vec<String>>, check: CheckPatterns| {
+            let checked = patterns.map(check).transpose();
+            let checked = checked.map_err(|error| self.report(&format!("{at}/{key}"), error.to_string()));
+            checked.ok().flatten().unwrap_or_default()
+        };
+        Limits {
+            environment: name.to_string(),
+            repositories: allowed("repositories", repositories, Allowed::only),
+            namespaces: allowed("namespaces", namespaces, Allowed::only),
+            kinds: allowed("kinds", kinds, Allowed::only_kinds),
+            cluster_scoped: match cluster_scoped {
+                Some(false) => ClusterScoped::Refused,
+                Some(true) | None => ClusterScoped::Allowed,
+            },
+        }
     }
 
     fn source(&mut self, raw: RawSource, at: &str) -> Option<Source> {

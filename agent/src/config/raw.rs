@@ -48,6 +48,16 @@ pub(super) struct RawEnvironment {
     pub(super) source: RawSource,
     pub(super) sync: RawSync,
     pub(super) on_duplicate: OnDuplicate,
+    pub(super) limits: RawReach,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct RawReach {
+    pub(super) repositories: Option<Vec<String>>,
+    pub(super) namespaces: Option<Vec<String>>,
+    pub(super) kinds: Option<Vec<String>>,
+    pub(super) cluster_scoped: Option<bool>,
 }
 
 #[derive(Default, Deserialize)]

@@ -346,3 +346,27 @@ async fn an_invalid_file_at_the_start_is_refused() {
     assert!(watch(volume.file(), Vec::new()).is_err());
     assert!(watch(volume.folder.path().join("missing"), Vec::new()).is_err());
 }
+
+#[test]
+fn limits_are_read_and_what_they_refuse_is_refused_here_already() {
+    let limits = "  limits: {namespaces: [shop], kinds: [apps/*, \"!Secret\"], clusterScoped: no}\n";
+    let environment = &load(&format!("{MINIMAL}{limits}")).environments[0];
+    let kind = skiff_shared::object::GroupKind::new("apps", "Deployment");
+    let address = |namespace| skiff_shared::limits::Address { kind: &kind, namespace, name: "web" };
+    assert_eq!(environment.limits.object(address(Some("shop"))), []);
+    assert_eq!(environment.limits.object(address(Some("bank"))).len(), 1);
+    assert_eq!(environment.limits.object(address(None)).len(), 1);
+    insta::assert_snapshot!(errors(&format!(
+        "{MINIMAL}  limits:
+    repositories: [https://git.example/other/*]
+    kinds: [apps/v1/Deployment]
+    namespaces: [\"\"]
+    clusterscoped: true
+"
+    )), @r#"
+    config.yaml:4: repository https://git.example/shop.git is outside of limits.repositories of environment "development" in the agent's file
+    config.yaml:7: "apps/v1/Deployment" is no kind: write group/Kind, or Kind alone for the core group
+    config.yaml:8: a pattern must not be empty
+    config.yaml:9: unknown key "clusterscoped": did you mean "clusterScoped"?
+    "#);
+}

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use jiff::Timestamp;
 use skiff_shared::desired::{Assignment, Desired, Interval, Problem, Revision, render_digest};
 use skiff_shared::environment::{self, AppSpec, Environment as AppList, Facts, RepoPath, Setting};
+use skiff_shared::limits::Limits;
 use skiff_shared::object::{Digest, Interner};
 use skiff_shared::policy::Policy;
 use skiff_shared::sync::event::Event;
@@ -48,6 +49,7 @@ pub struct Workshop {
 pub struct Rules {
     pub policy: Policy,
     pub facts: Arc<Facts>,
+    pub limits: Arc<Limits>,
 }
 
 /// A running environment.
@@ -79,7 +81,7 @@ pub struct Order {
     spec: AppSpec,
     moved: Moved,
     apis: Arc<Discovered>,
-    facts: Arc<Facts>,
+    rules: Rules,
 }
 
 /// A render that has ended; without news where the app reads what it read before.
@@ -186,8 +188,8 @@ impl Environment {
         self.apps.expect(&names);
         for spec in list.apps {
             if self.apps.ensure(&spec.name, &spec.policy).await == Ensured::Running {
-                let (moved, apis, facts) = (moved.clone(), apis.clone(), rules.facts.clone());
-                self.order(Order { spec, moved, apis, facts });
+                let (moved, apis, rules) = (moved.clone(), apis.clone(), rules.clone());
+                self.order(Order { spec, moved, apis, rules });
             }
         }
     }
@@ -247,7 +249,7 @@ impl Environment {
     async fn list(&self, moved: &Moved, rules: &Rules) -> Result<AppList, Vec<Problem>> {
         let (cache, source) = (self.workshop.cache.clone(), self.source.clone());
         let (path, name) = (self.config.source.path.clone(), self.config.name.clone());
-        let (Rules { policy, facts }, commit) = (rules.clone(), moved.revision.commit);
+        let (Rules { policy, facts, limits: _ }, commit) = (rules.clone(), moved.revision.commit);
         blocking(move || {
             let snapshot = cache.snapshot(&source, commit).map_err(|error| unreadable(&path, &error))?;
             let names = inputs::names(&snapshot, &path).map_err(|error| unreadable(&path, &error))?;
@@ -269,7 +271,7 @@ impl Environment {
 
     /// Renders one app if what it reads has changed, and tells its driver.
     fn app(&self, order: Order) -> impl Future<Output = Finished> + use<> {
-        let Order { spec, moved, apis, facts } = order;
+        let Order { spec, moved, apis, rules } = order;
         let name: Arc<str> = spec.name.as_str().into();
         let before = self.last.get(&name).filter(|last| last.outcome == Outcome::Good).map(|last| last.key);
         let (workshop, source, apps) = (self.workshop.clone(), self.source.clone(), self.apps.sender());
@@ -283,7 +285,7 @@ impl Environment {
             let revision = moved.revision.record();
             let start = Timestamp::now();
             let commit = moved.revision.commit;
-            let job = Job { workshop, source, spec, apis, facts, on_duplicate, commit };
+            let job = Job { workshop, source, spec, apis, rules, on_duplicate, commit };
             let prepared = match job.prepare().await {
                 Ok(inputs) => inputs,
                 Err(problems) => {
@@ -327,7 +329,7 @@ struct Job {
     source: git::Source,
     spec: AppSpec,
     apis: Arc<Discovered>,
-    facts: Arc<Facts>,
+    rules: Rules,
     on_duplicate: OnDuplicate,
     commit: git::CommitId,
 }
@@ -388,7 +390,8 @@ impl Job {
             namespace: self.spec.namespace.as_ref().map(|namespace| namespace.as_str()),
             create_namespace: self.spec.create_namespace,
             renderer: &self.spec.renderer,
-            facts: self.spec.substitute.then_some(&*self.facts),
+            facts: self.spec.substitute.then_some(&*self.rules.facts),
+            limits: &self.rules.limits,
             apis: &self.apis.apis,
             kube_version: &self.apis.kube_version,
             tools: &self.workshop.tools,

@@ -199,11 +199,12 @@ struct Starting {
 }
 
 fn rules_of(config: &EnvironmentConfig, facts: &Arc<Facts>) -> Rules {
-    Rules { policy: config.policy.clone(), facts: facts.clone() }
+    let limits = Arc::new(config.limits.clone());
+    Rules { policy: config.policy.clone(), facts: facts.clone(), limits }
 }
 
 fn is_same_source(old: &EnvironmentConfig, new: &EnvironmentConfig) -> bool {
-    let EnvironmentConfig { name, source, policy: _, interval, on_duplicate } = old;
+    let EnvironmentConfig { name, source, policy: _, interval, on_duplicate, limits: _ } = old;
     *name == new.name
         && *source == new.source
         && *interval == new.interval

@@ -11,6 +11,7 @@ use skiff_shared::desired::manifest::{self, Fault, Manifest, Setting, Stray};
 use skiff_shared::desired::scope::{self, Scope};
 use skiff_shared::desired::{DesiredRow, ObjectOptions, Problem};
 use skiff_shared::environment::substitute::{self, Variables};
+use skiff_shared::limits::Address;
 use skiff_shared::object::{GroupKind, ObjectId};
 use skiff_shared::yaml;
 
@@ -257,6 +258,10 @@ impl<'a> Collector<'a> {
                 "{origin}: {object} has no namespace, as its kind has none: {stray:?} is left out"
             ));
         }
+        let address = Address { kind: &kind, namespace: namespace.as_deref(), name: &manifest.name };
+        if !self.is_within_limits(address, &manifest.described(), &origin) {
+            return Ok(());
+        }
         for warning in &manifest.annotated.warnings {
             self.warn(format!("{origin}: {}: {warning}", manifest.described()));
         }
@@ -272,6 +277,14 @@ impl<'a> Collector<'a> {
         let (body, bytes) = self.keep(&sent)?;
         self.add(number, DesiredRow { id, version, body, bytes, wave, options, provides, origin });
         Ok(())
+    }
+
+    fn is_within_limits(&mut self, address: Address<'_>, object: &str, origin: &str) -> bool {
+        let refusals = self.request.limits.object(address);
+        for refusal in &refusals {
+            self.problem(Reason::OutsideLimits, origin, format!("{object}: {refusal}"));
+        }
+        refusals.is_empty()
     }
 
     fn setting(&self, scope: Option<Scope>) -> Setting<'a> {
@@ -324,6 +337,10 @@ impl<'a> Collector<'a> {
             interner.object("", "Namespace", None, name)
         };
         if ALWAYS_THERE.contains(&name) || self.rows.contains_key(&id) {
+            return Ok(());
+        }
+        let address = Address { kind: id.kind(), namespace: None, name };
+        if !self.is_within_limits(address, &id.to_string(), CREATED) {
             return Ok(());
         }
         let value = manifest::namespace_object(name, &self.setting(Some(Scope::Cluster)));

@@ -17,6 +17,7 @@ pub fn input_digest(request: &Request<'_>, tree_id: &str) -> Digest {
         create_namespace,
         renderer,
         facts,
+        limits,
         apis,
         kube_version,
         tools,
@@ -40,6 +41,7 @@ pub fn input_digest(request: &Request<'_>, tree_id: &str) -> Digest {
         .part(&[u8::from(create_namespace)])
         .part(kube_version.as_bytes())
         .part(on_duplicate.as_bytes())
+        .part(limits.digest().to_string().as_bytes())
         .part(facts.map(|facts| facts.digest().to_string()).unwrap_or_default().as_bytes());
     for (kind, served) in &apis.kinds {
         hashing = hashing.part(kind.to_string().as_bytes()).part(&[u8::from(served.namespaced)]);

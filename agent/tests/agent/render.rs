@@ -14,6 +14,8 @@ mod helm;
 mod inputs;
 #[path = "render/kustomize.rs"]
 mod kustomize;
+#[path = "render/limits.rs"]
+mod limits;
 #[path = "render/plain.rs"]
 mod plain;
 #[path = "render/substitute.rs"]
@@ -44,6 +46,7 @@ struct World {
     on_duplicate: OnDuplicate,
     renderer: Renderer,
     facts: Option<Facts>,
+    limits: skiff_shared::limits::Limits,
     /// Another folder than the world's own.
     source: Option<PathBuf>,
 }
@@ -74,6 +77,7 @@ fn world(files: &[(&str, &str)]) -> World {
         on_duplicate: OnDuplicate::Refuse,
         renderer: Renderer::Auto,
         facts: None,
+        limits: skiff_shared::limits::Limits::default(),
         source: None,
     };
     for (name, content) in files {
@@ -114,6 +118,7 @@ impl World {
             create_namespace: self.create_namespace,
             renderer: &self.renderer,
             facts: self.facts.as_ref(),
+            limits: &self.limits,
             apis: &self.apis,
             kube_version: "v1.37.2",
             tools: &self.tools,
