@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use skiff_shared::desired::Desired;
+use skiff_shared::desired::{BodyDigest, Desired};
 use skiff_shared::inventory::Uid;
 use skiff_shared::object::{ApiSet, GroupKind, ObjectId};
 use skiff_shared::policy::Policy;
 use skiff_shared::report::{Report, RunRecord};
-use skiff_shared::sync::effect::{Effect, Notice, ShardSlot};
+use skiff_shared::sync::effect::{DryRunIn, Effect, Notice, ShardSlot};
 use skiff_shared::sync::event::{Answer, Event, Failure, LeaseTerm, Observation, Point, Seen, Token};
 use skiff_shared::sync::{Limits, Machine};
 
@@ -48,6 +48,17 @@ pub struct Told {
 pub struct Looked {
     pub uid: Uid,
     pub may_go: bool,
+}
+
+/// An open request.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Flying {
+    pub id: ObjectId,
+    /// Where a dry run is sent; `None` for other requests.
+    pub place: Option<DryRunIn>,
+    pub writes: bool,
+    /// What was wanted of the object when it was sent.
+    pub wanted: Option<BodyDigest>,
 }
 
 /// Requests and other effects, counted.
@@ -89,7 +100,7 @@ pub struct Replica {
     /// Answers on their way.
     pub answers: Vec<Event>,
     /// Objects with an open request, by token.
-    pub flights: HashMap<Token, ObjectId>,
+    pub flights: HashMap<Token, Flying>,
     /// The shard revisions that this process knows.
     pub revisions: BTreeMap<ShardSlot, u64>,
     pub told: HashMap<ObjectId, Told>,
@@ -97,6 +108,8 @@ pub struct Replica {
     /// The newest set that was delivered.
     pub desired: Option<Arc<Desired>>,
     pub paused: bool,
+    /// A word of people's came after the recorded state was asked for.
+    pub asked_since_load: bool,
     pub draining: bool,
     pub wake: Option<Timestamp>,
     pub counts: Counts,
@@ -124,6 +137,7 @@ impl Replica {
             looked: HashMap::new(),
             desired: None,
             paused: false,
+            asked_since_load: false,
             draining: false,
             wake: None,
             counts: Counts::default(),
@@ -140,6 +154,10 @@ impl Replica {
 
     pub fn lose_lease(&mut self) -> Event {
         self.until = None;
+        let gone = |event: &Event| matches!(event, Event::Lease(LeaseTerm::Held { .. }));
+        for words in &mut self.words {
+            words.retain(|event| !gone(event));
+        }
         Event::Lease(LeaseTerm::Lost)
     }
 
@@ -186,14 +204,21 @@ impl Replica {
         match event {
             Event::Observed(id, observation) => self.note_observation(id, observation),
             Event::Desired(desired) => self.desired = Some(desired.clone()),
-            Event::Asked(ask) => self.paused = ask.paused.is_some(),
-            Event::Loaded(loaded) => self.paused |= loaded.ask.paused.is_some(),
+            Event::Asked(ask) => {
+                self.asked_since_load = true;
+                self.paused = ask.paused.is_some();
+            }
+            // What was read may be older than a word that came meanwhile.
+            Event::Loaded(loaded) if !self.asked_since_load => {
+                self.paused = loaded.ask.paused.is_some();
+            }
             Event::Policy(policy) => self.policy = policy.clone(),
             Event::Drain => self.draining = true,
             Event::Lease(LeaseTerm::Held { until }) => self.told_until = Some(*until),
             Event::Lease(LeaseTerm::Lost) => self.told_until = None,
             Event::Done { token, result } => {
-                let Some(id) = self.flights.remove(token) else { return };
+                let Some(flying) = self.flights.remove(token) else { return };
+                let id = flying.id;
                 match result {
                     Ok(Answer::Applied(answer)) => self.note_seen(&id, &answer.seen),
                     Ok(Answer::Got(observation)) => {
@@ -203,6 +228,10 @@ impl Replica {
                             let may_go = seen.is_ours && !seen.has_owner && !seen.deleting;
                             self.looked.insert(id, Looked { uid: seen.uid.clone(), may_go });
                         }
+                    }
+                    // What a dry run would create is not there, so it is not dying either.
+                    Ok(Answer::DryRun { exists: false, .. }) if flying.place == Some(DryRunIn::Place) => {
+                        self.told.remove(&id);
                     }
                     Ok(_) | Err(_) => {}
                 }

@@ -44,7 +44,7 @@ pub fn subject(effect: &Effect) -> Option<&ObjectId> {
     }
 }
 
-fn is_write(effect: &Effect) -> bool {
+pub(crate) fn is_write(effect: &Effect) -> bool {
     matches!(effect, Effect::Apply(..) | Effect::Adopt(..) | Effect::Delete(..))
 }
 
@@ -72,7 +72,7 @@ pub fn of_effect(
         keep("one-save-per-shard", !open, || format!("{slot:?}"))?;
     }
     let Some(id) = subject(effect) else { return Ok(()) };
-    let open = replica.flights.values().any(|flying| flying == id);
+    let open = replica.flights.values().any(|flying| flying.id == *id);
     keep("one-request-per-object", !open, || format!("{effect:?}"))?;
     if is_write(effect) {
         of_write(world, replica, id, effect)?;

@@ -12,19 +12,22 @@ use skiff_shared::policy::Policy;
 use skiff_shared::report::{Recorded, Report};
 use skiff_shared::sync::Limits;
 use skiff_shared::sync::effect::Effect;
-use skiff_shared::sync::event::{Ask, Event};
+use skiff_shared::sync::event::{Ask, Event, LeaseTerm};
 
 pub use converge::End;
 pub(crate) use converge::Move;
 pub use perform::Fate;
 
 use crate::notation;
-use crate::replica::{Counts, Replica, Shown};
+use crate::replica::{Counts, Flying, Replica, Shown};
 use crate::rules::{self, Kept, keep};
 use crate::world::{Meddling, World};
 
 /// Requests that may be sent while no time passes, for each object: more is a loop that spins.
 const BUSY: u32 = 400;
+
+/// Steps of one world's machines that are more than any life needs.
+const ENDLESS: u64 = 100_000;
 
 /// A world and the processes in it.
 #[derive(Clone, Debug)]
@@ -36,6 +39,8 @@ pub struct Sim {
     pub trace: Option<Vec<String>>,
     /// Effects in order; kept only when asked for.
     pub writes: Option<Vec<Effect>>,
+    /// Steps that machines took so far.
+    pub steps: u64,
     /// Steps taken at the present time of the world.
     spun: (Timestamp, u32),
 }
@@ -49,7 +54,15 @@ impl Sim {
         }
         world.changes.clear();
         let spun = (world.now, 0);
-        Self { world, replicas: Vec::new(), limits: Limits::default(), trace: None, writes: None, spun }
+        Self {
+            world,
+            replicas: Vec::new(),
+            limits: Limits::default(),
+            trace: None,
+            writes: None,
+            steps: 0,
+            spun,
+        }
     }
 
     /// Returns a cluster with one app `shop` under the default policy, its agent holding the Lease.
@@ -170,7 +183,11 @@ impl Sim {
         if replica.until.is_some_and(|until| until.duration_since(now) < short) {
             events.insert(0, replica.lease(now));
         }
-        for event in &events {
+        for event in &mut events {
+            if let (Event::Lease(LeaseTerm::Held { until }), Some(renewed)) = (&mut *event, replica.until) {
+                // A renewal overtakes the word of an older one.
+                *until = renewed;
+            }
             replica.note(event);
         }
         if self.trace.is_some() {
@@ -179,6 +196,8 @@ impl Sim {
                 self.note(|| line);
             }
         }
+        self.steps += 1;
+        keep("a-life-ends", self.steps < ENDLESS, || format!("{} steps", self.steps))?;
         self.spin(now)?;
         let step = self.replicas[at].machine.step(events, now);
         self.replicas[at].wake = step.wake;
@@ -224,8 +243,18 @@ impl Sim {
             Effect::Finished(record) => replica.records.push(*record),
             Effect::Notice(notice) => replica.notices.push(notice),
             effect => {
+                if matches!(effect, Effect::Load) {
+                    replica.asked_since_load = false;
+                }
                 if let (Some(id), Some(token)) = (rules::subject(&effect), perform::token(&effect)) {
-                    replica.flights.insert(token, id.clone());
+                    let row = replica.machine.rows().iter().find(|row| row.id == *id);
+                    let place = match &effect {
+                        Effect::DryRun(_, _, _, place, _) => Some(*place),
+                        _ => None,
+                    };
+                    let wanted = row.and_then(|row| row.wanted);
+                    let flying = Flying { id: id.clone(), place, writes: rules::is_write(&effect), wanted };
+                    replica.flights.insert(token, flying);
                 }
                 replica.sent.push(effect);
             }

@@ -62,18 +62,28 @@ pub struct Story {
     pub sim: Sim,
 }
 
+/// A life that kept all rules.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ended {
+    /// Steps that its machines took.
+    pub steps: u64,
+}
+
 /// Lives one life; on failure says which rule was broken and, if asked, how it came to that.
 ///
 /// # Errors
 /// Names the rule and tells the life.
-pub fn live(seed: u64, tell: bool) -> Result<(), String> {
+pub fn live(seed: u64, tell: bool) -> Result<Ended, String> {
     let mut story = Story::new(seed);
     story.sim.trace = tell.then(Vec::new);
-    let result = story.whole();
-    result.map_err(|broken| {
-        let trace = story.sim.trace.take().unwrap_or_default().join("\n");
-        format!("{trace}\nSKIFF_SIM_SEED={seed}: {broken}")
-    })
+    match story.whole() {
+        Ok(()) => Ok(Ended { steps: story.sim.steps }),
+        Err(broken) => {
+            let trace: String =
+                story.sim.trace.take().unwrap_or_default().iter().map(|line| format!("{line}\n")).collect();
+            Err(format!("{trace}SKIFF_SIM_SEED={seed}: {broken}"))
+        }
+    }
 }
 
 impl Story {

@@ -201,12 +201,14 @@ impl World {
 
     /// Returns the object as a watch or a GET of generation `watch` shows it.
     pub fn seen(&self, live: &Live, watch: u32) -> Seen {
+        let health = if live.deleting { Health::Progressing } else { live.health };
+        let message = live.deleting.then(|| "being deleted".into());
         Seen {
             at: Point { watch, rv: live.rv },
             uid: live.uid.clone(),
             generation: live.generation,
             fields: live.fields,
-            health: Assessment { health: live.health, message: None },
+            health: Assessment { health, message },
             deleting: live.deleting,
             has_owner: live.has_owner,
             is_ours: live.labelled,

@@ -21,6 +21,7 @@ mod pure {
     mod dependencies;
     mod documents;
     mod drift;
+    mod faults;
     mod lives;
     mod machine;
     mod scenarios;

@@ -112,8 +112,10 @@ impl Requests {
         let call = self.applying(&target, body, "&dryRun=All")?.accept(METADATA);
         let reply = self.connection.call(call).await?.success()?;
         let live: Live = reply.json()?;
+        let fields = live.fields().map_err(|error| unreadable(&error))?;
         // What would be created has been stored nowhere, so it has no version.
-        Ok(Answer::DryRun { exists: live.metadata.resource_version != 0, owned: owned(&live, *with_fields)? })
+        let exists = live.metadata.resource_version != 0;
+        Ok(Answer::DryRun { exists, fields, owned: owned(&live, *with_fields)? })
     }
 
     /// Reads an object.

@@ -48,8 +48,11 @@ impl Machine {
             }
             run.cursor += 1;
             row.task = Task::Writing { adopts: write.adopts };
-            run.unanswered.insert(ix);
-            self.write(ix, now, out);
+            if row.is_due(now) {
+                run.unanswered.insert(ix);
+                self.write(ix, now, out);
+            }
+            // What failed before this plan was made is tried again in its own time.
         }
     }
 

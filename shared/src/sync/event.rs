@@ -59,10 +59,12 @@ pub enum Observation {
 /// A request that the API server has answered as asked.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Answer {
-    /// A dry run passed; `exists` tells whether the object was there before, `owned` (when asked for)
-    /// what our field set would be.
+    /// A dry run passed; `exists` tells whether the object was there before.
     DryRun {
         exists: bool,
+        /// What the entries would be. An apply that changes nothing leaves the time of ours alone.
+        fields: Fields,
+        /// What our field set would be; only when the dry run asked for it.
         owned: Option<FieldSet>,
     },
     Applied(Box<AppliedAnswer>),

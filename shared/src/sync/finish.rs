@@ -9,7 +9,7 @@ use super::preflight::FAILURES;
 use super::row::{Flight, Op, RowIx, Task};
 use super::state::{Machine, Open};
 use crate::inventory::Record;
-use crate::plan::Action;
+use crate::plan::{Action, HeldReason};
 
 impl Machine {
     pub(super) fn finished(
@@ -39,8 +39,7 @@ impl Machine {
         match (op, result) {
             (Op::DryRun, result) => self.checked(ix, result, now),
             (Op::Inspect, result) => self.inspected(ix, result, now),
-            (Op::Diagnose, Ok(Answer::DryRun { owned, .. })) => self.diagnosed(ix, owned.as_ref(), now),
-            (Op::Diagnose, _) => {}
+            (Op::Diagnose, result) => self.diagnosed(ix, result, now, out),
             (Op::Get, result) => self.looked_up(ix, result, now, out),
             (Op::Examine, result) => self.examined(ix, result, now, out),
             (Op::Delete, result) => self.deleted(ix, result, now, out),
@@ -67,6 +66,9 @@ impl Machine {
         now: Timestamp,
         out: &mut Vec<Effect>,
     ) {
+        if matches!(self.rows[ix.get()].held_reason(), Some(HeldReason::NotAdopted { .. })) {
+            return self.looked_at_owner(ix, &result, now);
+        }
         let gone = matches!(&result, Err(Failure::NotFound(cause)) if cause.reason == Refusal::KindMissing);
         match result {
             Ok(Answer::Got(Observation::Present(mut seen))) => {
@@ -84,7 +86,7 @@ impl Machine {
         }
     }
 
-    fn found(&mut self, ix: RowIx) {
+    pub(super) fn found(&mut self, ix: RowIx) {
         if let Some(trouble) = &mut self.row(ix).trouble {
             trouble.lookups = 0;
         }

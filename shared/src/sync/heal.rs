@@ -3,15 +3,21 @@
 use std::collections::BTreeSet;
 use std::ops::Bound;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
+use super::backoff::Pace;
 use super::effect::{Drift, DryRunIn, Effect, Notice, Urgency, WithFields};
-use super::event::{AppliedAnswer, Seen};
-use super::row::{Op, RowIx, Task};
+use super::event::{Answer, AppliedAnswer, Failure, Seen};
+use super::row::{Op, Proof, RowIx, Task};
 use super::state::{Machine, Phase};
+use super::waits::Timer;
 use crate::inventory::{Applied, Record};
 use crate::managed_fields::{FieldSet, blame, drifted_paths, field_set_of};
 use crate::plan::HeldReason;
+
+/// A dry run tells a change of content by the time of our entry, which counts in seconds: it must not be sent
+/// within the second of the apply.
+const SECOND: SignedDuration = SignedDuration::from_secs(2);
 
 impl Machine {
     /// Starts the heals that may start now. A row that the sync is about to write heals by that.
@@ -31,28 +37,67 @@ impl Machine {
             if self.policy.self_heal {
                 self.start_heal(ix, now, out);
             } else {
-                self.start_diagnosis(ix, out);
+                self.start_diagnosis(ix, now, out);
             }
         }
     }
 
-    /// Asks by a dry run which fields a drift took, where it is only reported.
-    fn start_diagnosis(&mut self, ix: RowIx, out: &mut Vec<Effect>) {
+    /// Asks by a dry run which fields a drift took, where it is only reported, and whether there is one.
+    fn start_diagnosis(&mut self, ix: RowIx, now: Timestamp, out: &mut Vec<Effect>) {
         let row = &self.rows[ix.get()];
-        let body = row.record.applied().map(|applied| applied.body);
-        let (Some(body), true) = (body, row.drift.is_some() && row.seen.is_some()) else { return };
+        let (Some(body), Some(drift), true) =
+            (row.record.applied().map(|applied| applied.body), &row.drift, row.seen.is_some())
+        else {
+            return;
+        };
+        let comparable = drift.seen_at + SECOND;
+        if drift.is_open() && now < comparable {
+            self.timers.insert((comparable, ix, Timer::Compare));
+            return;
+        }
         let target = row.target();
         let token = self.depart(ix, Op::Diagnose);
         out.push(Effect::DryRun(token, target, body, DryRunIn::Place, WithFields::Yes));
     }
 
     /// Takes the answer to a diagnosis.
-    pub(super) fn diagnosed(&mut self, ix: RowIx, owned: Option<&FieldSet>, now: Timestamp) {
+    pub(super) fn diagnosed(
+        &mut self,
+        ix: RowIx,
+        result: Result<Answer, Failure>,
+        now: Timestamp,
+        out: &mut Vec<Effect>,
+    ) {
+        let (fields, owned) = match result {
+            Ok(Answer::DryRun { fields, owned, .. }) => (fields, owned),
+            Ok(_) => return,
+            Err(failure) => return self.diagnose_again(ix, &failure, now),
+        };
         let row = self.row(ix);
+        row.trouble().checks = 0;
         let Some(mut drift) = row.drift.take() else { return };
-        drift.what = name_paths(drift.what, row.seen.as_ref(), owned, &row.record);
-        row.drift = Some(drift);
+        let same = row.record.applied().is_some_and(|applied| applied.fields.ours == fields.ours);
+        if drift.proof != Proof::Seen && same {
+            return self.changed(now);
+        }
+        drift.what = name_paths(drift.what, row.seen.as_ref(), owned.as_ref(), &row.record);
+        if drift.is_open() {
+            drift.proof = Proof::Content;
+            out.push(Effect::Notice(Notice::Drifted(drift.what.clone())));
+        }
+        self.row(ix).drift = Some(drift);
         self.changed(now);
+    }
+
+    /// Compares later: an open question must not stay open.
+    fn diagnose_again(&mut self, ix: RowIx, failure: &Failure, now: Timestamp) {
+        let row = self.row(ix);
+        if row.drift.as_ref().is_none_or(|drift| drift.proof == Proof::Seen) {
+            return;
+        }
+        let pace = if matches!(failure, Failure::Rejected(_)) { Pace::Slow } else { Pace::Quick };
+        let at = self.pause_check(ix, pace, now);
+        self.timers.insert((at, ix, Timer::Compare));
     }
 
     /// Heals a row if nothing speaks against it; what does brings the row back when it is over.
@@ -62,8 +107,9 @@ impl Machine {
         let ours = row.wanted.is_some() || self.heals_from_record();
         let free = match row.task {
             Task::None => true,
-            // A plan that waits for a person does not keep the objects from being as they were.
-            Task::Write { .. } => self.phase == Phase::Gated,
+            // A plan that waits, for a person or for the health of others, does not keep the objects from
+            // being as they were.
+            Task::Write { .. } => matches!(self.phase, Phase::Gated | Phase::Applying),
             Task::Writing { .. } | Task::Prune | Task::AwaitGone => false,
         };
         let served = self.apis.served(row.id.kind(), &row.version);
@@ -104,7 +150,7 @@ impl Machine {
     ) {
         let row = self.row(ix);
         let Some(drift) = row.drift.take() else { return };
-        if drift.ambiguous && changed_nothing(before, row.seen.as_ref(), &answer.applied) {
+        if drift.is_open() && changed_nothing(before, row.seen.as_ref(), &answer.applied) {
             return;
         }
         let what = name_paths(drift.what, row.seen.as_ref(), answer.owned.as_ref(), before);

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::effect::{Drift, DriftKind, Effect, Notice};
 use super::event::{Observation, Point, Seen};
-use super::row::{Drifted, Row, RowIx, Task};
+use super::row::{Drifted, Proof, Row, RowIx, Task};
 use super::state::{Machine, Phase};
 use super::waits::FIGHT;
 use crate::inventory::{Applied, Record};
@@ -145,10 +145,17 @@ impl Machine {
         *count = if is { count.saturating_sub(1) } else { *count + 1 };
     }
 
+    /// Ends a drift that an observation takes back. One of the content stays until a request has compared it:
+    /// what others write afterwards looks as if nothing of ours was touched.
     fn as_applied(&mut self, ix: RowIx, now: Timestamp) {
         let row = self.row(ix);
-        if row.drift.take().is_none() {
-            return;
+        match row.drift.as_ref().map(|drift| drift.proof) {
+            None | Some(Proof::Open) => return,
+            Some(Proof::Content) => {
+                self.heals.insert(ix);
+                return;
+            }
+            Some(Proof::Seen) => row.drift = None,
         }
         if row.trouble.as_ref().is_some_and(|trouble| trouble.contested.is_some()) {
             self.expect_peace(ix, now);
@@ -160,10 +167,10 @@ impl Machine {
     /// Records a drift and sends it on to be healed.
     pub(super) fn drifted(&mut self, ix: RowIx, kind: DriftKind, now: Timestamp, out: &mut Vec<Effect>) {
         let row = self.row(ix);
-        let known = row.drift.as_ref().is_some_and(|drift| drift.what.kind == kind && !drift.ambiguous);
+        let known = row.drift.as_ref().is_some_and(|drift| drift.what.kind == kind && !drift.is_open());
         let what = Drift { id: row.id.clone(), kind, paths: Vec::new(), actor: actor_of(row) };
         let seen_at = row.drift.as_ref().map_or(now, |drift| drift.seen_at);
-        row.drift = Some(Box::new(Drifted { what: what.clone(), seen_at, ambiguous: false }));
+        row.drift = Some(Box::new(Drifted { what: what.clone(), seen_at, proof: Proof::Seen }));
         if !known {
             self.strike(ix, now, out);
             out.push(Effect::Notice(Notice::Drifted(what)));
@@ -172,14 +179,13 @@ impl Machine {
         self.changed(now);
     }
 
+    /// Has the content compared: by a heal, or by a dry run where drift is only shown.
     fn ambiguous(&mut self, ix: RowIx, now: Timestamp) {
-        let heals = self.policy.self_heal;
         let row = self.row(ix);
-        if row.drift.is_some() || !heals {
-            return;
+        if row.drift.is_none() {
+            let what = Drift { id: row.id.clone(), kind: DriftKind::Changed, paths: Vec::new(), actor: None };
+            row.drift = Some(Box::new(Drifted { what, seen_at: now, proof: Proof::Open }));
         }
-        let what = Drift { id: row.id.clone(), kind: DriftKind::Changed, paths: Vec::new(), actor: None };
-        row.drift = Some(Box::new(Drifted { what, seen_at: now, ambiguous: true }));
         self.heals.insert(ix);
     }
 

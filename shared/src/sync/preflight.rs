@@ -118,11 +118,15 @@ impl Machine {
             }
             Ok(_) => self.passed(ix),
             Err(Failure::Rejected(cause) | Failure::NotFound(cause)) => self.refused(ix, cause),
-            Err(failure @ (Failure::Throttled(_) | Failure::NotSent)) => self.put_off(ix, &failure, now),
-            Err(Failure::Replaced(_) | Failure::Unavailable(_) | Failure::Unknown(_) | Failure::Fenced) => {
-                let at = self.pace(ix, None, Pace::Quick, now);
-                if self.row(ix).trouble().attempts < TRIES {
-                    self.retry_at(ix, at);
+            Err(failure @ (Failure::Throttled(_) | Failure::NotSent)) => self.check_again(ix, &failure, now),
+            Err(
+                failure @ (Failure::Replaced(_)
+                | Failure::Unavailable(_)
+                | Failure::Unknown(_)
+                | Failure::Fenced),
+            ) => {
+                if self.row(ix).trouble().checks + 1 < TRIES {
+                    self.check_again(ix, &failure, now);
                 } else {
                     self.passed(ix);
                 }
@@ -130,9 +134,23 @@ impl Machine {
         }
     }
 
+    /// Checks once more after an answer that says nothing about the object.
+    fn check_again(&mut self, ix: RowIx, failure: &Failure, now: Timestamp) {
+        let paced = self.pause_check(ix, Pace::Quick, now);
+        let at = match failure {
+            Failure::Throttled(Some(after)) => paced.max(now + *after),
+            _ => paced,
+        };
+        self.retry_at(ix, at);
+    }
+
+    /// Ends a check. What a write has failed of is not over by that: only the next write can tell.
     fn passed(&mut self, ix: RowIx) {
         if let Some(trouble) = &mut self.row(ix).trouble {
-            (trouble.attempts, trouble.cause) = (0, None);
+            trouble.checks = 0;
+            if std::mem::take(&mut trouble.refused) {
+                (trouble.attempts, trouble.cause) = (0, None);
+            }
         }
         if let Some(run) = &mut self.run {
             run.unchecked.remove(&ix);
@@ -182,15 +200,20 @@ impl Machine {
             return;
         }
         match result {
-            Ok(Answer::Got(Observation::Present(seen))) => {
+            Ok(Answer::Got(Observation::Present(mut seen))) => {
                 let adoption = self.decide_adoption(&seen);
+                if !matches!(adoption, Adoption::Refused { .. }) {
+                    // No watch shows it before it carries our label.
+                    seen.at.watch = self.generation(ix).max(seen.at.watch);
+                    self.accept(ix, *seen, now);
+                }
                 if let Some(run) = &mut self.run {
                     run.adoptions.insert(ix, adoption);
                 }
                 self.passed(ix);
             }
             Ok(_) => self.passed(ix),
-            Err(failure) => self.put_off(ix, &failure, now),
+            Err(failure) => self.check_again(ix, &failure, now),
         }
     }
 
@@ -205,6 +228,27 @@ impl Machine {
             }
             (Some(owner), Adopt::IfUnowned) => foreign(owner),
             (None, Adopt::IfUnowned) | (_, Adopt::Always) => Adoption::TakenOver,
+        }
+    }
+
+    /// Takes the result of another look at an object that was left to its owner: what is free now is planned.
+    pub(super) fn looked_at_owner(&mut self, ix: RowIx, result: &Result<Answer, Failure>, now: Timestamp) {
+        let verdict = match result {
+            Ok(Answer::Got(Observation::Present(seen))) => self.decide_adoption(seen),
+            Ok(Answer::Got(Observation::Absent(_))) => Adoption::TakenOver,
+            Ok(_) | Err(_) => return self.look_at_owner(ix, now),
+        };
+        let before = self.rows[ix.get()].held_reason();
+        match (verdict, before) {
+            (Adoption::Refused { owner }, Some(HeldReason::NotAdopted { owner: before }))
+                if owner == *before =>
+            {
+                self.look_at_owner(ix, now);
+            }
+            _ => {
+                self.found(ix);
+                self.replan = true;
+            }
         }
     }
 
@@ -265,7 +309,11 @@ impl Machine {
             if matches!(reason, HeldReason::MissingKind { .. }) {
                 // Discovery said that it is served: the two will agree soon.
                 let at = self.pace(ix, None, Pace::Quick, now);
+                self.row(ix).trouble().refused = true;
                 self.retry_at(ix, at);
+            }
+            if matches!(reason, HeldReason::NotAdopted { .. }) {
+                self.look_at_owner(ix, now);
             }
             let id = self.rows[ix.get()].id.clone();
             self.hold(ix, Hold::Plan(Box::new(reason.clone())));
@@ -328,6 +376,7 @@ impl Machine {
             let Some(ix) = self.index.get(&id).copied() else { continue };
             let pace = Pace::after(cause.reason);
             let at = self.pace(ix, Some(cause.clone()), pace, now);
+            self.row(ix).trouble().refused = true;
             self.retry_at(ix, at);
             self.hold(ix, Hold::Refused);
             if let Some(run) = self.run.as_mut().filter(|run| run.failures.len() < FAILURES) {

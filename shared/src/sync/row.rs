@@ -112,7 +112,12 @@ impl Op {
 /// Why a row is not tried again at once.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Trouble {
+    /// Writes in a row that failed, or preflights in a row that refused the object.
     pub attempts: u32,
+    /// Checks in a row that were not answered; they say nothing of the object and its writes.
+    pub checks: u32,
+    /// `attempts` and `cause` come from preflight: one that passes ends the trouble.
+    pub refused: bool,
     pub not_before: Option<Timestamp>,
     pub cause: Option<Cause>,
     /// Times in a row that what was healed drifted again shortly after.
@@ -131,8 +136,25 @@ pub struct Trouble {
 pub struct Drifted {
     pub what: Drift,
     pub seen_at: Timestamp,
-    /// The observation cannot tell; an apply by content decides.
-    pub ambiguous: bool,
+    pub proof: Proof,
+}
+
+/// What a drift is known by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Proof {
+    /// Nothing yet: the observation cannot tell, a request that compares the content will.
+    Open,
+    /// An observation: the next one may take it back.
+    Seen,
+    /// The content, which no observation shows.
+    Content,
+}
+
+impl Drifted {
+    /// Whether it may turn out that nothing has drifted.
+    pub fn is_open(&self) -> bool {
+        self.proof == Proof::Open
+    }
 }
 
 impl Row {

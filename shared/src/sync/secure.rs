@@ -215,6 +215,8 @@ impl Machine {
                 });
             }
             self.phase = Phase::Applying;
+            // What drifted meanwhile and is written only by a later wave does not wait for that.
+            self.heal_again();
         }
     }
 

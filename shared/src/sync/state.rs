@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::effect::{Effect, ShardSlot, Step};
 use super::event::{Ask, Cause, Event, LeaseTerm, Loaded, Observation, Token};
 use super::preflight::Adoption;
-use super::row::{Flight, Op, Row, RowIx};
+use super::row::{Flight, Op, Proof, Row, RowIx};
 use super::secure::Granted;
 use super::waits::Timer;
 use crate::desired::{Assignment, Desired, Problem, Revision};
@@ -358,13 +358,12 @@ impl Machine {
         if !self.ask_is_newer {
             self.asked(ask, now);
         }
-        let before: HashMap<ObjectId, Row> =
-            std::mem::take(&mut self.rows).into_iter().map(|row| (row.id.clone(), row)).collect();
+        let before = std::mem::take(&mut self.rows);
         self.index.clear();
         self.heals.clear();
-        self.lookups.clear();
-        self.timers.clear();
         self.due.clear();
+        let doubted = self.take_doubts(&before);
+        let before: HashMap<ObjectId, Row> = before.into_iter().map(|row| (row.id.clone(), row)).collect();
         self.shards = vec![ShardState::default(); inventory.count as usize];
         for (shard, state) in inventory.shards.into_iter().zip(&mut self.shards) {
             state.renders = shard.renders;
@@ -382,6 +381,8 @@ impl Machine {
         let listed = |row: &&Row| !self.watches.contains_key(row.id.kind());
         self.unlisted = self.rows.iter().filter(listed).map(|row| row.id.kind().clone()).collect();
         self.carry_over(before, now, out);
+        // What a watch has told while nothing was looked up would not be told again.
+        self.lookups.extend(doubted.iter().filter_map(|id| self.index.get(id).copied()));
         for (id, observation) in std::mem::take(&mut self.early) {
             self.observed(&id, observation, now, out);
         }
@@ -391,11 +392,20 @@ impl Machine {
         self.changed(now);
     }
 
+    /// Ends all waiting and returns the objects that were to be looked up.
+    fn take_doubts(&mut self, rows: &[Row]) -> Vec<ObjectId> {
+        let waiting = std::mem::take(&mut self.timers);
+        let waiting = waiting.into_iter().filter(|(_, _, timer)| *timer == Timer::Lookup);
+        let mut doubted = std::mem::take(&mut self.lookups);
+        doubted.extend(waiting.map(|(_, ix, _)| ix));
+        doubted.into_iter().map(|ix| rows[ix.get()].id.clone()).collect()
+    }
+
     /// Judges what was seen before the recorded state was read again.
     fn carry_over(&mut self, mut before: HashMap<ObjectId, Row>, now: Timestamp, out: &mut Vec<Effect>) {
         for at in 0..self.rows.len() {
             let ix = RowIx::of(at);
-            let Some(Row { seen, mut trouble, wanted, .. }) = before.remove(&self.rows[at].id) else {
+            let Some(Row { seen, mut trouble, wanted, drift, .. }) = before.remove(&self.rows[at].id) else {
                 continue;
             };
             if let Some(trouble) = &mut trouble {
@@ -404,6 +414,8 @@ impl Machine {
             self.rows[at].trouble = trouble;
             // Until the plan is made anew, what was wanted is wanted: drift is not forgotten.
             self.rows[at].wanted = wanted;
+            // An observation that is judged anew shows the others again.
+            self.rows[at].drift = drift.filter(|drift| drift.proof != Proof::Seen);
             match seen {
                 Some(seen) => self.present(ix, seen, now, out),
                 None => self.doubt(ix),

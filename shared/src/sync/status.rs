@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::effect::Effect;
+use super::event::Cause;
 use super::row::{Row, Task};
 use super::state::{Machine, Phase, Run};
 use crate::desired::Interval;
@@ -263,13 +264,22 @@ impl Machine {
         rows.into_iter().map(|row| self.object_report(row)).collect()
     }
 
+    /// Why preflight stopped at the object, if it did.
+    fn refusal_of(&self, row: &Row) -> Option<String> {
+        let (_, cause) = self.blocked.as_ref()?.problems.iter().find(|(id, _)| *id == row.id)?;
+        Some(describe_cause(cause))
+    }
+
     fn object_report(&self, row: &Row) -> ObjectReport {
         let held = row.held_reason().map(ToString::to_string);
-        let drift = row.drift.as_ref().filter(|drift| !drift.ambiguous).map(|_| describe_drift(row));
+        let drift = row.drift.as_ref().filter(|drift| !drift.is_open()).map(|_| describe_drift(row));
         let health = row.seen.as_ref().and_then(|seen| seen.health.message.clone());
         let contested = row.trouble.as_ref().and_then(|trouble| trouble.contested.clone());
         let contested = contested.map(|manager| format!("contested by {manager:?}"));
-        let message = failure_of(row).or(held).or(contested).or(drift).or(health).unwrap_or_default();
+        let refused = self.refusal_of(row);
+        let task = outstanding(row).map(str::to_owned);
+        let message = failure_of(row).or(refused).or(held).or(contested).or(drift).or(task).or(health);
+        let message = message.unwrap_or_default();
         ObjectReport {
             group: row.id.kind().group.to_string(),
             kind: row.id.kind().kind.to_string(),
@@ -283,8 +293,19 @@ impl Machine {
 }
 
 fn is_synced(row: &Row) -> bool {
-    let as_wanted = if row.wanted.is_some() { row.is_current() } else { row.held.is_some() };
+    let as_wanted =
+        if row.wanted.is_some() { row.is_current() && !row.is_deleting() } else { row.held.is_some() };
     as_wanted && !is_held_back(row) && !is_drifted(row)
+}
+
+/// Says what a sync has still to do with an object that nothing else is told of.
+fn outstanding(row: &Row) -> Option<&'static str> {
+    match (row.wanted, &row.record) {
+        (None, _) => Some("it is no longer in Git and still to be pruned"),
+        (Some(_), Record::None | Record::Claimed) => Some("it is still to be written"),
+        (Some(_), Record::Settled(_)) if !row.is_current() => Some("it is still to be written as in Git"),
+        (Some(_), Record::Settled(_)) => None,
+    }
 }
 
 /// Whether the plan leaves the object in a state that is not Git's.
@@ -302,12 +323,15 @@ fn first_few(all: impl Iterator<Item = String>) -> Vec<String> {
 }
 
 fn is_drifted(row: &Row) -> bool {
-    row.drift.as_ref().is_some_and(|drift| !drift.ambiguous)
+    row.drift.as_ref().is_some_and(|drift| !drift.is_open())
 }
 
 fn failure_of(row: &Row) -> Option<String> {
-    let cause = row.trouble.as_ref()?.cause.as_ref()?;
-    Some(format!("{}: {}", cause.reason.word(), cause.message))
+    Some(describe_cause(row.trouble.as_ref()?.cause.as_ref()?))
+}
+
+fn describe_cause(cause: &Cause) -> String {
+    format!("{}: {}", cause.reason.word(), cause.message)
 }
 
 fn describe_wait(row: &Row, awaits_kind: bool) -> String {

@@ -19,6 +19,8 @@ pub(super) enum Timer {
     Lookup,
     /// The end of a fight.
     Peace,
+    /// The next comparison of the content.
+    Compare,
 }
 
 impl Machine {
@@ -35,6 +37,15 @@ impl Machine {
         now + backoff::pause(&id, self.row(ix).trouble().attempts, pace)
     }
 
+    /// Counts a check that was not answered and returns when the next one may start.
+    pub(super) fn pause_check(&mut self, ix: RowIx, pace: Pace, now: Timestamp) -> Timestamp {
+        let row = self.row(ix);
+        let trouble = row.trouble();
+        trouble.checks += 1;
+        let checks = trouble.checks;
+        now + backoff::pause(&row.id, checks, pace)
+    }
+
     /// Lets a row rest until `at`; a later word replaces an earlier one.
     pub(super) fn retry_at(&mut self, ix: RowIx, at: Timestamp) {
         self.row(ix).trouble().not_before = Some(at);
@@ -48,6 +59,19 @@ impl Machine {
         trouble.lookups += 1;
         let attempt = trouble.lookups;
         let at = now + backoff::pause(&row.id, attempt, Pace::Quick);
+        self.timers.insert((at, ix, Timer::Lookup));
+    }
+
+    /// Asks for another GET of an object that was left to its owner: no watch tells when it is free.
+    pub(super) fn look_at_owner(&mut self, ix: RowIx, now: Timestamp) {
+        if self.timers.iter().any(|(_, other, timer)| *other == ix && *timer == Timer::Lookup) {
+            return;
+        }
+        let row = self.row(ix);
+        let trouble = row.trouble();
+        trouble.lookups += 1;
+        let attempt = trouble.lookups;
+        let at = now + backoff::pause(&row.id, attempt, Pace::Slow);
         self.timers.insert((at, ix, Timer::Lookup));
     }
 
@@ -77,6 +101,9 @@ impl Machine {
                     self.lookups.insert(ix);
                 }
                 Timer::Peace => self.at_peace(ix, at, now),
+                Timer::Compare => {
+                    self.heals.insert(ix);
+                }
             }
         }
     }

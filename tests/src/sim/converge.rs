@@ -10,6 +10,10 @@ use crate::rules::{Kept, keep};
 /// Wake-ups in a row that change nothing before a run is called waiting.
 const PATIENCE: u32 = 60;
 
+/// Wake-ups in a row, with or without progress, after which a fair world should be at rest: a machine that
+/// keeps writing the same has no end.
+const LONG: u32 = 3_000;
+
 /// How a run came to rest.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum End {
@@ -43,7 +47,7 @@ impl Sim {
     /// # Errors
     /// Names the rule that is broken.
     pub fn run(&mut self, mut random: Option<&mut Random>) -> Result<End, crate::rules::Broken> {
-        let mut idle_wakes = 0;
+        let (mut wakes, mut idle_wakes) = (0, 0);
         let mut before = self.progress();
         loop {
             let moves = self.moves();
@@ -58,6 +62,8 @@ impl Sim {
             if idle_wakes > PATIENCE {
                 return Ok(End::Waiting);
             }
+            wakes += 1;
+            keep("a-fair-world-comes-to-rest", wakes < LONG, || format!("{wakes} wake-ups"))?;
             self.jump(wake)?;
         }
     }

@@ -140,10 +140,10 @@ fn change(live: &mut Live) {
     live.generation += 1;
 }
 
-/// A path goes from our set.
+/// A path goes from our set; once gone, it cannot go again.
 fn lose(live: &mut Live, path: u128) {
     if let Some(ours) = &mut live.fields.ours {
-        ours.digest ^= path << 64;
+        ours.digest |= path << 64;
     }
 }
 

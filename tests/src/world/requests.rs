@@ -26,8 +26,13 @@ impl World {
         fields: WithFields,
     ) -> Response {
         self.admit(target, digest, place)?;
-        let exists = self.objects.contains_key(&target.id);
-        Ok(Answer::DryRun { exists, owned: self.owned_set(fields) })
+        let live = self.objects.get(&target.id);
+        let body = &self.bodies[&digest];
+        let mut entries = live.map(|live| live.fields).unwrap_or_default();
+        if !live.is_some_and(|live| is_as(live, body)) {
+            entries.ours = self.owned_by(body);
+        }
+        Ok(Answer::DryRun { exists: live.is_some(), fields: entries, owned: self.owned_set(fields) })
     }
 
     pub fn apply(&mut self, target: &Target, digest: BodyDigest, fields: WithFields) -> Response {
@@ -157,15 +162,20 @@ impl World {
         Ok(Answer::Got(observation))
     }
 
+    /// Makes what others own ours; where nothing is left to take, nothing is written.
     pub fn adopt(&mut self, target: &Target) -> Response {
-        if !self.objects.contains_key(&target.id) {
-            return Err(Failure::NotFound(cause(Refusal::Unclassified, 404)));
+        if !self.apis.served(target.id.kind(), &target.version) {
+            return Err(Failure::NotFound(cause(Refusal::KindMissing, 404)));
         }
-        self.touch(&target.id, |live, now| {
-            live.fields.others = mix(live.fields.others ^ 5);
-            let digest = u128::from(live.content);
-            live.fields.ours = Some(skiff_shared::managed_fields::Owned { digest, time: now.as_second() });
-        });
+        let Some(live) = self.objects.get(&target.id) else { return Ok(Answer::Adopted) };
+        let digest = u128::from(live.content);
+        if live.fields.ours.is_none_or(|ours| ours.digest != digest) {
+            self.touch(&target.id, |live, now| {
+                live.fields.others = mix(live.fields.others ^ 5);
+                live.fields.ours =
+                    Some(skiff_shared::managed_fields::Owned { digest, time: now.as_second() });
+            });
+        }
         Ok(Answer::Adopted)
     }
 
