@@ -11,5 +11,6 @@ pub mod people;
 pub mod requests;
 pub mod site;
 pub mod usage;
+pub mod vectors;
 pub mod witness;
 pub mod words;

@@ -13,6 +13,7 @@
 //! assert_eq!(document.line_of("/enabled"), Some(2));
 //! ```
 
+mod anchors;
 mod canonical;
 mod document;
 mod error;
@@ -20,6 +21,7 @@ mod lines;
 mod load;
 mod read;
 mod scalar;
+mod split;
 mod suggest;
 mod text;
 
@@ -54,7 +56,7 @@ pub enum KeepLines {
 pub struct Limits {
     /// The most values a document may have, those that aliases repeat included.
     pub nodes: usize,
-    /// The most values that aliases may repeat.
+    /// The most values that aliases may repeat. Every 128 bytes of text count as one more.
     pub repeated: usize,
     /// The deepest nesting. At most 127: `serde_json` reads no deeper, and a body must be readable again.
     pub depth: usize,

@@ -32,25 +32,44 @@ pub struct Lab {
 ///
 /// Blocks for minutes the first time. Several processes may call it at once: one builds, the others wait.
 pub fn ensure() -> anyhow::Result<Lab> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the harness lies in a folder")?;
-    let home = std::env::var_os("SKIFF_LAB_DIR").map_or_else(|| source.join(".lab"), PathBuf::from);
-    ensure_in(source, &home)
+    let (source, home) = places()?;
+    ensure_in(&source, &home)
 }
 
-fn ensure_in(source: &Path, home: &Path) -> anyhow::Result<Lab> {
+/// Returns the program that reads YAML as kubectl does, building it if it is missing or out of date.
+///
+/// It is small: this takes seconds where the whole lab takes minutes.
+pub fn vectors() -> anyhow::Result<PathBuf> {
+    let (source, home) = places()?;
+    Ok(build_all(&home, &[vectors_recipe(&source)?])?.join("vectors"))
+}
+
+/// Returns the folder of the lab's sources, and the one of what is built from them.
+fn places() -> anyhow::Result<(PathBuf, PathBuf)> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the harness lies in a folder")?;
+    let home = std::env::var_os("SKIFF_LAB_DIR").map_or_else(|| source.join(".lab"), PathBuf::from);
+    Ok((source.to_owned(), home))
+}
+
+/// Builds what is missing or out of date, and returns the folder of the programs.
+fn build_all(home: &Path, recipes: &[Recipe]) -> anyhow::Result<PathBuf> {
     let bin = home.join("bin");
     fs::create_dir_all(&bin).with_context(|| format!("failed to create {}", bin.display()))?;
     let bin = bin.canonicalize().with_context(|| format!("failed to resolve {}", bin.display()))?;
-    let recipes = [controlplane(source)?, kustomize(source)?, helm(source)?];
     if !recipes.iter().all(|recipe| recipe.is_built(home, &bin)) {
         let _lock = lock(home)?;
-        for recipe in &recipes {
+        for recipe in recipes {
             // Another process may have built it while this one waited for the lock.
             if !recipe.is_built(home, &bin) {
                 recipe.build(home, &bin)?;
             }
         }
     }
+    Ok(bin)
+}
+
+fn ensure_in(source: &Path, home: &Path) -> anyhow::Result<Lab> {
+    let bin = build_all(home, &[controlplane(source)?, kustomize(source)?, helm(source)?])?;
     link_kubectl(&bin)?;
     Ok(Lab {
         controlplane: bin.join("controlplane"),
@@ -126,6 +145,17 @@ fn helm(source: &Path) -> anyhow::Result<Recipe> {
         module,
         package: "helm.sh/helm/v4/cmd/helm",
         linker: format!("-s -w -X helm.sh/helm/v4/internal/version.version={version}"),
+        stamp: String::new(),
+    })
+}
+
+fn vectors_recipe(source: &Path) -> anyhow::Result<Recipe> {
+    Recipe::new(Recipe {
+        name: "vectors",
+        announcement: "building the reader of YAML vectors from source: a few seconds",
+        module: source.join("vectors"),
+        package: ".",
+        linker: "-s -w".to_owned(),
         stamp: String::new(),
     })
 }

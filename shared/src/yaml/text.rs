@@ -39,6 +39,7 @@ fn not_text(encoding: &'static str, before: &str) -> YamlError {
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
     YamlError {
+        document: None,
         line: u32::try_from(line).unwrap_or(u32::MAX),
         column: u32::try_from(column).unwrap_or(u32::MAX),
         kind: YamlErrorKind::Encoding { encoding },
