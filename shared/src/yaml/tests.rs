@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::{DuplicateKeys, KeepLines, Limits, Options, decode, documents, load, to_canonical};
 
 mod corpus;
+mod mutation;
 
 fn canonical(value: &Value) -> String {
     let mut bytes = Vec::new();

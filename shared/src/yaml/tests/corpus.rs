@@ -140,7 +140,7 @@ impl Reading {
     }
 }
 
-fn ascii(value: &Value) -> String {
+pub(super) fn ascii(value: &Value) -> String {
     let mut text = String::new();
     for character in canonical(value).chars() {
         if character < '\u{7f}' {
