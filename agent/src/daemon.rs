@@ -268,8 +268,10 @@ impl Daemon {
         if !self.inspections.is_multiple_of(GARBAGE_EVERY) {
             return;
         }
-        let (store, live) = (self.launcher.cluster.store.clone(), self.registry.bodies());
-        tokio::task::spawn_blocking(move || match store.retain(&live) {
+        let store = self.launcher.cluster.store.clone();
+        let (registry, wanted) = (self.registry.clone(), self.environments.wanted());
+        let live = move || &registry.bodies() | &wanted.bodies();
+        tokio::task::spawn_blocking(move || match store.retain(live) {
             Ok(collected) => tracing::debug!(?collected, "bodies on disk"),
             Err(error) => tracing::warn!(%error, "failed to remove bodies from the disk"),
         });

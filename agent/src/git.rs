@@ -24,6 +24,6 @@ pub use error::{FetchError, GitCause, ReadError, Retry, StorageCause, VersionsFo
 pub use reference::{CommitId, IdError, Reference, ReferenceError, TreeId};
 pub use revision::Revision;
 pub use schedule::{Polled, next_poll};
-pub use snapshot::{Entry, EntryKind, Exported, Snapshot};
+pub use snapshot::{Child, ChildKind, Entry, EntryKind, Exported, Snapshot};
 pub use source::{CredentialFiles, Limits, Source};
 pub use url::{RepositoryUrl, UrlError};

@@ -2,8 +2,9 @@
 //!
 //! Between source and plan. Plain manifests are read in process, charts and kustomizations by the real `helm` and
 //! `kustomize`. However it comes about, a render streams: one document at a time becomes an object, canonical JSON,
-//! a digest and a row; the body goes to the [`Store`] and the value is dropped. It reads nothing but the folder it is
-//! given, decides nothing about what is written to the cluster, and remembers nothing.
+//! a digest and a row; the body goes to the [`Store`] and the value is dropped. It reads nothing but the files it is
+//! given and decides nothing about what is written to the cluster. What it may remember from one render of an app to
+//! the next, the caller keeps: a [`FileCache`].
 //!
 //! # What is rendered
 //!
@@ -17,7 +18,9 @@
 //!
 //! All problems are reported, not only the first, each with its file and line as far as anybody knows it.
 
+mod cache;
 mod collect;
+mod files;
 mod helm;
 mod inputs;
 mod kustomize;
@@ -36,10 +39,13 @@ use skiff_shared::environment::{Facts, Renderer, RendererKind, RepoPath, detect_
 use skiff_shared::limits::Limits;
 use skiff_shared::object::{ApiSet, Interner};
 
+use crate::git::Snapshot;
 use crate::sandbox;
 use crate::store::{Hold, Store};
 use collect::Collector;
+use files::Files;
 
+pub use cache::FileCache;
 pub use inputs::input_digest;
 
 /// What to render.
@@ -119,6 +125,16 @@ pub struct Rendered {
     pub warnings: Vec<String>,
     /// Keeps the bodies until the caller counts them as live.
     pub hold: Hold,
+    /// None are counted where a tool renders.
+    pub files: FilesRead,
+}
+
+/// How many manifest files a render took, and how.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct FilesRead {
+    pub read: usize,
+    /// Those that were as they had been, so that nothing of them was read.
+    pub reused: usize,
 }
 
 /// What kind of thing went wrong; its word is the condition's reason and `error.type`.
@@ -209,7 +225,7 @@ fn listed(problems: &[Problem]) -> String {
     texts.join("; ")
 }
 
-/// Renders an app. Nothing is left behind but bodies in the store.
+/// Renders an app from a folder on disk. Nothing is left behind but bodies in the store.
 pub async fn render(request: &Request<'_>, store: &Store) -> Result<Rendered, RenderError> {
     let folder = tree::folder(request)?;
     let mut collector = Collector::new(request, store);
@@ -219,11 +235,35 @@ pub async fn render(request: &Request<'_>, store: &Store) -> Result<Rendered, Re
         Renderer::Kustomize(_) => RendererKind::Kustomize,
         Renderer::Helm(_) => RendererKind::Helm,
     };
-    match (kind, request.renderer) {
-        (RendererKind::Plain, _) => plain::render(&mut collector, &folder).await?,
-        (RendererKind::Kustomize, _) => kustomize::render(&mut collector).await?,
-        (RendererKind::Helm, Renderer::Helm(options)) => helm::render(&mut collector, options).await?,
-        (RendererKind::Helm, _) => helm::render(&mut collector, &Default::default()).await?,
+    let walked = match (kind, request.renderer) {
+        (RendererKind::Plain, _) => {
+            let root = tree::root(request.directory)?;
+            let folder = tree::shown(&root, &folder);
+            plain::render(&mut collector, &mut Files::Disk { root }, &folder, &mut FileCache::default()).await
+        }
+        (RendererKind::Kustomize, _) => kustomize::render(&mut collector).await,
+        (RendererKind::Helm, Renderer::Helm(options)) => helm::render(&mut collector, options).await,
+        (RendererKind::Helm, _) => helm::render(&mut collector, &Default::default()).await,
+    };
+    collector.finish(walked).0
+}
+
+/// Renders the plain manifests of an app from a fetched commit, without a folder on disk: [`Request::directory`] is not
+/// looked at. Files that the cache knows are not read; what comes of it is the same as if all were.
+pub async fn render_commit(
+    request: &Request<'_>,
+    snapshot: Snapshot,
+    cache: &mut FileCache,
+    store: &Store,
+) -> Result<Rendered, RenderError> {
+    let (mut files, folder) = Files::of_commit(snapshot, request.path.as_str())?;
+    cache.prepare(request);
+    let mut collector = Collector::new(request, store);
+    let walked = plain::render(&mut collector, &mut files, &folder, cache).await;
+    if walked.is_ok() {
+        cache.clear();
     }
-    collector.finish()
+    let (rendered, parts) = collector.finish(walked);
+    cache.keep(parts);
+    rendered
 }

@@ -120,12 +120,20 @@ impl Store {
         self.shelves().index.contains_key(&digest)
     }
 
-    /// Removes every body that is not in `live`. A hold that is asked for while it runs waits for it.
-    pub fn retain(&self, live: &HashSet<Digest>) -> io::Result<Collection> {
+    /// Returns whether all of these bodies are there, without reading them.
+    pub fn contains_all(&self, digests: impl IntoIterator<Item = Digest>) -> bool {
+        let shelves = self.shelves();
+        digests.into_iter().all(|digest| shelves.index.contains_key(&digest))
+    }
+
+    /// Removes every body that is not in `live`, which is asked for when nobody holds anything: what a hold kept until
+    /// then is to be found there. A hold that is asked for while it runs waits for it, so `live` may not ask for one.
+    pub fn retain(&self, live: impl FnOnce() -> HashSet<Digest>) -> io::Result<Collection> {
         let mut shelves = self.shelves();
         if shelves.holds > 0 {
             return Ok(Collection::Busy);
         }
+        let live = live();
         let before = shelves.index.len();
         shelves.index.retain(|digest, _| live.contains(digest));
         let kept = shelves.index.len();

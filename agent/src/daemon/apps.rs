@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use skiff_shared::desired::{Assignment, Desired, Problem, Revision, render_digest};
 use skiff_shared::environment::AppName;
-use skiff_shared::object::ObjectId;
+use skiff_shared::object::{Digest, ObjectId};
 use skiff_shared::ownership::{self, AppObjects, Known};
 use skiff_shared::plan::Claims;
 use skiff_shared::policy::Policy;
@@ -39,8 +39,8 @@ struct WantedSet {
     known: bool,
 }
 
-/// Rendered sets by app that are held until ownership is decided.
-pub type Waiting = Arc<Mutex<BTreeMap<Arc<str>, (Arc<Desired>, Hold)>>>;
+/// Rendered sets by app that wait until ownership is decided.
+pub type Waiting = Arc<Mutex<BTreeMap<Arc<str>, Arc<Desired>>>>;
 
 /// The apps of one environment.
 pub struct Apps {
@@ -185,9 +185,8 @@ impl Apps {
             self.registry.send(&app, Event::Claims(claims));
         }
         let waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
-        for (app, (desired, hold)) in waiting {
+        for (app, desired) in waiting {
             self.registry.send(&app, Event::Desired(desired));
-            self.registry.hold(&app, hold);
         }
     }
 }
@@ -218,6 +217,8 @@ impl AppSender {
     pub fn wanted(&self, app: &Arc<str>, desired: Desired, hold: Hold) {
         let desired = Arc::new(desired);
         self.wanted.set(app, &self.environment, desired.clone());
+        // From here on the bodies are live as those of the app's newest set.
+        drop(hold);
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(app);
         let owned = self.registry.owned_by(app);
         let wanted: HashSet<&ObjectId> = desired.rows.iter().map(|row| &row.id).collect();
@@ -225,10 +226,9 @@ impl AppSender {
             let claims = self.wanted.claims(&self.registry).remove(app).unwrap_or_default();
             self.registry.send(app, Event::Claims(claims));
             self.registry.send(app, Event::Desired(desired));
-            self.registry.hold(app, hold);
         } else {
             let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            waiting.insert(app.clone(), (desired, hold));
+            waiting.insert(app.clone(), desired);
         }
     }
 }
@@ -257,6 +257,13 @@ impl WantedSets {
         if let Some(set) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get_mut(app) {
             set.known = set.now.is_some();
         }
+    }
+
+    /// Returns the bodies of every app's newest set, and of the one before, which may be being written.
+    pub fn bodies(&self) -> HashSet<Digest> {
+        let sets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let sets = sets.values().flat_map(|set| set.before.iter().chain(&set.now));
+        sets.flat_map(|desired| &desired.rows).map(|row| row.body).collect()
     }
 
     pub fn remove(&self, app: &str) {

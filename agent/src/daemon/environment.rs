@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 use skiff_shared::desired::{Assignment, Desired, Interval, Problem, Revision, render_digest};
-use skiff_shared::environment::{self, AppSpec, Environment as AppList, Facts, RepoPath, Setting};
+use skiff_shared::environment::{
+    self, AppSpec, Environment as AppList, Facts, RendererKind, RepoPath, Setting,
+};
 use skiff_shared::limits::Limits;
 use skiff_shared::object::{Digest, Interner};
 use skiff_shared::policy::Policy;
@@ -24,7 +26,7 @@ use crate::cluster::discovery::Discovered;
 use crate::config::EnvironmentConfig;
 use crate::git::{self, Cache, ReadError, Snapshot};
 use crate::http::Readiness;
-use crate::render::{self, OnDuplicate, Rendered, Tools};
+use crate::render::{self, FileCache, OnDuplicate, Rendered, Tools};
 use crate::store::{Hold, Store};
 use crate::telemetry::chain;
 
@@ -62,6 +64,8 @@ pub struct Environment {
     pub rules: watch::Receiver<Rules>,
     /// What each app was last rendered from, and what came of it.
     pub last: BTreeMap<Arc<str>, Last>,
+    /// What the files of each app became, while the app is not being rendered.
+    pub files: BTreeMap<Arc<str>, FileCache>,
     pub current: Option<Moved>,
     pub readiness: Readiness,
     /// Failures of the source in a row, and the last one as it was told.
@@ -88,6 +92,7 @@ pub struct Order {
 pub struct Finished {
     name: Arc<str>,
     news: Option<Last>,
+    files: FileCache,
 }
 
 /// A revision that was fetched.
@@ -186,6 +191,9 @@ impl Environment {
         let names: BTreeSet<Arc<str>> = list.apps.iter().map(|app| app.name.as_str().into()).collect();
         self.apps.only(&names, &moved.revision.record());
         self.apps.expect(&names);
+        // An app that is listed again has to be rendered: it was told that nothing is wanted.
+        self.last.retain(|name, _| names.contains(name));
+        self.files.retain(|name, _| names.contains(name));
         for spec in list.apps {
             if self.apps.ensure(&spec.name, &spec.policy).await == Ensured::Running {
                 let (moved, apis, rules) = (moved.clone(), apis.clone(), rules.clone());
@@ -212,13 +220,14 @@ impl Environment {
             *next = Some(order);
             return;
         }
+        let files = self.files.remove(&name).unwrap_or_default();
         self.busy.insert(name, None);
-        let render = self.app(order);
+        let render = self.app(order, files);
         self.renders.spawn(render);
     }
 
     fn rendered(&mut self, ended: Result<Finished, JoinError>) {
-        let Finished { name, news } = match ended {
+        let Finished { name, news, files } = match ended {
             Ok(finished) => finished,
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
@@ -228,6 +237,7 @@ impl Environment {
         if let Some(last) = news {
             self.last.insert(name.clone(), last);
         }
+        self.files.insert(name.clone(), files);
         if let Some(Some(next)) = self.busy.remove(&name) {
             self.order(next);
         }
@@ -270,7 +280,7 @@ impl Environment {
     }
 
     /// Renders one app if what it reads has changed, and tells its driver.
-    fn app(&self, order: Order) -> impl Future<Output = Finished> + use<> {
+    fn app(&self, order: Order, mut files: FileCache) -> impl Future<Output = Finished> + use<> {
         let Order { spec, moved, apis, rules } = order;
         let name: Arc<str> = spec.name.as_str().into();
         let before = self.last.get(&name).filter(|last| last.outcome == Outcome::Good).map(|last| last.key);
@@ -291,15 +301,15 @@ impl Environment {
                 Err(problems) => {
                     apps.failed(&name, revision, problems);
                     let last = Last { key: Digest::of(b""), outcome: Outcome::Failed };
-                    return Finished { name, news: Some(last) };
+                    return Finished { name, news: Some(last), files };
                 }
             };
             let key = prepared.key;
             if before == Some(key) {
                 apps.unmoved(&name, revision);
-                return Finished { name, news: None };
+                return Finished { name, news: None, files };
             }
-            let outcome = match job.render(&prepared).await {
+            let outcome = match job.render(&prepared, &mut files).await {
                 Ok(rendered) => {
                     let rendered_at = Interval { start, end: Timestamp::now() };
                     let source = DesiredSource { revision, assignment, rendered_at };
@@ -312,7 +322,7 @@ impl Environment {
                     outcome
                 }
             };
-            Finished { name, news: Some(Last { key, outcome }) }
+            Finished { name, news: Some(Last { key, outcome }), files }
         }
     }
 }
@@ -349,7 +359,7 @@ impl Job {
         Ok(Inputs { key, ..inputs })
     }
 
-    async fn render(&self, inputs: &Inputs) -> Result<Rendered, Unrendered> {
+    async fn render(&self, inputs: &Inputs, files: &mut FileCache) -> Result<Rendered, Unrendered> {
         let failed = |error: std::io::Error| Unrendered {
             problems: vec![Problem {
                 place: self.spec.path.to_string(),
@@ -358,9 +368,15 @@ impl Job {
             outcome: Outcome::FailedInPassing,
         };
         let wrong = |problems| Unrendered { problems, outcome: Outcome::Failed };
-        let directory = tempfile::tempdir_in(&self.workshop.scratch).map_err(failed)?;
-        self.export(inputs, directory.path()).await.map_err(wrong)?;
-        let rendered = render::render(&self.request(directory.path()), &self.workshop.store).await;
+        let store = &self.workshop.store;
+        let rendered = if inputs.kind == RendererKind::Plain {
+            let snapshot = self.snapshot().await.map_err(wrong)?;
+            render::render_commit(&self.request(&self.workshop.scratch), snapshot, files, store).await
+        } else {
+            let directory = tempfile::tempdir_in(&self.workshop.scratch).map_err(failed)?;
+            self.export(inputs, directory.path()).await.map_err(wrong)?;
+            render::render(&self.request(directory.path()), store).await
+        };
         rendered.map_err(|error| {
             let outcome =
                 if error.reason().is_transient() { Outcome::FailedInPassing } else { Outcome::Failed };
@@ -370,15 +386,15 @@ impl Job {
 
     /// Puts the files that the app reads into a folder of their own.
     async fn export(&self, inputs: &Inputs, directory: &Path) -> Result<(), Vec<Problem>> {
-        let (cache, source, commit) = (self.workshop.cache.clone(), self.source.clone(), self.commit);
+        let snapshot = self.snapshot().await?;
         let (roots, directory) = (inputs.roots.clone(), directory.to_owned());
+        blocking(move || roots.iter().try_for_each(|root| export(&snapshot, root, &directory))).await
+    }
+
+    async fn snapshot(&self) -> Result<Snapshot, Vec<Problem>> {
+        let (cache, source, commit) = (self.workshop.cache.clone(), self.source.clone(), self.commit);
         let path = self.spec.path.clone();
-        blocking(move || {
-            let snapshot: Snapshot =
-                cache.snapshot(&source, commit).map_err(|error| unreadable(&path, &error))?;
-            roots.iter().try_for_each(|root| export(&snapshot, root, &directory))
-        })
-        .await
+        blocking(move || cache.snapshot(&source, commit).map_err(|error| unreadable(&path, &error))).await
     }
 
     fn request<'a>(&'a self, directory: &'a Path) -> render::Request<'a> {
@@ -409,7 +425,7 @@ struct DesiredSource {
 }
 
 fn desired(from: DesiredSource, rendered: Rendered, moved: &Moved) -> (Desired, Hold) {
-    let Rendered { rows, warnings, hold } = rendered;
+    let Rendered { rows, warnings, hold, files: _ } = rendered;
     let DesiredSource { revision, assignment, rendered_at } = from;
     let desired = Desired {
         revision,

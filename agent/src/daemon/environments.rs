@@ -84,12 +84,30 @@ impl Environments {
             self.end(ended);
         }
         self.running.clear();
+        self.forget_repositories(&configured).await;
         self.start(configured, &facts).await;
+    }
+
+    /// Returns what every app wants.
+    pub fn wanted(&self) -> Arc<WantedSets> {
+        self.wanted.clone()
     }
 
     /// Stops asking the sources; the apps go on until they are drained.
     pub fn stop(&self) {
         self.pollers.cancel();
+    }
+
+    /// Removes from the disk what was fetched of repositories that no environment reads any more.
+    async fn forget_repositories(&self, configured: &[EnvironmentConfig]) {
+        let urls: Vec<RepositoryUrl> =
+            configured.iter().filter_map(|config| config.source.url.parse().ok()).collect();
+        let cache = self.workshop.cache.clone();
+        // Nothing is asked for meanwhile: it must not be removed while it is being fetched.
+        let removed = tokio::task::spawn_blocking(move || cache.retain(&urls)).await;
+        if let Ok(Err(error)) = removed {
+            tracing::warn!(error = chain(&error), "repositories that are no longer read stay on disk");
+        }
     }
 
     /// Ends the apps of an environment that is no longer configured; their objects stay as they are.
@@ -169,6 +187,7 @@ impl Environments {
             apis: self.apis.clone(),
             rules: changes,
             last: BTreeMap::new(),
+            files: BTreeMap::new(),
             failures: 0,
             told: None,
             warned: Vec::new(),

@@ -9,7 +9,7 @@ use skiff_shared::environment::{AppSpec, Pattern, Renderer, RendererKind, RepoPa
 use skiff_shared::object::{Digest, Hashing};
 use skiff_shared::yaml;
 
-use crate::git::{ReadError, Snapshot};
+use crate::git::{ChildKind, ReadError, Snapshot};
 
 /// Keys of a kustomization whose entries may be folders outside of it.
 const FOLDER_KEYS: [&str; 6] =
@@ -20,6 +20,8 @@ const KUSTOMIZATIONS: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "K
 /// The part of a revision that one app reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inputs {
+    /// How it is rendered.
+    pub kind: RendererKind,
     /// Paths from the repository's root; none lies within another.
     pub roots: BTreeSet<RepoPath>,
     /// Changes when anything below the roots does.
@@ -29,7 +31,8 @@ pub struct Inputs {
 /// Finds what an app reads at a revision.
 pub fn find(snapshot: &Snapshot, spec: &AppSpec) -> Result<Inputs, ReadError> {
     let mut roots = BTreeSet::from([spec.path.clone()]);
-    match kind(snapshot, spec)? {
+    let kind = kind(snapshot, spec)?;
+    match kind {
         RendererKind::Plain => {}
         RendererKind::Helm => {
             if let Renderer::Helm(options) = &spec.renderer {
@@ -45,7 +48,7 @@ pub fn find(snapshot: &Snapshot, spec: &AppSpec) -> Result<Inputs, ReadError> {
         let id = snapshot.tree_id(root.as_str())?.map(|id| id.to_string()).unwrap_or_default();
         hashing = hashing.part(root.to_string().as_bytes()).part(id.as_bytes());
     }
-    Ok(Inputs { roots: outer, key: hashing.finish() })
+    Ok(Inputs { kind, roots: outer, key: hashing.finish() })
 }
 
 fn kind(snapshot: &Snapshot, spec: &AppSpec) -> Result<RendererKind, ReadError> {
@@ -59,8 +62,9 @@ fn kind(snapshot: &Snapshot, spec: &AppSpec) -> Result<RendererKind, ReadError> 
 
 /// Returns the names of the files right in a folder.
 pub fn names(snapshot: &Snapshot, folder: &RepoPath) -> Result<Vec<String>, ReadError> {
-    let entries = snapshot.list(folder.as_str())?;
-    Ok(entries.into_iter().map(|entry| entry.name).filter(|name| !name.contains('/')).collect())
+    let children = snapshot.children(folder.as_str())?;
+    let files = children.into_iter().filter(|child| child.kind != ChildKind::Folder);
+    Ok(files.map(|child| child.name).collect())
 }
 
 /// Returns the names that match each pattern, as far as their folders are there.

@@ -106,6 +106,8 @@ impl Performer {
 
     /// Reads the recorded state until it is there: without it nothing may be decided.
     async fn load(&self) {
+        // Bodies that are restored for it are nobody's until the driver has counted them.
+        let _hold = self.cluster.store.hold();
         let loaded = self.cluster.load(&self.app, &self.environment).await;
         self.mailbox.send(Event::Loaded(Box::new(loaded)));
     }

@@ -9,7 +9,6 @@ use skiff_shared::object::{Digest, ObjectId};
 use skiff_shared::sync::event::Event;
 
 use super::mailbox::Mailbox;
-use crate::store::Hold;
 
 /// The apps that are being driven.
 #[derive(Default)]
@@ -22,8 +21,6 @@ struct Entry {
     mailbox: Arc<Mailbox>,
     owned: Arc<HashSet<ObjectId>>,
     bodies: Arc<HashSet<Digest>>,
-    /// Keeps the bodies of the set that the driver has been sent and not yet counted.
-    hold: Option<Hold>,
 }
 
 /// Two environments of this agent name an app alike.
@@ -57,7 +54,6 @@ impl Registry {
             mailbox: mailbox.clone(),
             owned: Arc::default(),
             bodies: Arc::default(),
-            hold: None,
         };
         apps.insert(app.clone(), entry);
         Ok((mailbox, Added::New))
@@ -107,14 +103,6 @@ impl Registry {
         }
     }
 
-    /// Keeps the bodies of a newer set until the next one comes.
-    pub fn hold(&self, app: &str, hold: Hold) {
-        let mut apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(entry) = apps.get_mut(app) {
-            entry.hold = Some(hold);
-        }
-    }
-
     /// Returns what one app owns.
     pub fn owned_by(&self, app: &str) -> Arc<HashSet<ObjectId>> {
         let apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
@@ -127,7 +115,7 @@ impl Registry {
         apps.iter().map(|(app, entry)| (app.clone(), entry.owned.clone())).collect()
     }
 
-    /// Returns the bodies that any app needs.
+    /// Returns the bodies that any app needs, as far as its driver has told.
     pub fn bodies(&self) -> HashSet<Digest> {
         let apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
         apps.values().flat_map(|entry| entry.bodies.iter().copied()).collect()

@@ -58,6 +58,22 @@ pub struct Entry {
     root: String,
 }
 
+/// Something right in a folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Child {
+    pub name: String,
+    pub kind: ChildKind,
+    /// Equal ids, equal content.
+    pub id: TreeId,
+}
+
+/// What a [`Child`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChildKind {
+    Folder,
+    Entry(EntryKind),
+}
+
 /// What stands at a path.
 #[derive(Clone, Debug)]
 struct Node {
@@ -94,10 +110,7 @@ impl Snapshot {
 
     /// Lists everything below the folder `path`, sorted by path.
     pub fn list(&self, path: &str) -> Result<Vec<Entry>, ReadError> {
-        let folder = self.find(path)?.ok_or_else(|| self.not_found(path))?;
-        if folder.mode != Mode::Tree {
-            return Err(ReadError::NotAFolder { path: path.to_owned() });
-        }
+        let folder = self.folder_at(path)?;
         let root = folder.path.join("/");
         let mut entries = Vec::new();
         self.collect(&folder, &root, &mut entries)?;
@@ -112,18 +125,43 @@ impl Snapshot {
     /// Returns the names of the folders right in the folder `path`; none where there is no such folder. Symlinks to
     /// folders are none.
     pub fn folders(&self, path: &str) -> Result<Vec<String>, ReadError> {
-        let Some(folder) = self.find(path)?.filter(|node| node.mode == Mode::Tree) else {
+        if !self.is_folder(path)? {
             return Ok(Vec::new());
-        };
+        }
+        let children = self.children(path)?.into_iter();
+        Ok(children.filter(|child| child.kind == ChildKind::Folder).map(|child| child.name).collect())
+    }
+
+    /// Returns the path of the folder at `path` without symlinks; empty for the root.
+    pub fn folder(&self, path: &str) -> Result<String, ReadError> {
+        Ok(self.folder_at(path)?.path.join("/"))
+    }
+
+    /// Lists what lies right in the folder `path`, sorted by name. Nothing but this folder is read.
+    pub fn children(&self, path: &str) -> Result<Vec<Child>, ReadError> {
+        let folder = self.folder_at(path)?;
         let tree = self.repository.find_tree(folder.id).map_err(|error| self.damaged(&error))?;
-        let mut names = Vec::new();
+        let mut children = Vec::new();
         for entry in tree.iter() {
             let entry = entry.map_err(|error| self.damaged(&error))?;
-            if entry.mode().kind() == Mode::Tree {
-                names.push(checked_name(entry.filename(), &folder.path)?.to_owned());
-            }
+            let name = checked_name(entry.filename(), &folder.path)?.to_owned();
+            let node = Node { mode: entry.mode().kind(), id: entry.object_id(), path: Vec::new() };
+            children.push(node.child(name));
         }
-        Ok(names)
+        children.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        Ok(children)
+    }
+
+    /// Returns what the symlink at `path` leads to, if to anything. It may not leave the folder `root`, in which it
+    /// lies.
+    pub fn led_to(&self, path: &str, root: &str) -> Result<Option<Child>, ReadError> {
+        let found = self.resolve(path, parts(root)?.len())?;
+        Ok(found.map(|node| node.child(node.path.last().cloned().unwrap_or_default())))
+    }
+
+    /// Reads the file that a [`Child`] names by its id; `path` is for messages.
+    pub fn read_file(&self, id: TreeId, path: &str) -> Result<Vec<u8>, ReadError> {
+        self.content(&Node { mode: Mode::Blob, id: id.0, path: Vec::new() }, path)
     }
 
     /// Reads the file at `path`, through symlinks that stay inside the repository.
@@ -174,6 +212,14 @@ impl Snapshot {
 
     fn find(&self, path: &str) -> Result<Option<Node>, ReadError> {
         self.resolve(path, 0)
+    }
+
+    fn folder_at(&self, path: &str) -> Result<Node, ReadError> {
+        let folder = self.find(path)?.ok_or_else(|| self.not_found(path))?;
+        match folder.mode {
+            Mode::Tree => Ok(folder),
+            _ => Err(ReadError::NotAFolder { path: path.to_owned() }),
+        }
     }
 
     fn not_found(&self, path: &str) -> ReadError {
@@ -250,6 +296,11 @@ impl Node {
             Mode::Link => Some(EntryKind::Symlink),
             Mode::Commit => Some(EntryKind::Submodule),
         }
+    }
+
+    fn child(&self, name: String) -> Child {
+        let kind = self.kind().map_or(ChildKind::Folder, ChildKind::Entry);
+        Child { name, kind, id: TreeId(self.id) }
     }
 }
 

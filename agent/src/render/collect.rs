@@ -1,8 +1,16 @@
 //! Takes the documents of a render one at a time and keeps rows; their bodies are on disk when it returns.
+//!
+//! Documents come in parts: each file of a folder is one, all that a tool prints another. A part says everything that
+//! became of its documents, so that one of an earlier render can stand for a file that need not be read again; what
+//! comes of all parts together is found in the end, in [`merge`].
+
+mod merge;
+mod part;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Write as _};
+use std::os::unix::fs::FileExt as _;
 use std::sync::{Arc, PoisonError};
 
 use serde_json::Value;
@@ -12,10 +20,13 @@ use skiff_shared::desired::scope::{self, Scope};
 use skiff_shared::desired::{DesiredRow, ObjectOptions, Problem};
 use skiff_shared::environment::substitute::{self, Variables};
 use skiff_shared::limits::Address;
-use skiff_shared::object::{GroupKind, ObjectId};
+use skiff_shared::object::{Digest, GroupKind, ObjectId};
 use skiff_shared::yaml;
 
-use super::{OnDuplicate, Reason, RenderError, Rendered, Request};
+pub(super) use part::{Listed, Part};
+use part::{Numbered, Told};
+
+use super::{FilesRead, Reason, RenderError, Rendered, Request};
 use crate::store::{Hold, Store};
 
 /// Problems and warnings that are kept; the rest is counted. A folder with ten thousand of them has one cause.
@@ -33,40 +44,40 @@ pub(super) struct Collector<'a> {
     /// What is said to who has a document here that is no object.
     pub(super) way_out: &'static str,
     hold: Hold,
-    rows: HashMap<ObjectId, Numbered>,
-    /// Kinds that CustomResourceDefinitions of this render bring.
-    provided: BTreeMap<GroupKind, Scope>,
+    /// The first is of no file: what a tool prints, and what is said of the folder as a whole.
+    parts: Vec<Part>,
+    /// The part that documents come from now.
+    current: usize,
+    /// What the cluster says of kinds, or what is known without it.
+    scopes: HashMap<Arc<GroupKind>, Option<Scope>>,
     waiting: Option<Waiting>,
+    files: FilesRead,
     documents: usize,
     reason: Option<Reason>,
     problems: Vec<Problem>,
     more_problems: usize,
-    warnings: Vec<String>,
-    more_warnings: usize,
     body: Vec<u8>,
 }
 
-/// A row with its place in the order of the documents, which decides between duplicates.
-struct Numbered {
-    number: usize,
-    row: DesiredRow,
-}
-
-/// Objects whose kind nobody knew yet when they were met: a definition may follow. They wait in a file, not in memory.
+/// Objects whose kind nobody knows without the definitions of the same render, which may follow. They wait in a file,
+/// not in memory.
 struct Waiting {
     file: File,
+    end: u64,
     entries: Vec<Waiter>,
 }
 
 struct Waiter {
-    number: usize,
+    part: usize,
+    number: u32,
     origin: Arc<str>,
+    offset: u64,
     length: usize,
 }
 
 /// A checked object on its way to its row.
 struct Settled {
-    number: usize,
+    number: u32,
     origin: Arc<str>,
     manifest: Manifest,
     kind: Arc<GroupKind>,
@@ -80,28 +91,86 @@ impl<'a> Collector<'a> {
             store,
             way_out: "",
             hold: store.hold(),
-            rows: HashMap::new(),
-            provided: BTreeMap::new(),
+            parts: vec![Part::default()],
+            current: 0,
+            scopes: HashMap::new(),
             waiting: None,
+            files: FilesRead::default(),
             documents: 0,
             reason: None,
             problems: Vec::new(),
             more_problems: 0,
-            warnings: Vec::new(),
-            more_warnings: 0,
             body: Vec::new(),
         }
     }
 
+    /// Begins the part of a file and returns its place.
+    pub(super) fn open(&mut self, file: &Listed) -> usize {
+        self.files.read += 1;
+        self.parts.push(Part::of(file));
+        self.current = self.parts.len() - 1;
+        self.current
+    }
+
+    /// Ends a part: what comes now is of no file.
+    pub(super) fn close(&mut self, at: usize) {
+        self.parts[at].end();
+        self.current = 0;
+    }
+
+    /// Begins a part once more, as it has to become something else than before.
+    pub(super) fn reopen(&mut self, at: usize) {
+        self.files.reused -= 1;
+        self.files.read += 1;
+        let part = &mut self.parts[at];
+        self.documents -= part.documents();
+        part.begin_anew();
+        self.current = at;
+    }
+
+    /// Adds a part of an earlier render, of which [`Self::can_reuse`] said yes.
+    pub(super) fn reuse(&mut self, mut part: Part) {
+        self.files.reused += 1;
+        part.is_used_again();
+        self.documents += part.documents();
+        self.parts.push(part);
+    }
+
+    /// Whether what a file became holds still: the cluster says the same of its kinds, and its bodies are there.
+    pub(super) fn can_reuse(&mut self, part: &Part) -> bool {
+        // A file with too many objects is read to say at which line.
+        self.documents + part.documents() <= self.request.tools.bounds.objects
+            && part.kinds().iter().all(|(kind, told)| {
+                let scope = self.scope(kind);
+                match told {
+                    Told::AtOnce(before) => scope == Some(*before),
+                    Told::InTheEnd(_) => scope.is_none(),
+                }
+            })
+            && self.store.contains_all(part.rows().iter().map(|numbered| numbered.row.body))
+    }
+
+    /// Returns the reused files that become something else now, as the definitions of the render are others.
+    pub(super) fn outdated(&self) -> Vec<(usize, Listed)> {
+        let provided = self.provided();
+        let is_as_before = |(kind, told): &(Arc<GroupKind>, Told)| match told {
+            Told::AtOnce(_) => true,
+            Told::InTheEnd(before) => {
+                let now = provided.get(&**kind).copied();
+                now == *before && !(now.is_none() && self.is_undiscovered(kind))
+            }
+        };
+        let parts = self.parts.iter().enumerate();
+        let outdated = parts.filter(|(_, part)| part.is_reused() && !part.kinds().iter().all(is_as_before));
+        outdated.filter_map(|(at, part)| Some((at, part.file()?))).collect()
+    }
+
     pub(super) fn warn(&mut self, warning: String) {
-        if self.warnings.len() < KEPT {
-            self.warnings.push(warning);
-        } else {
-            self.more_warnings += 1;
-        }
+        self.parts[self.current].warn(warning);
     }
 
     pub(super) fn problem(&mut self, reason: Reason, place: impl Into<String>, message: impl Into<String>) {
+        self.parts[self.current].is_faulty();
         self.reason.get_or_insert(reason);
         if self.problems.len() < KEPT {
             self.problems.push(Problem { place: place.into(), message: message.into() });
@@ -127,6 +196,7 @@ impl<'a> Collector<'a> {
 
     fn object(&mut self, value: Value, origin: &str) -> Result<(), RenderError> {
         self.documents += 1;
+        let number = self.parts[self.current].next_number();
         let limit = self.request.tools.bounds.objects;
         if self.documents > limit {
             let message = format!("the app has more than {limit} objects: split it into several apps");
@@ -149,14 +219,18 @@ impl<'a> Collector<'a> {
         if !self.is_applied(&manifest, origin) {
             return Ok(());
         }
-        self.learn(&manifest);
-        let kind = self.kind(&manifest);
-        let scope = scope::scope_of(&kind, self.request.apis, &self.provided);
-        let (number, origin) = (self.documents, Arc::from(origin));
-        if scope.is_none() {
-            return self.wait(number, origin, &manifest);
+        if is_definition(&manifest) {
+            self.parts[self.current].provide(scope::provides(manifest.written()));
         }
-        self.settle(Settled { number, origin, manifest, kind, scope })
+        let kind = self.kind(&manifest);
+        let origin = Arc::from(origin);
+        match self.scope(&kind) {
+            None => self.wait(number, origin, &manifest),
+            Some(scope) => {
+                self.parts[self.current].tell(&kind, Told::AtOnce(scope));
+                self.settle(Settled { number, origin, manifest, kind, scope: Some(scope) })
+            }
+        }
     }
 
     /// Puts the cluster's facts into an object, or says what is not known.
@@ -185,50 +259,65 @@ impl<'a> Collector<'a> {
         }
     }
 
-    /// Remembers the kind that a definition brings.
-    fn learn(&mut self, manifest: &Manifest) {
-        if is_definition(manifest)
-            && let Some((kind, scope)) = scope::provides(manifest.written())
-        {
-            self.provided.insert(kind, scope);
-        }
-    }
-
     fn kind(&self, manifest: &Manifest) -> Arc<GroupKind> {
         let mut interner = self.request.interner.lock().unwrap_or_else(PoisonError::into_inner);
         interner.kind(&manifest.group, &manifest.kind)
     }
 
-    fn wait(&mut self, number: usize, origin: Arc<str>, manifest: &Manifest) -> Result<(), RenderError> {
+    /// Returns the scope of a kind, unless only a definition of this render can tell it.
+    fn scope(&mut self, kind: &Arc<GroupKind>) -> Option<Scope> {
+        if let Some(scope) = self.scopes.get(kind) {
+            return *scope;
+        }
+        let scope = scope::scope_of(kind, self.request.apis, &BTreeMap::new());
+        self.scopes.insert(kind.clone(), scope);
+        scope
+    }
+
+    /// Returns the kinds that definitions of this render bring; of two for a kind the last one counts.
+    fn provided(&self) -> BTreeMap<GroupKind, Scope> {
+        self.parts.iter().flat_map(Part::provided).cloned().collect()
+    }
+
+    fn is_undiscovered(&self, kind: &GroupKind) -> bool {
+        self.request.apis.incomplete.contains(&kind.group)
+    }
+
+    fn wait(&mut self, number: u32, origin: Arc<str>, manifest: &Manifest) -> Result<(), RenderError> {
         let failed = |error: io::Error| RenderError::internal("write to the scratch folder", &error);
         let waiting = match &mut self.waiting {
             Some(waiting) => waiting,
             None => {
                 let file = tempfile::tempfile_in(&self.request.tools.scratch).map_err(failed)?;
-                self.waiting.insert(Waiting { file, entries: Vec::new() })
+                self.waiting.insert(Waiting { file, end: 0, entries: Vec::new() })
             }
         };
         self.body.clear();
         serde_json::to_writer(&mut self.body, manifest.written()).expect("writing to memory cannot fail");
         waiting.file.write_all(&self.body).map_err(failed)?;
-        waiting.entries.push(Waiter { number, origin, length: self.body.len() });
+        let (offset, length) = (waiting.end, self.body.len());
+        waiting.end += u64::try_from(length).expect("a length fits 64 bits");
+        waiting.entries.push(Waiter { part: self.current, number, origin, offset, length });
+        self.parts[self.current].waits();
         Ok(())
     }
 
-    /// Settles the objects whose kind was unknown when they were met.
+    /// Settles the objects whose kind was unknown when they were met, in the order of their documents.
     fn settle_waiting(&mut self) -> Result<(), RenderError> {
-        let Some(Waiting { mut file, entries }) = self.waiting.take() else { return Ok(()) };
+        let Some(Waiting { file, mut entries, .. }) = self.waiting.take() else { return Ok(()) };
         let failed = |error: io::Error| RenderError::internal("read from the scratch folder", &error);
-        file.seek(SeekFrom::Start(0)).map_err(failed)?;
+        let provided = self.provided();
+        entries.sort_by_key(|waiter| (waiter.part, waiter.number));
         let mut text = Vec::new();
-        for Waiter { number, origin, length } in entries {
+        for Waiter { part, number, origin, offset, length } in entries {
+            self.current = part;
             text.resize(length, 0);
-            file.read_exact(&mut text).map_err(failed)?;
+            file.read_exact_at(&mut text, offset).map_err(failed)?;
             let value = serde_json::from_slice(&text).map_err(|error| failed(error.into()))?;
             let Ok(manifest) = Manifest::read(value) else { continue };
             let kind = self.kind(&manifest);
-            let scope = scope::scope_of(&kind, self.request.apis, &self.provided);
-            if scope.is_none() && self.request.apis.incomplete.contains(&kind.group) {
+            let scope = provided.get(&*kind).copied();
+            if scope.is_none() && self.is_undiscovered(&kind) {
                 let message = format!(
                     "{}: whether {kind} is namespaced is unknown: the API group cannot be discovered at the moment",
                     manifest.described()
@@ -236,8 +325,11 @@ impl<'a> Collector<'a> {
                 self.problem(Reason::DiscoveryIncomplete, &*origin, message);
                 continue;
             }
+            self.parts[part].tell(&kind, Told::InTheEnd(scope));
             self.settle(Settled { number, origin, manifest, kind, scope })?;
+            self.parts[part].waited();
         }
+        self.current = 0;
         Ok(())
     }
 
@@ -275,7 +367,8 @@ impl<'a> Collector<'a> {
         let (wave, options) = (manifest.annotated.wave, manifest.annotated.options);
         let sent = manifest.into_sent(namespace.as_deref(), &setting);
         let (body, bytes) = self.keep(&sent)?;
-        self.add(number, DesiredRow { id, version, body, bytes, wave, options, provides, origin });
+        let row = DesiredRow { id, version, body, bytes, wave, options, provides, origin };
+        self.parts[self.current].add(Numbered { number, row });
         Ok(())
     }
 
@@ -292,7 +385,7 @@ impl<'a> Collector<'a> {
         Setting { instance, app, namespace, scope }
     }
 
-    fn keep(&mut self, sent: &Value) -> Result<(skiff_shared::object::Digest, u32), RenderError> {
+    fn keep(&mut self, sent: &Value) -> Result<(Digest, u32), RenderError> {
         self.body.clear();
         yaml::to_canonical(sent, &mut self.body);
         let digest =
@@ -300,76 +393,49 @@ impl<'a> Collector<'a> {
         Ok((digest, u32::try_from(self.body.len()).unwrap_or(u32::MAX)))
     }
 
-    fn add(&mut self, number: usize, row: DesiredRow) {
-        let Some(other) = self.rows.get(&row.id) else {
-            self.rows.insert(row.id.clone(), Numbered { number, row });
-            return;
-        };
-        let is_later = number > other.number;
-        let (first, last) =
-            if is_later { (&*other.row.origin, &*row.origin) } else { (&*row.origin, &*other.row.origin) };
-        let twice = format!("{} is declared twice: {first} and {last}", row.id);
-        if row.body == other.row.body {
-            self.warn(format!("{twice}; the two are the same: remove one"));
-            return;
-        }
-        match self.request.on_duplicate {
-            OnDuplicate::Refuse => {
-                let place = last.to_owned();
-                self.problem(Reason::DuplicateObject, place, format!("{twice}, and they differ: remove one"));
+    /// Ends the render as its walk ended; returns also the parts, for the next one.
+    pub(super) fn finish(
+        mut self,
+        walked: Result<(), RenderError>,
+    ) -> (Result<Rendered, RenderError>, Vec<Part>) {
+        let ended = walked.and_then(|()| self.settle_waiting()).and_then(|()| self.merge());
+        let result = ended.and_then(|merged| {
+            if self.more_problems > 0 {
+                let message = format!("and {} more problems", self.more_problems);
+                self.problems.push(Problem { place: String::new(), message });
             }
-            OnDuplicate::LastWins => {
-                self.warn(format!("{twice}, and they differ: the last one is taken; remove the other"));
-                if is_later {
-                    self.rows.insert(row.id.clone(), Numbered { number, row });
+            match self.reason {
+                Some(reason) => Err(RenderError { reason, problems: self.problems }),
+                None => {
+                    let (rows, warnings) = merged;
+                    Ok(Rendered { rows, warnings, hold: self.hold, files: self.files })
                 }
             }
-        }
+        });
+        (result, self.parts)
     }
 
-    /// Adds the app's namespace if `createNamespace` asks for it and the render does not bring it.
-    fn create_namespace(&mut self) -> Result<(), RenderError> {
-        let Some(name) = self.request.namespace.filter(|_| self.request.create_namespace) else {
-            return Ok(());
-        };
+    /// Returns the app's namespace as an object if `createNamespace` asks for it and the render does not bring it.
+    fn created_namespace(&mut self, rows: &[DesiredRow]) -> Result<Option<DesiredRow>, RenderError> {
+        let asked = self.request.namespace.filter(|_| self.request.create_namespace);
+        let Some(name) = asked.filter(|name| !ALWAYS_THERE.contains(name)) else { return Ok(None) };
         let id = {
             let mut interner = self.request.interner.lock().unwrap_or_else(PoisonError::into_inner);
             interner.object("", "Namespace", None, name)
         };
-        if ALWAYS_THERE.contains(&name) || self.rows.contains_key(&id) {
-            return Ok(());
+        if rows.binary_search_by(|row| row.id.cmp(&id)).is_ok() {
+            return Ok(None);
         }
         let address = Address { kind: id.kind(), namespace: None, name };
         if !self.is_within_limits(address, &id.to_string(), CREATED) {
-            return Ok(());
+            return Ok(None);
         }
         let value = manifest::namespace_object(name, &self.setting(Some(Scope::Cluster)));
         let (body, bytes) = self.keep(&value)?;
         let options = ObjectOptions { keep: true, ..ObjectOptions::default() };
         let version = Arc::from("v1");
-        let row =
-            DesiredRow { id, version, body, bytes, wave: 0, options, provides: None, origin: CREATED.into() };
-        self.add(self.documents, row);
-        Ok(())
-    }
-
-    /// Ends the render.
-    pub(super) fn finish(mut self) -> Result<Rendered, RenderError> {
-        self.settle_waiting()?;
-        self.create_namespace()?;
-        if self.more_warnings > 0 {
-            self.warnings.push(format!("and {} more warnings", self.more_warnings));
-        }
-        if self.more_problems > 0 {
-            let message = format!("and {} more problems", self.more_problems);
-            self.problems.push(Problem { place: String::new(), message });
-        }
-        if let Some(reason) = self.reason {
-            return Err(RenderError { reason, problems: self.problems });
-        }
-        let mut rows: Vec<DesiredRow> = self.rows.into_values().map(|numbered| numbered.row).collect();
-        rows.sort_unstable_by(|a, b| a.id.cmp(&b.id));
-        Ok(Rendered { rows, warnings: self.warnings, hold: self.hold })
+        let origin = CREATED.into();
+        Ok(Some(DesiredRow { id, version, body, bytes, wave: 0, options, provides: None, origin }))
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::fs::{self, File};
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use skiff_shared::environment::FILE_NAME;
 use skiff_shared::yaml::{self, DuplicateKeys, KeepLines, Options};
 
-use super::collect::Collector;
-use super::tree::{self, Entry};
+use super::cache::FileCache;
+use super::collect::{Collector, Listed};
+use super::files::{Files, Found, Kind, joined};
 use super::{Reason, RenderError};
 
 /// How manifests are read: duplicate keys are refused, and no line but the document's is asked for.
@@ -20,17 +21,35 @@ const READING: Options = Options {
 
 const KUSTOMIZATIONS: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
 
-pub(super) async fn render(collector: &mut Collector<'_>, folder: &Path) -> Result<(), RenderError> {
-    let root = tree::root(collector.request.directory)?;
+/// Takes the files below a folder, reading only those of which the cache does not tell what they become.
+pub(super) async fn render(
+    collector: &mut Collector<'_>,
+    files: &mut Files,
+    folder: &str,
+    cache: &mut FileCache,
+) -> Result<(), RenderError> {
     collector.way_out =
         ": move the file out of the app's path, or start its name with a dot to have it left alone";
-    let mut files = Vec::new();
-    find(collector, &root, folder, &mut files)?;
-    if files.is_empty() {
+    let mut listed = Vec::new();
+    find(collector, files, folder, files.entries(folder)?, &mut listed)?;
+    if listed.is_empty() {
         collector.warn(format!("{}: no manifests: there is no YAML or JSON file", collector.request.path));
     }
-    for file in files {
-        read(collector, &root, &file).await?;
+    for file in listed {
+        match cache.take(&file.path, file.content).filter(|part| collector.can_reuse(part)) {
+            Some(part) => collector.reuse(part),
+            None => {
+                let at = collector.open(&file);
+                read(collector, files, &file).await?;
+                collector.close(at);
+            }
+        }
+    }
+    // What kind a definition brings is known only now: a file may have become something else without a change of its own.
+    for (at, file) in collector.outdated() {
+        collector.reopen(at);
+        read(collector, files, &file).await?;
+        collector.close(at);
     }
     Ok(())
 }
@@ -38,36 +57,39 @@ pub(super) async fn render(collector: &mut Collector<'_>, folder: &Path) -> Resu
 /// Collects the files below a folder, in the order of their names.
 fn find(
     collector: &mut Collector<'_>,
-    root: &Path,
-    folder: &Path,
-    files: &mut Vec<PathBuf>,
+    files: &Files,
+    folder: &str,
+    entries: Vec<Found>,
+    listed: &mut Vec<Listed>,
 ) -> Result<(), RenderError> {
-    for name in tree::entries(folder)?.iter().filter(|name| !name.starts_with('.')) {
-        let path = folder.join(name);
-        let shown = tree::shown(root, &path);
-        let found = tree::entry(root, &path)
-            .map_err(|error| RenderError::internal(&format!("look at {shown}"), &error))?;
-        match found {
-            Entry::Folder if path.join("Chart.yaml").is_file() => collector.warn(format!(
-                "{shown}: the chart is left out: plain manifests are not rendered by Helm; make it an app of its own"
+    for Found { name, kind, content } in entries.into_iter().filter(|found| !found.name.starts_with('.')) {
+        let path = joined(folder, &name);
+        match kind {
+            Kind::Folder => {
+                let entries = files.entries(&path)?;
+                if entries.iter().any(|found| found.name == "Chart.yaml" && matches!(found.kind, Kind::File))
+                {
+                    collector.warn(format!(
+                        "{path}: the chart is left out: plain manifests are not rendered by Helm; make it an app of its own"
+                    ));
+                } else {
+                    find(collector, files, &path, entries, listed)?;
+                }
+            }
+            Kind::LinkedFolder => collector.warn(format!(
+                "{path}: symbolic links to folders are not followed: name the folder as an app's path"
             )),
-            Entry::Folder => find(collector, root, &path, files)?,
-            Entry::LinkedFolder => collector.warn(format!(
-                "{shown}: symbolic links to folders are not followed: name the folder as an app's path"
-            )),
-            Entry::Outside => collector.refuse(tree::outside(root, &path)),
-            Entry::Dangling | Entry::Special if is_manifest(name) => collector.problem(
+            Kind::Refused(error) => collector.refuse(error),
+            Kind::Unreadable if is_manifest(&name) => collector.problem(
                 Reason::InvalidYaml,
-                shown,
+                path,
                 "this is no file that can be read: commit the file, or remove the link",
             ),
-            Entry::File | Entry::LinkedFile if KUSTOMIZATIONS.contains(&name.as_str()) => {
-                collector.warn(format!(
-                    "{shown}: the kustomization is not built: the app is rendered as plain manifests"
-                ));
-            }
-            Entry::File | Entry::LinkedFile if is_manifest(name) && name != FILE_NAME => files.push(path),
-            _ => {}
+            Kind::File if KUSTOMIZATIONS.contains(&name.as_str()) => collector.warn(format!(
+                "{path}: the kustomization is not built: the app is rendered as plain manifests"
+            )),
+            Kind::File if is_manifest(&name) && name != FILE_NAME => listed.push(Listed { path, content }),
+            Kind::File | Kind::Unreadable => {}
         }
     }
     Ok(())
@@ -78,32 +100,38 @@ fn is_manifest(name: &str) -> bool {
     matches!(extension, "yaml" | "yml" | "json")
 }
 
-async fn read(collector: &mut Collector<'_>, root: &Path, path: &Path) -> Result<(), RenderError> {
-    let file = tree::shown(root, path);
+async fn read(collector: &mut Collector<'_>, files: &mut Files, file: &Listed) -> Result<(), RenderError> {
+    let path = file.path.as_str();
     let limit = collector.request.tools.bounds.file_bytes;
-    let bytes =
-        contents(path, limit).map_err(|error| RenderError::internal(&format!("read {file}"), &error))?;
+    let bytes = match files.read(path, file.content, limit) {
+        Ok(bytes) => bytes,
+        Err(error) if error.reason().is_transient() => return Err(error),
+        Err(error) => {
+            collector.refuse(error);
+            return Ok(());
+        }
+    };
     let Some(bytes) = bytes else {
         let message = format!("the file is larger than {limit} bytes: split it");
-        collector.problem(Reason::TooLarge, file, message);
+        collector.problem(Reason::TooLarge, path, message);
         return Ok(());
     };
     let text = match yaml::decode(&bytes) {
         Ok(text) => text,
         Err(error) => {
-            collector.problem(Reason::InvalidYaml, format!("{file}:{}", error.line), error.kind.to_string());
+            collector.problem(Reason::InvalidYaml, format!("{path}:{}", error.line), error.kind.to_string());
             return Ok(());
         }
     };
     for document in yaml::documents(&text, READING) {
         match document {
             Ok(document) => {
-                let origin = format!("{file}:{}", document.line);
+                let origin = format!("{path}:{}", document.line);
                 collector.document(document.value, &origin)?;
             }
             Err(error) => collector.problem(
                 Reason::InvalidYaml,
-                format!("{file}:{}", error.line),
+                format!("{path}:{}", error.line),
                 error.kind.to_string(),
             ),
         }

@@ -13,9 +13,7 @@ pub(super) fn folder(request: &Request<'_>) -> Result<PathBuf, RenderError> {
     let folder = match root.join(request.path.as_str()).canonicalize() {
         Ok(folder) => folder,
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            let message =
-                "there is no such folder in this revision: correct the app's path or commit the folder";
-            return Err(RenderError::new(Reason::PathMissing, place, message));
+            return Err(no_folder(&place));
         }
         Err(error) => return Err(RenderError::internal("open the app's folder", &error)),
     };
@@ -24,10 +22,21 @@ pub(super) fn folder(request: &Request<'_>) -> Result<PathBuf, RenderError> {
         return Err(RenderError::new(Reason::PathRefused, place, message));
     }
     if !folder.is_dir() {
-        let message = "the app's path is a file: name the folder that it lies in";
-        return Err(RenderError::new(Reason::PathMissing, place, message));
+        return Err(no_folder_but_a_file(&place));
     }
     Ok(folder)
+}
+
+/// Returns the error for an app whose folder is not there.
+pub(super) fn no_folder(place: &str) -> RenderError {
+    let message = "there is no such folder in this revision: correct the app's path or commit the folder";
+    RenderError::new(Reason::PathMissing, place, message)
+}
+
+/// Returns the error for an app whose path names a file.
+pub(super) fn no_folder_but_a_file(place: &str) -> RenderError {
+    let message = "the app's path is a file: name the folder that it lies in";
+    RenderError::new(Reason::PathMissing, place, message)
 }
 
 /// Returns the root of the revision's tree with no symbolic link in its path.

@@ -71,16 +71,16 @@ fn collection_keeps_what_is_live_and_waits_for_holds() {
     let live = store.put(b"live").unwrap();
     let dead = store.put(&[b'x'; 1000]).unwrap();
     let hold = store.clone().hold();
-    assert_eq!(store.retain(&HashSet::from([live])).unwrap(), Collection::Busy);
+    assert_eq!(store.retain(|| HashSet::from([live])).unwrap(), Collection::Busy);
     drop(hold);
     let done = Collection::Done { removed: 1, kept: 1 };
-    assert_eq!(store.retain(&HashSet::from([live])).unwrap(), done);
+    assert_eq!(store.retain(|| HashSet::from([live])).unwrap(), done);
     assert_eq!(store.get(live).unwrap().as_deref(), Some(&b"live"[..]));
     assert_eq!(store.get(dead).unwrap(), None);
     let size: u64 =
         fs::read_dir(directory.path()).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum();
     assert_eq!(size, 20 + 4, "the dead body's space is given back");
-    store.retain(&HashSet::new()).unwrap();
+    store.retain(HashSet::new).unwrap();
     assert!(store.is_empty());
     assert_eq!(segments(directory.path()), 0);
 }
@@ -94,13 +94,13 @@ fn leavings_of_many_restarts_are_joined() {
     }
     assert_eq!(segments(directory.path()), 5);
     let store = Store::open(directory.path()).unwrap();
-    store.retain(&live).unwrap();
+    store.retain(|| live.clone()).unwrap();
     assert_eq!(segments(directory.path()), 1);
-    store.retain(&live).unwrap();
+    store.retain(|| live.clone()).unwrap();
     drop(store);
     let again = Store::open(directory.path()).unwrap();
     assert!(live.iter().all(|digest| again.get(*digest).unwrap().is_some()));
-    again.retain(&live).unwrap();
+    again.retain(|| live).unwrap();
     assert_eq!(segments(directory.path()), 1);
 }
 

@@ -6,6 +6,8 @@
     reason = "the exemption of tests does not reach helper functions of integration tests"
 )]
 
+#[path = "render/commits.rs"]
+mod commits;
 #[path = "render/duplicates.rs"]
 mod duplicates;
 #[path = "render/helm.rs"]

@@ -122,8 +122,8 @@ async fn objects_of_a_template_are_checked_like_any_other() {
     insta::assert_snapshot!(world.problems().await, @r"
     InvalidObject
     charts/shopfront/templates/extra.yaml: ConfigMap: metadata.name must be text (put it in quotes), not a number
-    charts/shopfront/templates/facts.yaml: ConfigMap/shop/facts is declared twice: charts/shopfront/templates/extra.yaml and charts/shopfront/templates/facts.yaml, and they differ: remove one
     charts/shopfront/templates/extra.yaml: a mapping without apiVersion and kind is not a Kubernetes object
+    charts/shopfront/templates/facts.yaml: ConfigMap/shop/facts is declared twice: charts/shopfront/templates/extra.yaml and charts/shopfront/templates/facts.yaml, and they differ: remove one
     ");
 }
 
