@@ -9,7 +9,7 @@ use skiff::render::{FileCache, FilesRead, OnDuplicate, RenderError, Rendered, re
 use skiff::store::Store;
 use skiff_harness::git_server::{GitServer, Repository};
 use skiff_shared::desired::render_digest;
-use skiff_shared::environment::Renderer;
+use skiff_shared::environment::{Facts, Renderer};
 use skiff_shared::object::{Digest, GroupKind, ServedKind};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -180,6 +180,9 @@ async fn setting_and_scopes_decide_whether_a_file_is_as_it_was() {
 
     fetched.world.namespace = Some("other".to_owned());
     assert_eq!(fetched.read().await, FilesRead { read: 3, reused: 0 });
+    fetched.world.facts = Some(Facts { cluster: "eu-1".to_owned(), ..Facts::default() });
+    assert_eq!(fetched.read().await, FilesRead { read: 3, reused: 0 });
+    assert_eq!(fetched.read().await, FilesRead { read: 0, reused: 3 });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
