@@ -5,11 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use skiff::git::{Cache, CommitId, CredentialFiles, Limits, Snapshot, Source, Update};
-use skiff::render::{FileCache, FilesRead, OnDuplicate, RenderError, Rendered, render, render_commit};
+use skiff::render::{
+    FileCache, FilesRead, OnDuplicate, Reason, RenderError, Rendered, render, render_commit,
+};
 use skiff::store::Store;
 use skiff_harness::git_server::{GitServer, Repository};
 use skiff_shared::desired::render_digest;
 use skiff_shared::environment::{Facts, Renderer};
+use skiff_shared::limits::Allowed;
 use skiff_shared::object::{Digest, GroupKind, ServedKind};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -183,6 +186,9 @@ async fn setting_and_scopes_decide_whether_a_file_is_as_it_was() {
     fetched.world.facts = Some(Facts { cluster: "eu-1".to_owned(), ..Facts::default() });
     assert_eq!(fetched.read().await, FilesRead { read: 3, reused: 0 });
     assert_eq!(fetched.read().await, FilesRead { read: 0, reused: 3 });
+    fetched.world.limits.namespaces = Allowed::only(vec!["none".to_owned()]).unwrap();
+    let error = fetched.try_render().await.expect_err("no namespace is allowed");
+    assert_eq!(error.reason(), Reason::OutsideLimits);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
