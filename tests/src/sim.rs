@@ -26,7 +26,7 @@ use crate::world::{Meddling, World};
 /// Requests that may be sent while no time passes, for each object: more is a loop that spins.
 const BUSY: u32 = 400;
 
-/// Steps of one world's machines that are more than any life needs.
+/// Things that happen in one life: more than any needs.
 const ENDLESS: u64 = 100_000;
 
 /// A world and the processes in it.
@@ -39,7 +39,7 @@ pub struct Sim {
     pub trace: Option<Vec<String>>,
     /// Effects in order; kept only when asked for.
     pub writes: Option<Vec<Effect>>,
-    /// Steps that machines took so far.
+    /// Things that happened so far.
     pub steps: u64,
     /// Steps taken at the present time of the world.
     spun: (Timestamp, u32),
@@ -196,8 +196,7 @@ impl Sim {
                 self.note(|| line);
             }
         }
-        self.steps += 1;
-        keep("a-life-ends", self.steps < ENDLESS, || format!("{} steps", self.steps))?;
+        self.tire()?;
         self.spin(now)?;
         let step = self.replicas[at].machine.step(events, now);
         self.replicas[at].wake = step.wake;
@@ -208,6 +207,12 @@ impl Sim {
         }
         self.flow();
         Ok(())
+    }
+
+    /// Counts what happens in a life.
+    pub(crate) fn tire(&mut self) -> Kept {
+        self.steps += 1;
+        keep("a-life-ends", self.steps < ENDLESS, || format!("{} steps", self.steps))
     }
 
     /// Counts steps that cost no time: a machine that spins is broken.

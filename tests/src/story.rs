@@ -65,7 +65,7 @@ pub struct Story {
 /// A life that kept all rules.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Ended {
-    /// Steps that its machines took.
+    /// Things that happened in it.
     pub steps: u64,
 }
 

@@ -63,6 +63,8 @@ pub struct Live {
     pub has_owner: bool,
     pub foreign: Option<ForeignOwner>,
     pub provides: Option<Arc<GroupKind>>,
+    /// Other values stand where ours stood, and our entry does not show it.
+    pub silent: bool,
     /// Who has touched fields that we declare.
     pub meddler: Option<&'static str>,
     /// Written by us at least once since it was created.
@@ -228,7 +230,7 @@ impl World {
     }
 
     /// Changes an object in place and tells the watches.
-    pub(crate) fn touch(&mut self, id: &ObjectId, change: impl FnOnce(&mut Live, Timestamp)) {
+    pub fn touch(&mut self, id: &ObjectId, change: impl FnOnce(&mut Live, Timestamp)) {
         let (rv, now) = (self.next_rv(), self.now);
         let Some(live) = self.objects.get_mut(id) else { return };
         let was_ours = live.labelled;

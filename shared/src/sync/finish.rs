@@ -73,7 +73,9 @@ impl Machine {
         match result {
             Ok(Answer::Got(Observation::Present(mut seen))) => {
                 seen.at.watch = self.generation(ix).max(seen.at.watch);
-                self.found(ix);
+                if seen.is_ours || !seen.deleting {
+                    self.found(ix);
+                }
                 self.learn(ix, *seen, now, out);
             }
             Ok(Answer::Got(Observation::Absent(_))) => {

@@ -104,10 +104,14 @@ impl Machine {
             Record::Settled(applied) => judge_settled(applied, row.seen.as_ref(), &seen),
             Record::Claimed | Record::None => Verdict::Same,
         };
-        let deleting = seen.deleting;
+        let (deleting, watched) = (seen.deleting, seen.is_ours);
         self.accept(ix, seen, now);
         if deleting {
-            // It is going: nothing is applied to it, the end of it is the event to act on.
+            // It is going: nothing is applied to it, the end of it is the event to act on. Without our label
+            // no watch tells of that.
+            if !watched {
+                self.look_again(ix, now);
+            }
             return;
         }
         match verdict {

@@ -87,14 +87,14 @@ impl Machine {
                 let (uid, deleting) = (seen.uid.clone(), seen.deleting);
                 let is_ours = seen.is_ours && !seen.has_owner;
                 self.accept(ix, *seen, now);
-                if deleting {
-                    self.row(ix).task = Task::AwaitGone;
-                    self.changed(now);
-                } else if is_ours {
-                    self.delete(ix, uid, now, out);
-                } else {
+                if !is_ours {
                     // It is somebody else's now: forgotten, not deleted.
                     self.forget(ix, now);
+                } else if deleting {
+                    self.row(ix).task = Task::AwaitGone;
+                    self.changed(now);
+                } else {
+                    self.delete(ix, uid, now, out);
                 }
             }
             Ok(_) => {}

@@ -461,6 +461,10 @@ impl Machine {
             Phase::Applying => self.advance_applying(now, out),
             Phase::Pruning => self.advance_pruning(now, out),
         }
+        if self.phase != before {
+            // What it waits for is another thing now.
+            self.changed(now);
+        }
         self.phase != before
     }
 

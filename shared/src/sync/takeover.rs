@@ -44,7 +44,7 @@ impl Machine {
             blocked.retry_at = None;
         }
         self.desired = Some(desired.clone());
-        let held = self.show(&desired, is_newer && !same);
+        let held = self.show(&desired, is_newer && !same, now);
         self.give_up(now);
         let plan = self.plan(&desired);
         self.begin(desired, plan, &held, now, out);
@@ -52,7 +52,7 @@ impl Machine {
 
     /// Brings the rows in line with the wanted set; returns why rows were held before. Rows that are
     /// neither wanted nor recorded go.
-    fn show(&mut self, desired: &Desired, renewed: bool) -> HashMap<ObjectId, Hold> {
+    fn show(&mut self, desired: &Desired, renewed: bool, now: Timestamp) -> HashMap<ObjectId, Hold> {
         let mut held = HashMap::new();
         for row in &mut self.rows {
             row.wanted = None;
@@ -73,8 +73,14 @@ impl Machine {
             });
             let row = self.row(ix);
             row.wanted = Some(wanted.body);
-            row.version = wanted.version.clone();
             row.wave = wanted.wave;
+            let recorded = row.record != Record::None;
+            if recorded && (&row.version, row.options) != (&wanted.version, wanted.options) {
+                // What Git says of its pruning holds also if it is never written so.
+                self.mark_dirty(ix, now);
+            }
+            let row = self.row(ix);
+            row.version = wanted.version.clone();
             row.options = wanted.options;
         }
         self.compact();

@@ -154,6 +154,7 @@ impl Sim {
                 self.show(at, stream, index)
             }
             Move::World => {
+                self.tire()?;
                 if self.world.live_on() {
                     self.tell_apis();
                 }

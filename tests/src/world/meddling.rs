@@ -93,6 +93,7 @@ impl World {
             has_owner: false,
             foreign,
             provides: None,
+            silent: false,
             meddler: None,
             written: false,
         };
@@ -116,10 +117,14 @@ fn edit(live: &mut Live, what: Meddling, second: i64) {
             change(live);
             if let Some(ours) = &mut live.fields.ours {
                 // In the second of our own apply this is the silent case.
+                live.silent |= ours.time >= second;
                 ours.time = ours.time.max(second);
             }
         }
-        Meddling::SameSecond => change(live),
+        Meddling::SameSecond => {
+            change(live);
+            live.silent = true;
+        }
         Meddling::Annotate => live.fields.others = mix(live.fields.others ^ 3),
         Meddling::Unlabel => {
             lose(live, 4);

@@ -109,6 +109,7 @@ impl World {
             has_owner: false,
             foreign: None,
             provides: body.provides.clone(),
+            silent: false,
             meddler: None,
             written: true,
         };
@@ -136,6 +137,7 @@ impl World {
             live.labelled = true;
             live.app = Some(taken.app);
             live.foreign = None;
+            live.silent = false;
             live.provides = taken.provides;
             live.written = true;
         });

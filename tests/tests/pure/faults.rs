@@ -124,3 +124,58 @@ fn an_object_that_is_being_deleted_is_not_called_synced() {
     assert_eq!(report.sync, SyncStatus::OutOfSync);
     assert_eq!(report.rows[0].message, "being deleted");
 }
+
+#[test]
+fn an_object_that_dies_without_our_label_is_awaited_all_the_same() {
+    let mut sim = Sim::shop();
+    let desired = sim.commit("c1", ["ConfigMap/shop/a"]);
+    sim.settle().expect("sound");
+    for what in [Meddling::Replace, Meddling::DeleteSlowly] {
+        sim.world.meddle(&object("ConfigMap/shop/a"), what);
+    }
+    sim.flow();
+    assert_eq!(sim.settle().expect("sound"), End::Idle);
+    assert!(sim.world.is_as(&desired.rows[0].id, desired.rows[0].body));
+}
+
+#[test]
+fn an_object_that_dies_without_our_label_is_not_waited_for_when_it_left_git() {
+    let mut sim = Sim::shop();
+    sim.commit("c1", ["ConfigMap/shop/a", "ConfigMap/shop/b"]);
+    sim.settle().expect("sound");
+    sim.world.meddle(&object("ConfigMap/shop/a"), Meddling::Replace);
+    sim.world
+        .touch(&object("ConfigMap/shop/a"), |live, _| (live.finalizer, live.deleting) = (u32::MAX, true));
+    sim.flow();
+    sim.commit("c2", ["ConfigMap/shop/b"]);
+    assert_eq!(sim.settle().expect("sound"), End::Idle);
+    assert_eq!(sim.report().sync, SyncStatus::Synced);
+}
+
+#[test]
+fn a_word_to_keep_an_object_holds_although_it_was_never_written_so() {
+    let mut sim = Sim::shop();
+    sim.commit("c1", ["ConfigMap/shop/a", "ConfigMap/shop/b"]);
+    sim.settle().expect("sound");
+    sim.commit("c2", ["ConfigMap/shop/a keep v2", "ConfigMap/shop/b refused"]);
+    sim.settle().expect("sound");
+    sim.commit("c3", ["ConfigMap/shop/b"]);
+    sim.settle().expect("sound");
+    sim.restart(0);
+    sim.settle().expect("sound");
+    assert!(sim.world.objects.contains_key(&object("ConfigMap/shop/a")));
+}
+
+#[test]
+fn the_status_says_what_a_sync_waits_for_from_the_moment_it_does() {
+    let mut sim = Sim::shop();
+    sim.commit("c1", ["APIService/v1.metrics ready=never wave=-1"]);
+    sim.settle().expect("sound");
+    sim.commit("c2", ["APIService/v1.metrics ready=never wave=-1", "ConfigMap/shop/a"]);
+    sim.settle().expect("sound");
+    assert_eq!(sim.replicas[0].published.as_ref(), Some(&sim.report()));
+    insta::assert_snapshot!(sim.report().waiting_for.join("\n"), @r"
+    APIService/v1.metrics to be healthy (now Progressing)
+    ConfigMap/shop/a to be healthy (now Missing)
+    ");
+}
