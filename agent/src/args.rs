@@ -25,6 +25,8 @@ pub enum Verb {
     Diff(PlanArgs),
     /// Print the objects that a folder renders to
     Render(RenderArgs),
+    /// Check a folder for every cluster that reads it, without asking one
+    Validate(ValidateArgs),
     /// Print the program's version
     Version,
 }
@@ -63,6 +65,9 @@ pub struct PlanArgs {
     /// Plan what this folder renders to, instead of what the agent last applied
     #[arg(long, value_name = "FOLDER")]
     pub path: Option<PathBuf>,
+    /// The cluster's facts, for selectors and ${…}: a description or the agent's file; needs --path
+    #[arg(long = "cluster", value_name = "FILE", requires = "path")]
+    pub facts: Option<PathBuf>,
     #[command(flatten)]
     pub tools: ToolArgs,
     /// The agent's namespace; default: where the App object is
@@ -87,6 +92,9 @@ pub struct RenderArgs {
     /// Ask no cluster: the built-in kinds of Kubernetes are assumed
     #[arg(long)]
     pub offline: bool,
+    /// Render for the cluster that this file describes, without asking it: a description or the agent's file
+    #[arg(long = "cluster", value_name = "FILE")]
+    pub facts: Option<PathBuf>,
     #[command(flatten)]
     pub tools: ToolArgs,
     /// Yaml or json
@@ -94,6 +102,22 @@ pub struct RenderArgs {
     pub output: Output,
     #[command(flatten)]
     pub cluster: ClusterArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct ValidateArgs {
+    /// A folder with skiff.yaml, a chart, a kustomization or plain manifests
+    pub path: PathBuf,
+    /// The environment's name: the app's name where the folder has no skiff.yaml, and whose rules of an agent's file hold
+    #[arg(long, default_value = "local")]
+    pub environment: String,
+    /// A cluster to check for, once for each: a description or the agent's file
+    #[arg(long = "cluster", value_name = "FILE")]
+    pub clusters: Vec<PathBuf>,
+    #[command(flatten)]
+    pub tools: ToolArgs,
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Output,
 }
 
 /// The programs that render.

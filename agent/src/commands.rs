@@ -4,6 +4,7 @@
 //! 3 there is a difference (`diff`, `plan`).
 
 mod agent;
+mod described;
 mod diff;
 mod get;
 mod local;
@@ -11,8 +12,11 @@ mod outlook;
 mod plan;
 mod render;
 mod ui;
+mod validate;
 
 use std::process::ExitCode;
+
+use skiff_shared::desired::Problem;
 
 use crate::args::{Cli, ClusterArgs, Verb};
 use crate::cluster::Connection;
@@ -33,6 +37,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Verb::Plan(arguments) => plan::run(arguments).await,
         Verb::Diff(arguments) => diff::run(arguments).await,
         Verb::Render(arguments) => render::run(arguments).await,
+        Verb::Validate(arguments) => validate::run(arguments).await,
         Verb::Version => {
             ui::line(&format!("skiff {}", env!("CARGO_PKG_VERSION")));
             Ok(ExitCode::SUCCESS)
@@ -45,6 +50,12 @@ pub async fn run(cli: Cli) -> ExitCode {
 pub fn failed(error: &anyhow::Error) -> ExitCode {
     ui::error(&crate::telemetry::chain(error.as_ref()));
     ExitCode::FAILURE
+}
+
+/// Tells what is wrong with a file that the words name.
+fn refused(problems: &[Problem]) -> ExitCode {
+    problems.iter().for_each(|problem| ui::error(&problem.to_string()));
+    ExitCode::from(USAGE)
 }
 
 /// Tells why a tool could not be started under limits.

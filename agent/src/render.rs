@@ -69,6 +69,8 @@ pub struct Request<'a> {
     pub limits: &'a Limits,
     /// What the cluster serves: who is namespaced, and a chart's Capabilities.
     pub apis: &'a ApiSet,
+    /// API versions that charts are told of beside those of `apis`.
+    pub api_versions: &'a [String],
     /// The version of the cluster, `v1.37.2`.
     pub kube_version: &'a str,
     pub tools: &'a Tools,
@@ -77,9 +79,10 @@ pub struct Request<'a> {
 }
 
 /// What two objects of one render with the same id are, if they differ.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum OnDuplicate {
     /// An error that names both places.
+    #[default]
     Refuse,
     /// A warning; the last one is taken, as Argo CD does.
     LastWins,

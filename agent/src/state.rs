@@ -34,7 +34,8 @@ const RENDER_KEY: &str = "bodies.zst";
 const LABEL_APP: &str = "skiff.dev/state-of";
 pub const LABEL_AGENT: &str = "skiff.dev/agent";
 const LABEL_KIND: &str = "skiff.dev/state";
-const LABEL_ENVIRONMENT: &str = "skiff.dev/environment";
+/// The label of an `App` that names its environment.
+pub const LABEL_ENVIRONMENT: &str = "skiff.dev/environment";
 
 /// Where the state of one agent lives.
 pub struct State {

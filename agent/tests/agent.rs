@@ -19,3 +19,5 @@ mod http;
 mod render;
 #[path = "agent/telemetry.rs"]
 mod telemetry;
+#[path = "agent/validate.rs"]
+mod validate;

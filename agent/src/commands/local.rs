@@ -1,19 +1,23 @@
 //! Rendering a folder of a work tree, as the agent would render it from Git.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use anyhow::{Context as _, bail};
+use skiff_shared::desired::scope;
 use skiff_shared::desired::{DesiredRow, Problem};
-use skiff_shared::environment::{self, AppName, AppSpec, Facts, Pattern, RepoPath, Setting};
-use skiff_shared::limits::Limits;
-use skiff_shared::object::{ApiSet, Interner};
-use skiff_shared::policy::Policy;
+use skiff_shared::environment::{self, AppName, AppSpec, Environment, Pattern, RepoPath, Setting};
+use skiff_shared::object::{ApiSet, GroupKind, Interner};
 
+use super::described::Described;
 use crate::args::ToolArgs;
-use crate::render::{self, Bounds, OnDuplicate, Tools};
+use crate::render::{self, Bounds, RenderError, Tools};
 use crate::sandbox;
 use crate::store::Store;
+
+/// The version that charts are told where no cluster is asked and none is described.
+pub const KUBE_VERSION: &str = "v1.37.0";
 
 /// A folder of a work tree and the environment's name that it is taken for.
 pub struct Local {
@@ -21,7 +25,8 @@ pub struct Local {
     folder: RepoPath,
     environment: String,
     tools: Tools,
-    limits: Limits,
+    /// The cluster that is rendered for.
+    pub described: Described,
     /// Bodies of the renders; removed in the end.
     pub store: Store,
     scratch: tempfile::TempDir,
@@ -40,7 +45,12 @@ pub struct Served<'a> {
 }
 
 impl Local {
-    pub fn new(path: &Path, environment: &str, tools: &ToolArgs) -> anyhow::Result<Self> {
+    pub fn new(
+        path: &Path,
+        environment: &str,
+        tools: &ToolArgs,
+        described: Described,
+    ) -> anyhow::Result<Self> {
         let path = path.canonicalize().with_context(|| format!("failed to find {}", path.display()))?;
         if !path.is_dir() {
             bail!("{} is not a folder", path.display());
@@ -63,27 +73,31 @@ impl Local {
                 limits: sandbox::Limits::default(),
                 bounds: Bounds::default(),
             },
-            limits: Limits::default(),
+            described,
             store: Store::open(scratch.path().join("bodies")).context("failed to make a folder")?,
             scratch,
         })
     }
 
-    /// Returns the apps of the folder.
-    pub fn apps(&self) -> anyhow::Result<Vec<AppSpec>> {
+    /// Returns the apps of the folder that are those of the cluster.
+    pub fn environment(&self) -> Result<Environment, Vec<Problem>> {
         let file = self.root.join(self.folder.as_str()).join(environment::FILE_NAME);
+        let policy = &self.described.policy;
         if !file.is_file() {
-            let name = AppName::parse(&self.environment).context("the environment's name is no app name")?;
-            return Ok(environment::single_app(name, self.folder.clone(), &Policy::default()).apps);
+            let named = AppName::parse(&self.environment).map_err(|error| {
+                vec![Problem { place: "--environment".to_owned(), message: error.to_string() }]
+            });
+            return Ok(environment::single_app(named?, self.folder.clone(), policy));
         }
-        let text =
-            std::fs::read_to_string(&file).with_context(|| format!("failed to read {}", file.display()))?;
-        let (policy, facts) = (Policy::default(), Facts::default());
-        let folders = environment::patterns(&text, &self.folder, &facts);
+        let text = std::fs::read_to_string(&file).map_err(|error| {
+            let place = file.display().to_string();
+            vec![Problem { place, message: format!("the file cannot be read: {error}") }]
+        })?;
+        let facts = &self.described.facts;
+        let folders = environment::patterns(&text, &self.folder, facts);
         let folders = folders.into_iter().map(|pattern| (pattern.clone(), self.matching(&pattern))).collect();
-        let setting = Setting { folder: &self.folder, policy: &policy, facts: &facts, folders: &folders };
-        let listed = environment::parse(&text, &setting).map_err(|errors| problems(&errors.problems))?;
-        Ok(listed.apps)
+        let setting = Setting { folder: &self.folder, policy, facts, folders: &folders };
+        environment::parse(&text, &setting).map_err(|errors| errors.problems)
     }
 
     /// Returns the names that match a pattern, as far as their folders are there.
@@ -108,7 +122,7 @@ impl Local {
         served: &Served<'_>,
         instance: &str,
         interner: &Mutex<Interner>,
-    ) -> anyhow::Result<LocalApp> {
+    ) -> Result<LocalApp, RenderError> {
         let request = render::Request {
             app: spec.name.as_str(),
             instance,
@@ -117,18 +131,34 @@ impl Local {
             namespace: spec.namespace.as_ref().map(|namespace| namespace.as_str()),
             create_namespace: spec.create_namespace,
             renderer: &spec.renderer,
-            facts: None,
-            limits: &self.limits,
+            facts: spec.substitute.then_some(&self.described.facts),
+            limits: &self.described.limits,
             apis: served.apis,
             kube_version: served.kube_version,
             tools: &self.tools,
-            on_duplicate: OnDuplicate::Refuse,
+            api_versions: &self.described.api_versions,
+            on_duplicate: self.described.on_duplicate,
             interner,
         };
-        let rendered =
-            render::render(&request, &self.store).await.map_err(|error| problems(&error.problems))?;
+        let rendered = render::render(&request, &self.store).await?;
         Ok(LocalApp { rows: rendered.rows, warnings: rendered.warnings })
     }
+}
+
+/// Returns a note for each kind of which nobody far from the cluster knows whether it is namespaced.
+pub fn unknown_kinds(rows: &[DesiredRow], provided: &BTreeSet<Arc<GroupKind>>) -> Vec<String> {
+    let (none, nothing) = (ApiSet::default(), BTreeMap::new());
+    let mut unknown: BTreeMap<&GroupKind, bool> = BTreeMap::new();
+    for row in rows.iter().filter(|row| !provided.contains(row.id.kind())) {
+        if scope::scope_of(row.id.kind(), &none, &nothing).is_none() {
+            *unknown.entry(row.id.kind()).or_default() |= row.id.namespace().is_some();
+        }
+    }
+    let note = |(kind, namespaced): (&GroupKind, bool)| {
+        let taken = if namespaced { "namespaced" } else { "cluster-wide" };
+        format!("{kind} is no kind of Kubernetes and no app here defines it: it is taken for {taken}")
+    };
+    unknown.into_iter().map(note).collect()
 }
 
 /// Looks a program up as a shell does; one that is not found is named as it was asked for.
@@ -141,7 +171,8 @@ fn found(program: &Path) -> PathBuf {
     candidates.into_iter().find(|path| path.is_file()).unwrap_or_else(|| program.to_owned())
 }
 
-fn problems(problems: &[Problem]) -> anyhow::Error {
+/// Puts problems into one error, a line each.
+pub fn problems(problems: &[Problem]) -> anyhow::Error {
     let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
     anyhow::anyhow!("{}", lines.join("\n       "))
 }

@@ -17,7 +17,8 @@ use skiff_shared::plan::{self, Action, Candidate, Claims, Inputs, Plan};
 use skiff_shared::policy::Policy;
 use tempfile::TempDir;
 
-use super::local::{Local, Served};
+use super::described::Described;
+use super::local::{Local, Served, problems};
 use super::{connect, get};
 use crate::args::PlanArgs;
 use crate::cluster::Connection;
@@ -49,7 +50,7 @@ pub struct Change {
 /// Computes what a sync would do: with a folder, to what it renders to; without one, back to what the
 /// agent last applied.
 pub async fn compute(arguments: PlanArgs) -> anyhow::Result<Outlook> {
-    let PlanArgs { app, path, tools, namespace, output: _, cluster } = arguments;
+    let PlanArgs { app, path, facts, tools, namespace, output: _, cluster } = arguments;
     let connection = connect(cluster).await?;
     let found = get::find(&connection, namespace.as_deref(), &app).await?;
     let discovered = discover(&connection).await.context("the cluster's kinds cannot be read")?;
@@ -60,7 +61,14 @@ pub async fn compute(arguments: PlanArgs) -> anyhow::Result<Outlook> {
     let inventory = state.load(&app, &interner).await.context("the app's inventory cannot be read")?;
     let (rows, warnings, (store, scratch)) = match path {
         Some(path) => {
-            let wanted = Wanted { app: &app, instance: &instance, path, tools };
+            let wanted = Wanted {
+                app: &app,
+                environment: environment_of(&found),
+                instance: &instance,
+                path,
+                facts,
+                tools,
+            };
             wanted.render(&discovered, &interner).await?
         }
         None => {
@@ -80,7 +88,9 @@ pub async fn compute(arguments: PlanArgs) -> anyhow::Result<Outlook> {
 struct Wanted<'a> {
     app: &'a str,
     instance: &'a str,
+    environment: &'a str,
     path: PathBuf,
+    facts: Option<PathBuf>,
     tools: crate::args::ToolArgs,
 }
 
@@ -90,15 +100,23 @@ impl Wanted<'_> {
         discovered: &Discovered,
         interner: &Mutex<Interner>,
     ) -> anyhow::Result<(Vec<DesiredRow>, Vec<String>, (Store, TempDir))> {
-        let local = Local::new(&self.path, self.app, &self.tools)?;
-        let specs = local.apps()?;
-        let Some(spec) = specs.iter().find(|spec| spec.name.as_str() == self.app) else {
+        let described = Described::read_any(self.facts.as_deref(), self.environment);
+        let described = described.map_err(|found| problems(&found))?;
+        let local = Local::new(&self.path, self.app, &self.tools, described)?;
+        let list = local.environment().map_err(|found| problems(&found))?;
+        let Some(spec) = list.apps.iter().find(|spec| spec.name.as_str() == self.app) else {
             bail!("{} lists no app {:?}", self.path.display(), self.app);
         };
         let served = Served { apis: &discovered.apis, kube_version: &discovered.kube_version };
-        let rendered = local.render(spec, &served, self.instance, interner).await?;
+        let rendered = local.render(spec, &served, self.instance, interner).await;
+        let rendered = rendered.map_err(|error| problems(&error.problems))?;
         Ok((rendered.rows, rendered.warnings, local.into_store()))
     }
+}
+
+fn environment_of(app: &App) -> &str {
+    let labels = app.metadata.labels.as_ref();
+    labels.and_then(|labels| labels.get(crate::state::LABEL_ENVIRONMENT)).map_or("", String::as_str)
 }
 
 fn instance_of(app: &App) -> anyhow::Result<String> {

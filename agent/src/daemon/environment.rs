@@ -409,6 +409,7 @@ impl Job {
             facts: self.spec.substitute.then_some(&*self.rules.facts),
             limits: &self.rules.limits,
             apis: &self.apis.apis,
+            api_versions: &[],
             kube_version: &self.apis.kube_version,
             tools: &self.workshop.tools,
             on_duplicate: self.on_duplicate,

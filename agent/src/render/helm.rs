@@ -163,7 +163,7 @@ fn arguments(
 
 /// Returns what `.Capabilities.APIVersions` has: each version of a group, and each kind in it.
 fn api_versions(request: &Request<'_>) -> Vec<String> {
-    let mut versions = std::collections::BTreeSet::new();
+    let mut versions: std::collections::BTreeSet<String> = request.api_versions.iter().cloned().collect();
     for (kind, served) in &request.apis.kinds {
         for version in &served.versions {
             let version = skiff_shared::object::api_version(&kind.group, version);

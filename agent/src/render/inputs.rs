@@ -19,6 +19,7 @@ pub fn input_digest(request: &Request<'_>, tree_id: &str) -> Digest {
         facts,
         limits,
         apis,
+        api_versions,
         kube_version,
         tools,
         on_duplicate,
@@ -48,6 +49,7 @@ pub fn input_digest(request: &Request<'_>, tree_id: &str) -> Digest {
         hashing = served.versions.iter().fold(hashing, |hashing, version| hashing.part(version.as_bytes()));
     }
     hashing = apis.incomplete.iter().fold(hashing, |hashing, group| hashing.part(group.as_bytes()));
+    hashing = api_versions.iter().fold(hashing, |hashing, version| hashing.part(version.as_bytes()));
     options(hashing, renderer).finish()
 }
 

@@ -122,6 +122,7 @@ impl World {
             facts: self.facts.as_ref(),
             limits: &self.limits,
             apis: &self.apis,
+            api_versions: &[],
             kube_version: "v1.37.2",
             tools: &self.tools,
             on_duplicate: self.on_duplicate,

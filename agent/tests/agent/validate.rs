@@ -1,0 +1,207 @@
+//! `skiff validate` and `skiff render` far from any cluster: what each cluster of a fleet would get.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "the exemption of tests does not reach helper functions of integration tests"
+)]
+
+#[path = "validate/sentiment.rs"]
+mod sentiment;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// A work tree.
+struct Tree(tempfile::TempDir);
+
+/// What a call said, and how it ended.
+struct Said {
+    out: String,
+    err: String,
+    code: i32,
+}
+
+impl Tree {
+    fn new(files: &[(&str, &str)]) -> Self {
+        let tree = Self(tempfile::tempdir().unwrap());
+        // The root of a repository is where its `.git` is.
+        fs::create_dir(tree.0.path().join(".git")).unwrap();
+        for (name, content) in files {
+            tree.write(name, content);
+        }
+        tree
+    }
+
+    fn write(&self, name: &str, content: &str) {
+        let path = self.0.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+
+    fn skiff(&self, arguments: &[&str]) -> Said {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_skiff"));
+        command.current_dir(self.0.path()).args(arguments);
+        said(&mut command)
+    }
+}
+
+fn said(command: &mut Command) -> Said {
+    let output = command.output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Said { out: text(output.stdout), err: text(output.stderr), code: output.status.code().unwrap() }
+}
+
+impl Said {
+    /// Returns everything as one text.
+    fn all(&self) -> String {
+        format!("{}{}exit code {}", self.out, self.err, self.code)
+    }
+}
+
+fn map(name: &str, value: &str) -> String {
+    format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\ndata: {{value: \"{value}\"}}\n")
+}
+
+/// A fleet of two clusters that read the same files.
+fn fleet() -> Tree {
+    let tree = Tree::new(&[
+        (
+            "fleet/skiff.yaml",
+            "apiVersion: skiff.dev/v1alpha1
+kind: Environment
+apps:
+- each: ../apps/*
+  namespace: ${app.name}-${labels.region}
+  substitute: true
+- name: edge
+  path: ../edge
+  clusters: {matchLabels: {region: us}}
+  dependsOn: [web]
+- each: ../none/*
+",
+        ),
+        (
+            "edge/widget.yaml",
+            "apiVersion: lab.example/v1\nkind: Widget\nmetadata: {name: a, namespace: edge}\n",
+        ),
+        ("eu.yaml", "name: eu-1\nlabels: {region: eu}\nvars: {domain: eu.example}\n"),
+        ("us.yaml", "name: us-1\nlabels: {region: us}\nvars: {domain: us.example}\n"),
+    ]);
+    tree.write("apps/web/map.yaml", &map("web", "web.${vars.domain}"));
+    tree.write("apps/db/map.yaml", &map("db", "one"));
+    tree
+}
+
+#[test]
+fn each_cluster_of_a_fleet_gets_its_own() {
+    let tree = fleet();
+    insta::assert_snapshot!(tree.skiff(&["validate", "fleet", "--cluster", "eu.yaml", "--cluster", "us.yaml"]).all(), @r#"
+    CLUSTER   APP    NAMESPACE   OBJECTS     PATH
+    eu-1      db     db-eu       1           apps/db
+    eu-1      web    web-eu      1           apps/web
+    eu-1      edge   -           elsewhere   -
+    us-1      db     db-us       1           apps/db
+    us-1      web    web-us      1           apps/web
+    us-1      edge   -           1           edge
+    warning: cluster eu-1: fleet/skiff.yaml:11: no folder matches "../none/*": the entry lists no app
+    warning: cluster us-1: fleet/skiff.yaml:11: no folder matches "../none/*": the entry lists no app
+    warning: cluster us-1: app edge: Widget.lab.example is no kind of Kubernetes and no app here defines it: it is taken for namespaced
+    exit code 0
+    "#);
+    let eu = tree.skiff(&["render", "fleet", "--cluster", "eu.yaml", "--app", "web"]);
+    assert!(
+        eu.code == 0 && eu.out.contains("web.eu.example") && eu.out.contains("namespace: web-eu"),
+        "{}",
+        eu.all()
+    );
+    let us = tree.skiff(&["render", "fleet", "--cluster", "us.yaml", "-o", "name"]);
+    assert_eq!(us.out, "ConfigMap/db-us/db\nConfigMap/web-us/web\nWidget/edge/a\n");
+}
+
+#[test]
+fn every_mistake_of_every_app_is_told_with_file_and_line() {
+    let tree = fleet();
+    tree.write("apps/web/map.yaml", &map("web", "web.${vars.domian}"));
+    tree.write("apps/db/map.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: db}\ndata: {a: [}\n");
+    insta::assert_snapshot!(tree.skiff(&["validate", "fleet", "--cluster", "eu.yaml"]).all(), @r#"
+    CLUSTER   APP    NAMESPACE   OBJECTS           PATH
+    eu-1      db     db-eu       InvalidYaml       apps/db
+    eu-1      web    web-eu      UnknownVariable   apps/web
+    eu-1      edge   -           elsewhere         -
+    warning: cluster eu-1: fleet/skiff.yaml:11: no folder matches "../none/*": the entry lists no app
+    error: cluster eu-1: app db: apps/db/map.yaml:4: mismatched bracket '[' closed by '}'
+    error: cluster eu-1: app web: apps/web/map.yaml:1: ConfigMap/web: .data.value: unknown variable "vars.domian": did you mean "vars.domain"? known here: app.name, cluster.name, labels.region, vars.domain; write "$${vars.domian}" for the text itself
+    exit code 1
+    "#);
+    let json = tree.skiff(&["validate", "fleet", "--cluster", "eu.yaml", "-o", "json"]);
+    let verdicts: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!((json.code, &verdicts[0]["apps"][0]["reason"]), (1, &"InvalidYaml".into()));
+    assert_eq!(verdicts[0]["apps"][1]["problems"][0]["place"], "apps/web/map.yaml:1");
+    assert_eq!(verdicts[0]["elsewhere"], serde_json::json!(["edge"]));
+}
+
+#[test]
+fn a_list_that_cannot_be_read_is_told_once_for_each_cluster() {
+    let tree = fleet();
+    tree.write("fleet/skiff.yaml", "apiVersion: skiff.dev/v1alpha1\nkind: Environment\napps:\n- nmae: web\n");
+    insta::assert_snapshot!(tree.skiff(&["validate", "fleet"]).all(), @r#"
+    error: fleet/skiff.yaml:4: missing key "name"
+    error: fleet/skiff.yaml:4: unknown key "nmae": did you mean "name"?
+    exit code 1
+    "#);
+}
+
+#[test]
+fn wrong_words_and_wrong_descriptions_end_with_two() {
+    let tree = fleet();
+    tree.write("bad.yaml", "name: eu-1\nlables: {region: eu}\n");
+    insta::assert_snapshot!(tree.skiff(&["validate", "fleet", "--cluster", "bad.yaml"]).all(), @r#"
+    error: bad.yaml:2: unknown key "lables": did you mean "labels"?
+    exit code 2
+    "#);
+    insta::assert_snapshot!(tree.skiff(&["render", "fleet", "--cluster", "gone.yaml"]).all(), @r"
+    error: gone.yaml: the file cannot be read: No such file or directory (os error 2)
+    exit code 2
+    ");
+    let nowhere = tree.skiff(&["validate", "nowhere"]);
+    assert!(nowhere.code == 2 && nowhere.err.contains("failed to find nowhere"), "{}", nowhere.all());
+}
+
+#[test]
+fn the_agents_own_file_brings_its_limits() {
+    let tree = fleet();
+    tree.write(
+        "agent.yaml",
+        "cluster: {name: eu-1, labels: {region: eu}, vars: {domain: eu.example}}
+environments:
+- name: production
+  source: {url: https://git.example/fleet.git, ref: {branch: main}, path: fleet}
+  limits: {namespaces: [web-*]}
+",
+    );
+    let call = ["validate", "fleet", "--cluster", "agent.yaml", "--environment", "production"];
+    insta::assert_snapshot!(tree.skiff(&call).all(), @r#"
+    CLUSTER   APP    NAMESPACE   OBJECTS         PATH
+    eu-1      db     db-eu       OutsideLimits   apps/db
+    eu-1      web    web-eu      1               apps/web
+    eu-1      edge   -           elsewhere       -
+    warning: cluster eu-1: fleet/skiff.yaml:11: no folder matches "../none/*": the entry lists no app
+    error: cluster eu-1: app db: apps/db/map.yaml:1: ConfigMap/db: namespace "db-eu" is outside of limits.namespaces of environment "production" in the agent's file
+    exit code 1
+    "#);
+}
+
+/// Copies a folder with everything below it.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
