@@ -27,6 +27,8 @@ pub enum Verb {
     Render(RenderArgs),
     /// Check a folder for every cluster that reads it, without asking one
     Validate(ValidateArgs),
+    /// Print the JSON schema of a file that people write, for editors
+    Schema(SchemaArgs),
     /// Print the program's version
     Version,
 }
@@ -118,6 +120,24 @@ pub struct ValidateArgs {
     pub tools: ToolArgs,
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,
+}
+
+#[derive(Debug, Args)]
+pub struct SchemaArgs {
+    /// Which file
+    #[arg(value_enum)]
+    pub of: SchemaOf,
+}
+
+/// A file that people write.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum SchemaOf {
+    /// skiff.yaml
+    Environment,
+    /// The agent's file
+    Config,
+    /// A cluster's description, for `validate` and `render`
+    Cluster,
 }
 
 /// The programs that render.

@@ -11,6 +11,7 @@ mod local;
 mod outlook;
 mod plan;
 mod render;
+mod schema;
 mod ui;
 mod validate;
 
@@ -22,6 +23,8 @@ use crate::args::{Cli, ClusterArgs, Verb};
 use crate::cluster::Connection;
 use crate::cluster::connection::KubeconfigChoice;
 use crate::sandbox::{self, SandboxError};
+
+pub use described::schema as description_schema;
 
 /// Something the person who called must mend: words, files, configuration.
 pub const USAGE: u8 = 2;
@@ -38,6 +41,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Verb::Diff(arguments) => diff::run(arguments).await,
         Verb::Render(arguments) => render::run(arguments).await,
         Verb::Validate(arguments) => validate::run(arguments).await,
+        Verb::Schema(arguments) => Ok(schema::run(&arguments)),
         Verb::Version => {
             ui::line(&format!("skiff {}", env!("CARGO_PKG_VERSION")));
             Ok(ExitCode::SUCCESS)

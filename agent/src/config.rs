@@ -121,7 +121,7 @@ pub struct Credentials {
 }
 
 /// What happens if an app renders the same object twice, differently.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum OnDuplicate {
     /// The app is not synced.
@@ -146,7 +146,7 @@ pub struct Otlp {
 }
 
 /// How many spans a release has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Detail {
     /// A span for every stage.
@@ -193,6 +193,12 @@ pub struct Lease {
     pub name: String,
     pub duration: Duration,
     pub renew_interval: Duration,
+}
+
+/// Returns the JSON schema of the file, as the types that read it have it.
+pub fn schema() -> serde_json::Value {
+    let settings = schemars::generate::SchemaSettings::draft07().with(|it| it.inline_subschemas = true);
+    settings.into_generator().into_root_schema_for::<raw::RawConfig>().to_value()
 }
 
 /// Everything that is wrong with a configuration.

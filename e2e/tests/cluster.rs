@@ -16,6 +16,8 @@ mod drift;
 mod faults;
 #[path = "cluster/first_contact.rs"]
 mod first_contact;
+#[path = "cluster/fleet.rs"]
+mod fleet;
 #[path = "cluster/healing.rs"]
 mod healing;
 #[path = "cluster/http.rs"]

@@ -2,10 +2,11 @@
 //!
 //! An input of plan, gate and machine. Defaults per environment are applied before it gets here.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Who starts the application of a plan.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Mode {
     /// A plan is applied when it is ready.
@@ -15,7 +16,7 @@ pub enum Mode {
 }
 
 /// Which objects that exist already may be taken over.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Adopt {
     Never,
@@ -25,7 +26,7 @@ pub enum Adopt {
 }
 
 /// What an object that the API server rejects does to the rest of its plan.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum OnInvalid {
     /// Nothing of the plan is written.
@@ -35,7 +36,7 @@ pub enum OnInvalid {
 }
 
 /// When objects that left Git are deleted.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum PruneWhen {
     /// After everything else is healthy.

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use skiff_shared::desired::Problem;
 use skiff_shared::environment::{Fact, Facts};
@@ -27,8 +28,9 @@ pub struct Described {
     pub on_duplicate: OnDuplicate,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(deny_unknown_fields)]
 struct RawDescribed {
     name: String,
     labels: BTreeMap<String, String>,
@@ -77,6 +79,12 @@ impl Described {
         };
         Self { facts, policy: found.policy, limits: found.limits, on_duplicate, ..Self::default() }
     }
+}
+
+/// Returns the JSON schema of a description, as the type that reads it has it.
+pub fn schema() -> serde_json::Value {
+    let settings = schemars::generate::SchemaSettings::draft07().with(|it| it.inline_subschemas = true);
+    settings.into_generator().into_root_schema_for::<RawDescribed>().to_value()
 }
 
 impl From<RawDescribed> for Described {

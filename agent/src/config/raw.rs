@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde_json::Value;
 use skiff_shared::environment::{AppName, Fact, Namespace};
@@ -11,13 +12,14 @@ use skiff_shared::policy::{Adopt, Mode, OnInvalid, PruneWhen};
 use super::units::{Bytes, Span};
 use super::{Detail, OnDuplicate};
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-#[derive(Default)]
+#[schemars(deny_unknown_fields)]
 pub(super) struct RawConfig {
     pub(super) cluster: RawCluster,
     pub(super) agent: RawAgent,
-    /// Read one by one, so that each keeps its place in the list.
+    // Read one by one, so that each keeps its place in the list.
+    #[schemars(with = "Vec<RawEnvironment>")]
     pub(super) environments: Vec<Value>,
     pub(super) telemetry: RawTelemetry,
     pub(super) http: RawHttp,
@@ -26,23 +28,26 @@ pub(super) struct RawConfig {
     pub(super) lease: RawLease,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(deny_unknown_fields)]
 pub(super) struct RawCluster {
     pub(super) name: Option<String>,
     pub(super) labels: BTreeMap<String, String>,
     pub(super) vars: BTreeMap<String, Fact>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(deny_unknown_fields)]
 pub(super) struct RawAgent {
     pub(super) namespace: Option<Namespace>,
     pub(super) instance: Option<String>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(deny_unknown_fields)]
 pub(super) struct RawEnvironment {
     pub(super) name: Option<AppName>,
     pub(super) source: RawSource,
@@ -51,8 +56,9 @@ pub(super) struct RawEnvironment {
     pub(super) limits: RawReach,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(deny_unknown_fields)]
 pub(super) struct RawReach {
     pub(super) repositories: Option<Vec<String>>,
     pub(super) namespaces: Option<Vec<String>>,
@@ -60,8 +66,9 @@ pub(super) struct RawReach {
     pub(super) cluster_scoped: Option<bool>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(deny_unknown_fields)]
 pub(super) struct RawSource {
     pub(super) url: Option<String>,
     #[serde(rename = "ref")]
@@ -70,8 +77,9 @@ pub(super) struct RawSource {
     pub(super) credentials: RawCredentials,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(deny_unknown_fields)]
 pub(super) struct RawReference {
     pub(super) branch: Option<String>,
     pub(super) tag: Option<String>,
@@ -79,8 +87,9 @@ pub(super) struct RawReference {
     pub(super) commit: Option<String>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(deny_unknown_fields)]
 pub(super) struct RawCredentials {
     pub(super) username_file: Option<PathBuf>,
     pub(super) password_file: Option<PathBuf>,
@@ -88,10 +97,12 @@ pub(super) struct RawCredentials {
     pub(super) ca_file: Option<PathBuf>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(deny_unknown_fields)]
 pub(super) struct RawSync {
     pub(super) mode: Option<Mode>,
+    #[schemars(schema_with = "prune_or_bool")]
     pub(super) prune: RawPrune,
     pub(super) self_heal: Option<bool>,
     pub(super) adopt: Option<Adopt>,
@@ -99,8 +110,9 @@ pub(super) struct RawSync {
     pub(super) interval: Option<Span>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(deny_unknown_fields)]
 pub(super) struct RawPrune {
     pub(super) enabled: Option<bool>,
     pub(super) when: Option<PruneWhen>,
@@ -108,28 +120,32 @@ pub(super) struct RawPrune {
     pub(super) sensitive_kinds: Option<bool>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(deny_unknown_fields)]
 pub(super) struct RawTelemetry {
     pub(super) otlp: RawOtlp,
     pub(super) detail: Detail,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(deny_unknown_fields)]
 pub(super) struct RawOtlp {
     pub(super) endpoint: Option<String>,
     pub(super) headers_file: Option<PathBuf>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(deny_unknown_fields)]
 pub(super) struct RawHttp {
     pub(super) listen: Option<String>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(deny_unknown_fields)]
 pub(super) struct RawRender {
     pub(super) helm: Option<PathBuf>,
     pub(super) kustomize: Option<PathBuf>,
@@ -137,24 +153,32 @@ pub(super) struct RawRender {
     pub(super) limits: RawLimits,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(deny_unknown_fields)]
 pub(super) struct RawLimits {
     pub(super) memory: Option<Bytes>,
     pub(super) cpu_time: Option<Span>,
     pub(super) output: Option<Bytes>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(deny_unknown_fields)]
 pub(super) struct RawState {
     pub(super) directory: Option<PathBuf>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(deny_unknown_fields)]
 pub(super) struct RawLease {
     pub(super) name: Option<String>,
     pub(super) duration: Option<Span>,
     pub(super) renew_interval: Option<Span>,
+}
+
+/// `prune: false` is short for `prune: {enabled: false}`.
+fn prune_or_bool(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "anyOf": [{ "type": "boolean" }, RawPrune::json_schema(generator)] })
 }

@@ -3,9 +3,11 @@
 //! Selectors choose apps by the labels, and `${…}` puts labels and variables into fields and objects. Every cluster of
 //! a fleet reads the same files; these facts are all that differs.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::{Number, Value};
@@ -114,5 +116,15 @@ impl Visitor<'_> for FactVisitor {
     fn visit_f64<E: de::Error>(self, number: f64) -> Result<Fact, E> {
         let number = Number::from_f64(number);
         number.map(Fact::Number).ok_or_else(|| E::invalid_value(de::Unexpected::Other("a number"), &self))
+    }
+}
+
+impl JsonSchema for Fact {
+    fn schema_name() -> Cow<'static, str> {
+        "Fact".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": ["string", "number", "boolean"] })
     }
 }

@@ -1,7 +1,9 @@
 //! Names that become labels and Kubernetes objects, checked once.
 
+use std::borrow::Cow;
 use std::fmt;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
 
 const MAX_LENGTH: usize = 63;
@@ -79,5 +81,30 @@ impl<'de> Deserialize<'de> for AppName {
 impl<'de> Deserialize<'de> for Namespace {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Self::parse(&String::deserialize(deserializer)?).map_err(de::Error::custom)
+    }
+}
+
+/// What an editor checks: a DNS label, or a text that a variable completes.
+fn schema() -> Schema {
+    json_schema!({ "type": "string", "pattern": r"^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?|.*[$][{].*)$" })
+}
+
+impl JsonSchema for AppName {
+    fn schema_name() -> Cow<'static, str> {
+        "AppName".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        schema()
+    }
+}
+
+impl JsonSchema for Namespace {
+    fn schema_name() -> Cow<'static, str> {
+        "Namespace".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        schema()
     }
 }

@@ -1,5 +1,6 @@
 //! Whether an app is one of this cluster: a label selector over the cluster's labels, as Kubernetes has them.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Facts;
@@ -20,10 +21,10 @@ pub struct Requirement {
 }
 
 /// How a label is compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 pub enum Operator {
     In,
-    /// Also met by a cluster without the label, as in Kubernetes.
+    // Also met by a cluster without the label, as in Kubernetes.
     NotIn,
     Exists,
     DoesNotExist,

@@ -21,6 +21,12 @@ pub const FILE_NAME: &str = "skiff.yaml";
 const API_VERSION: &str = "skiff.dev/v1alpha1";
 const KIND: &str = "Environment";
 
+/// Returns the JSON schema of the file, as the types that read it have it.
+pub fn schema() -> Value {
+    let settings = schemars::generate::SchemaSettings::draft07().with(|it| it.inline_subschemas = true);
+    settings.into_generator().into_root_schema_for::<RawEnvironment>().to_value()
+}
+
 /// Everything that is wrong with an environment's file, in the order of the lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EnvironmentErrors {

@@ -78,10 +78,10 @@ async fn repaired_chart_renders_in_all_environments() {
         assert_eq!(rendered.rows.len() + twice + hooks, documents, "{:#?}", rendered.warnings);
         if environment == "dev" {
             insta::assert_snapshot!(rendered.warnings.join("\n"), @r#"
-            ServiceAccount/mlops/mlops-sentiment-alertmanager is declared twice: helm/mlops-sentiment/charts/alertmanager/templates/serviceaccount.yaml and helm/mlops-sentiment/charts/prometheus/charts/alertmanager/templates/serviceaccount.yaml; the two are the same: remove one
-            ConfigMap/mlops/mlops-sentiment-alertmanager is declared twice: helm/mlops-sentiment/charts/alertmanager/templates/configmap.yaml and helm/mlops-sentiment/charts/prometheus/charts/alertmanager/templates/configmap.yaml, and they differ: the last one is taken; remove the other
             helm/mlops-sentiment/templates/init-container-configmap.yaml: line 16 of what it renders: the key "app.kubernetes.io/component" is there twice: the last one is taken
             helm/mlops-sentiment/templates/persistent-volume.yaml: line 16 of what it renders: the key "app.kubernetes.io/component" is there twice: the last one is taken
+            ServiceAccount/mlops/mlops-sentiment-alertmanager is declared twice: helm/mlops-sentiment/charts/alertmanager/templates/serviceaccount.yaml and helm/mlops-sentiment/charts/prometheus/charts/alertmanager/templates/serviceaccount.yaml; the two are the same: remove one
+            ConfigMap/mlops/mlops-sentiment-alertmanager is declared twice: helm/mlops-sentiment/charts/alertmanager/templates/configmap.yaml and helm/mlops-sentiment/charts/prometheus/charts/alertmanager/templates/configmap.yaml, and they differ: the last one is taken; remove the other
             Service/mlops/mlops-sentiment-alertmanager is declared twice: helm/mlops-sentiment/charts/alertmanager/templates/services.yaml and helm/mlops-sentiment/charts/prometheus/charts/alertmanager/templates/services.yaml; the two are the same: remove one
             Service/mlops/mlops-sentiment-alertmanager-headless is declared twice: helm/mlops-sentiment/charts/alertmanager/templates/services.yaml and helm/mlops-sentiment/charts/prometheus/charts/alertmanager/templates/services.yaml; the two are the same: remove one
             StatefulSet/mlops/mlops-sentiment-alertmanager is declared twice: helm/mlops-sentiment/charts/alertmanager/templates/statefulset.yaml and helm/mlops-sentiment/charts/prometheus/charts/alertmanager/templates/statefulset.yaml, and they differ: the last one is taken; remove the other

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -9,17 +10,22 @@ use crate::environment::selector::Operator;
 use crate::environment::{AppName, Namespace};
 use crate::policy::Mode;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
 pub(super) struct RawEnvironment {
+    #[schemars(required, extend("const" = "skiff.dev/v1alpha1"))]
     pub(super) api_version: Option<String>,
+    #[schemars(required, extend("const" = "Environment"))]
     pub(super) kind: Option<String>,
-    /// Read one by one, so that each keeps its place in the list.
+    // Read one by one, so that each keeps its place in the list.
+    #[schemars(with = "Vec<RawApp>")]
     pub(super) apps: Option<Vec<Value>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
 pub(super) struct RawApp {
     pub(super) name: Option<AppName>,
     pub(super) path: Option<String>,
@@ -49,14 +55,16 @@ pub(super) struct RawApp {
     pub(super) sync: RawSync,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(deny_unknown_fields)]
 pub(super) struct RawSelector {
     pub(super) match_labels: BTreeMap<String, String>,
     pub(super) match_expressions: Vec<RawRequirement>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub(super) struct RawRequirement {
     pub(super) key: String,
     pub(super) operator: Operator,
@@ -64,7 +72,7 @@ pub(super) struct RawRequirement {
     pub(super) values: Vec<String>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) enum RawRenderer {
     Auto,
@@ -73,8 +81,9 @@ pub(super) enum RawRenderer {
     Helm,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
 pub(super) struct RawHelm {
     pub(super) release_name: Option<String>,
     #[serde(default)]
@@ -87,8 +96,9 @@ pub(super) struct RawHelm {
     pub(super) skip_crds: bool,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
 pub(super) struct RawParameter {
     pub(super) name: String,
     pub(super) value: String,
@@ -96,11 +106,13 @@ pub(super) struct RawParameter {
     pub(super) force_string: bool,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub(super) struct RawKustomize {}
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
 pub(super) struct RawSync {
     pub(super) mode: Option<Mode>,
     pub(super) prune: Option<bool>,
