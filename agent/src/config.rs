@@ -93,11 +93,22 @@ pub struct EnvironmentConfig {
 /// Where an environment's files are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
-    /// `http` or `https`, without user and password.
+    /// Of HTTP without user and password, or of SSH.
     pub url: String,
     pub reference: Reference,
     pub path: RepoPath,
     pub credentials: Credentials,
+    /// Without one the usual variables decide.
+    pub proxy: Option<Proxy>,
+}
+
+/// An HTTP proxy.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Proxy {
+    pub url: String,
+    /// Both or none.
+    pub username_file: Option<PathBuf>,
+    pub password_file: Option<PathBuf>,
 }
 
 /// Which state of a repository is wanted.
@@ -118,6 +129,13 @@ pub struct Credentials {
     pub password_file: Option<PathBuf>,
     pub token_file: Option<PathBuf>,
     pub ca_file: Option<PathBuf>,
+    /// The client's certificate and its key: both or none.
+    pub certificate_file: Option<PathBuf>,
+    pub key_file: Option<PathBuf>,
+    /// For SSH, both.
+    pub ssh_key_file: Option<PathBuf>,
+    pub known_hosts_file: Option<PathBuf>,
+    pub ssh_passphrase_file: Option<PathBuf>,
 }
 
 /// What happens if an app renders the same object twice, differently.

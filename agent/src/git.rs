@@ -1,22 +1,27 @@
-//! The source adapter: repositories over HTTP, fetched at depth 1 into a cache and read from its object database.
+//! The source adapter: repositories over HTTP and SSH, fetched at depth 1 into a cache and read from its object database.
 //!
 //! First stage of the pipeline. It decides nothing: what a moved reference means and when to ask again is decided by
 //! pure code ([`next_poll`], the core). Everything here blocks, so it is called on blocking threads; every transfer has
 //! a deadline, a limit of bytes and ends at the agent's shutdown.
 //!
 //! Credentials are read from files at each use, are sent at once or not at all, to the host of the source alone and in
-//! the clear only to this machine itself, and stand in no error's text.
+//! the clear only to this machine itself, and stand in no error's text. An SSH server is told nothing before its key was
+//! found among the known ones.
 
+mod budget;
 mod cache;
+mod credentials;
 mod error;
 mod generation;
 mod http;
+mod peer;
 mod reference;
 mod remote;
 mod revision;
 mod schedule;
 mod snapshot;
 mod source;
+mod ssh;
 mod url;
 
 pub use cache::{Cache, CacheError, Update};
@@ -25,5 +30,5 @@ pub use reference::{CommitId, IdError, Reference, ReferenceError, TreeId};
 pub use revision::Revision;
 pub use schedule::{Polled, next_poll};
 pub use snapshot::{Child, ChildKind, Entry, EntryKind, Exported, Snapshot};
-pub use source::{CredentialFiles, Limits, Source};
+pub use source::{CredentialFiles, Limits, Proxy, Source};
 pub use url::{RepositoryUrl, UrlError};

@@ -1,5 +1,7 @@
 //! Turns what was written into a checked [`Config`], or says everything that is wrong with it.
 
+mod source;
+
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -7,22 +9,22 @@ use std::time::Duration;
 
 use serde_json::Value;
 use skiff_shared::desired::Problem;
-use skiff_shared::environment::{AppName, Namespace, RepoPath};
+use skiff_shared::environment::{AppName, Namespace};
 use skiff_shared::limits::{Allowed, ClusterScoped, Limits, PatternError};
 use skiff_shared::policy::{Adopt, Mode, OnInvalid, Policy, Prune, PruneWhen};
-use skiff_shared::version::Range;
 use skiff_shared::yaml;
 
 use super::layers::Layers;
 use super::raw::{
-    RawAgent, RawCluster, RawConfig, RawCredentials, RawEnvironment, RawHttp, RawLease, RawLimits, RawOtlp,
-    RawPrune, RawReach, RawReference, RawRender, RawSource, RawState, RawSync, RawTelemetry,
+    RawAgent, RawCluster, RawConfig, RawEnvironment, RawHttp, RawLease, RawLimits, RawOtlp, RawPrune,
+    RawReach, RawRender, RawState, RawSync, RawTelemetry,
 };
 use super::units::{Bytes, Span};
 use super::{
-    Agent, Cluster, Config, ConfigErrors, Credentials, EnvironmentConfig, Http, Lease, Otlp, Reference,
-    Render, RenderLimits, Source, State, Telemetry,
+    Agent, Cluster, Config, ConfigErrors, EnvironmentConfig, Http, Lease, Otlp, Render, RenderLimits, State,
+    Telemetry,
 };
+use source::check_url;
 
 const MEBIBYTE: u64 = 1 << 20;
 
@@ -190,69 +192,6 @@ impl Check<'_> {
         }
     }
 
-    fn source(&mut self, raw: RawSource, at: &str) -> Option<Source> {
-        let RawSource { url, reference, path, credentials } = raw;
-        let credentials = self.credentials(credentials, &format!("{at}/credentials"));
-        let path = RepoPath::parse(path.as_deref().unwrap_or_default());
-        let path = path.map_err(|error| self.report(&format!("{at}/path"), error.to_string())).ok();
-        let reference = self.reference(reference, &format!("{at}/ref"));
-        let Some(url) = url else {
-            self.missing(at, "url");
-            return None;
-        };
-        if let Err(message) = check_url(&url) {
-            self.report(&format!("{at}/url"), message.to_owned());
-        }
-        Some(Source { url, reference: reference?, path: path?, credentials })
-    }
-
-    fn reference(&mut self, raw: RawReference, at: &str) -> Option<Reference> {
-        let RawReference { branch, tag, semver, commit } = raw;
-        let reference = match (branch, tag, semver, commit) {
-            (Some(branch), None, None, None) => Reference::Branch(branch),
-            (None, Some(tag), None, None) => Reference::Tag(tag),
-            (None, None, Some(range), None) => {
-                let range = range.parse::<Range>();
-                let reported = range.map_err(|error| self.report(&format!("{at}/semver"), error.to_string()));
-                Reference::Versions(reported.ok()?)
-            }
-            (None, None, None, Some(commit)) => Reference::Commit(commit),
-            _ => {
-                self.report(at, "ref needs exactly one of branch, tag, semver and commit".to_owned());
-                return None;
-            }
-        };
-        let (key, valid) = match &reference {
-            Reference::Branch(name) => ("branch", is_reference_name(name)),
-            Reference::Tag(name) => ("tag", is_reference_name(name)),
-            Reference::Versions(_) => ("semver", true),
-            Reference::Commit(id) => ("commit", is_commit_id(id)),
-        };
-        if !valid {
-            let expected =
-                if key == "commit" { "a full commit id in lower case" } else { "a name that Git allows" };
-            self.report(&format!("{at}/{key}"), format!("{key} is not {expected}"));
-        }
-        Some(reference)
-    }
-
-    fn credentials(&mut self, raw: RawCredentials, at: &str) -> Credentials {
-        let RawCredentials { username_file, password_file, token_file, ca_file } = raw;
-        if username_file.is_some() && password_file.is_none() {
-            self.report(at, "usernameFile needs passwordFile".to_owned());
-        }
-        if password_file.is_some() && username_file.is_none() {
-            self.report(at, "passwordFile needs usernameFile".to_owned());
-        }
-        if token_file.is_some() && (username_file.is_some() || password_file.is_some()) {
-            self.report(
-                at,
-                "tokenFile stands instead of usernameFile and passwordFile, not beside them".to_owned(),
-            );
-        }
-        Credentials { username_file, password_file, token_file, ca_file }
-    }
-
     fn policy(&mut self, name: &AppName, sync: &RawSync, at: &str) -> Policy {
         let default = default_policy(name);
         let RawSync { mode, prune, self_heal, adopt, on_invalid, interval: _ } = sync;
@@ -360,36 +299,4 @@ fn default_policy(name: &AppName) -> Policy {
         on_invalid: OnInvalid::Block,
         prune: Prune { enabled: true, when: PruneWhen::Healthy, max_share: 50, sensitive_kinds },
     }
-}
-
-fn check_url(url: &str) -> Result<(), &'static str> {
-    let Some(rest) = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")) else {
-        return Err("the URL must begin with https:// or http://");
-    };
-    let authority = rest.split('/').next().unwrap_or_default();
-    if authority.contains('@') {
-        return Err("the URL must not hold a user name or password: name files with them instead");
-    }
-    let visible = url.chars().all(|character| !character.is_whitespace() && !character.is_control());
-    if authority.is_empty() || !visible || url.contains(['?', '#']) {
-        return Err("the URL is not one of a server and a path");
-    }
-    Ok(())
-}
-
-/// Says whether Git would take the name for a branch or tag: the rules of `git check-ref-format`.
-fn is_reference_name(name: &str) -> bool {
-    let forbidden = |character: char| character.is_control() || " ~^:?*[\\".contains(character);
-    let parts = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.ends_with(".lock");
-    !name.starts_with('-')
-        && !name.ends_with('.')
-        && name != "@"
-        && !name.contains("..")
-        && !name.contains("@{")
-        && !name.contains(forbidden)
-        && name.split('/').all(parts)
-}
-
-fn is_commit_id(id: &str) -> bool {
-    matches!(id.len(), 40 | 64) && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }

@@ -75,6 +75,7 @@ pub(super) struct RawSource {
     pub(super) reference: RawReference,
     pub(super) path: Option<String>,
     pub(super) credentials: RawCredentials,
+    pub(super) proxy: Option<RawProxy>,
 }
 
 #[derive(Default, Deserialize, JsonSchema)]
@@ -95,6 +96,19 @@ pub(super) struct RawCredentials {
     pub(super) password_file: Option<PathBuf>,
     pub(super) token_file: Option<PathBuf>,
     pub(super) ca_file: Option<PathBuf>,
+    pub(super) certificate_file: Option<PathBuf>,
+    pub(super) key_file: Option<PathBuf>,
+    pub(super) ssh_key_file: Option<PathBuf>,
+    pub(super) known_hosts_file: Option<PathBuf>,
+    pub(super) ssh_passphrase_file: Option<PathBuf>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct RawProxy {
+    pub(super) url: Option<String>,
+    pub(super) username_file: Option<PathBuf>,
+    pub(super) password_file: Option<PathBuf>,
 }
 
 #[derive(Default, Deserialize, JsonSchema)]

@@ -99,6 +99,46 @@ fn a_range_of_versions_may_be_followed() {
     insta::assert_snapshot!(errors(&followed("newest")), @r#"config.yaml:4: "newest" is no range of versions: nothing can be made of "newest"; write it as in ">=1.2 <2", "~1.4" or "1.x || 2.1 - 2.4""#);
 }
 
+const OVER_SSH: &str = "cluster: {name: eu-1}
+environments:
+- name: development
+  source:
+    url: git@git.example:shop.git
+    ref: {branch: main}
+    credentials: {sshKeyFile: /etc/ssh/key, knownHostsFile: /etc/ssh/known}
+";
+
+#[test]
+fn repositories_over_ssh_need_a_key_and_known_hosts() {
+    let credentials = &load(OVER_SSH).environments[0].source.credentials;
+    assert_eq!(credentials.ssh_key_file.as_deref(), Some(Path::new("/etc/ssh/key")));
+    assert_eq!(credentials.known_hosts_file.as_deref(), Some(Path::new("/etc/ssh/known")));
+    let rewritten = |from: &str, to: &str| errors(&OVER_SSH.replace(from, to));
+    insta::assert_snapshot!(rewritten("sshKeyFile: /etc/ssh/key, ", ""), @"config.yaml:7: SSH needs sshKeyFile and knownHostsFile");
+    insta::assert_snapshot!(rewritten("sshKeyFile", "passwordFile"), @r"
+    config.yaml:7: over SSH only sshKeyFile, knownHostsFile and sshPassphraseFile count
+    config.yaml:7: SSH needs sshKeyFile and knownHostsFile
+    ");
+    insta::assert_snapshot!(rewritten("git@git.example:", "https://git.example/"), @"config.yaml:7: sshKeyFile, knownHostsFile and sshPassphraseFile are for ssh:// URLs");
+    insta::assert_snapshot!(rewritten("git@git.example:", "ssh://git:secret@git.example/"), @"config.yaml:5: the URL of git.example holds a password; put it into a file and name that under credentials");
+    insta::assert_snapshot!(rewritten("    ref:", "    proxy: {url: http://proxy.example:3128}\n    ref:"), @"config.yaml:6: a proxy is for http:// and https:// URLs");
+}
+
+#[test]
+fn a_proxy_has_an_address_and_credentials_of_its_own() {
+    let with = |proxy: &str| MINIMAL.replace("ref:", &format!("proxy: {proxy}, ref:"));
+    let proxy = load(&with("{url: 'http://proxy.example:3128', usernameFile: /u, passwordFile: /p}"));
+    let proxy = proxy.environments[0].source.proxy.as_ref().unwrap();
+    assert_eq!(proxy.url, "http://proxy.example:3128");
+    assert_eq!(proxy.username_file.as_deref(), Some(Path::new("/u")));
+    insta::assert_snapshot!(errors(&with("{url: 'http://ada:secret@proxy.example', passwordFile: /p}")), @r"
+    config.yaml:4: passwordFile needs usernameFile
+    config.yaml:4: the URL must not hold a user name or password: name files with them instead
+    ");
+    insta::assert_snapshot!(errors(&with("{url: 'socks5://proxy.example'}")), @"config.yaml:4: the URL must begin with https:// or http://");
+    insta::assert_snapshot!(errors(&with("{}")), @"config.yaml:4: missing key environments.0.source.proxy.url");
+}
+
 #[test]
 fn prune_may_be_written_as_a_boolean() {
     let policy = &load(&format!("{MINIMAL}  sync: {{prune: off}}\n")).environments[0].policy;
@@ -152,7 +192,7 @@ lease: {duration: 1500ms, renewInterval: 1s}
     config.yaml:10: path "../elsewhere" leaves the repository
     config.yaml:11: usernameFile needs passwordFile
     config.yaml:11: tokenFile stands instead of usernameFile and passwordFile, not beside them
-    config.yaml:14: the URL must begin with https:// or http://
+    config.yaml:13: SSH needs sshKeyFile and knownHostsFile
     config.yaml:15: commit is not a full commit id in lower case
     config.yaml:17: mode: expected one of auto, manual
     config.yaml:18: unknown key "self_heal": did you mean "selfHeal"?

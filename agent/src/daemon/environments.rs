@@ -240,9 +240,8 @@ fn assignment_of(config: &EnvironmentConfig, source: &git::Source) -> Assignment
 
 /// Turns the configured source into the one that Git reads.
 fn source_of(config: &EnvironmentConfig) -> Result<git::Source, Problem> {
-    let config::Source { url, reference, path: _, credentials } = &config.source;
+    let config::Source { url, reference, path: _, credentials, proxy } = &config.source;
     let problem = |message: String| Problem { place: url.clone(), message };
-    let config::Credentials { username_file, password_file, token_file, ca_file } = credentials.clone();
     let reference = match reference {
         config::Reference::Branch(name) => git::Reference::Branch(name.clone()),
         config::Reference::Tag(name) => git::Reference::Tag(name.clone()),
@@ -254,12 +253,37 @@ fn source_of(config: &EnvironmentConfig) -> Result<git::Source, Problem> {
     Ok(git::Source {
         url: url.parse::<RepositoryUrl>().map_err(|error| problem(chain(&error)))?,
         reference,
-        credentials: CredentialFiles {
+        credentials: files_of(credentials.clone()),
+        proxy: proxy.clone().map(|config::Proxy { url, username_file, password_file }| git::Proxy {
+            url,
             username: username_file,
             password: password_file,
-            token: token_file,
-            ca: ca_file,
-        },
+        }),
         limits: git::Limits::default(),
     })
+}
+
+fn files_of(credentials: config::Credentials) -> CredentialFiles {
+    let config::Credentials {
+        username_file,
+        password_file,
+        token_file,
+        ca_file,
+        certificate_file,
+        key_file,
+        ssh_key_file,
+        known_hosts_file,
+        ssh_passphrase_file,
+    } = credentials;
+    CredentialFiles {
+        username: username_file,
+        password: password_file,
+        token: token_file,
+        ca: ca_file,
+        certificate: certificate_file,
+        certificate_key: key_file,
+        ssh_key: ssh_key_file,
+        ssh_passphrase: ssh_passphrase_file,
+        known_hosts: known_hosts_file,
+    }
 }

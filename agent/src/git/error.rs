@@ -30,12 +30,66 @@ pub enum FetchError {
     CredentialsUnprintable { url: String },
     #[error("failed to fetch {url}: both a password and a token are given; leave one out")]
     CredentialsAmbiguous { url: String },
-    #[error("failed to fetch {url}: {path} holds no PEM certificate", path = path.display())]
-    CertificatesMissing { url: String, path: PathBuf },
+    #[error("failed to fetch {url}: {place} holds no PEM certificate")]
+    CertificatesMissing { url: String, place: String },
+    #[error(
+        "failed to fetch {url}: beside {place} the other half is missing; a client certificate needs its private key"
+    )]
+    IdentityIncomplete { url: String, place: String },
+    #[error("failed to fetch {url}: {certificate} and {key} hold no PEM certificate with its private key")]
+    IdentityInvalid { url: String, certificate: String, key: String },
+    #[error("failed to fetch {url}: proxy {proxy} is no address of a server")]
+    ProxyInvalid { url: String, proxy: String },
+    #[error(
+        "failed to fetch {url}: SSH needs a private key and known hosts; name their files under credentials"
+    )]
+    SshKeyMissing { url: String },
+    #[error("failed to fetch {url}: the private key in {place} cannot be used: {problem}")]
+    SshKeyInvalid { url: String, place: String, problem: String },
     #[error("failed to fetch {url}: credentials are not sent over plain HTTP; use https")]
     InsecureCredentials { url: String },
     #[error("failed to fetch {url}: the server cannot be reached")]
     Unreachable { url: String, source: reqwest::Error },
+    #[error(
+        "failed to fetch {url}: proxy {proxy} cannot be reached or does not let it pass; check the proxy and its credentials"
+    )]
+    ProxyFailed { url: String, proxy: String, source: reqwest::Error },
+    #[error(
+        "failed to fetch {url}: the server's certificate is not accepted; if a private authority has signed it, name that in caFile"
+    )]
+    CertificateRefused { url: String, source: rustls::Error },
+    #[error(
+        "failed to fetch {url}: the server does not accept the client's certificate, or wants one; name it in certificateFile and keyFile"
+    )]
+    IdentityRefused { url: String, source: rustls::Error },
+    #[error("failed to fetch {url}: the server cannot be reached")]
+    SshUnreachable { url: String, source: io::Error },
+    #[error("failed to fetch {url}: SSH failed after {received} bytes")]
+    SshFailed { url: String, received: u64, source: russh::Error },
+    #[error(
+        "failed to fetch {url}: the server is not in {known_hosts}; its key is {offered}: add it there if that is its own"
+    )]
+    HostUnknown { url: String, known_hosts: String, offered: String },
+    #[error(
+        "failed to fetch {url}: the server's key is {offered}, {known_hosts} has another one in line {line}; if the server has not changed it, somebody else answers"
+    )]
+    HostKeyWrong { url: String, known_hosts: String, offered: String, line: usize },
+    #[error("failed to fetch {url}: the server's key {offered} is revoked by line {line} of {known_hosts}")]
+    HostKeyRevoked { url: String, known_hosts: String, offered: String, line: usize },
+    #[error(
+        "failed to fetch {url}: the server has no key of the kinds in {known_hosts} ({known}); add one that it has, Ed25519 or ECDSA"
+    )]
+    HostKeyKinds { url: String, known_hosts: String, known: String },
+    #[error(
+        "failed to fetch {url}: the server does not accept the key {key} for user {user:?}; give its public half access"
+    )]
+    SshKeyRefused { url: String, user: String, key: String },
+    #[error("failed to fetch {url}: the server ended the conversation without a word after {received} bytes")]
+    Ended { url: String, received: u64 },
+    #[error(
+        "failed to fetch {url}: the server has no such repository; check the path, and what the key may read"
+    )]
+    RepositoryUnknown { url: String, source: GitCause },
     #[error("failed to fetch {url}: the connection broke after {received} bytes")]
     Interrupted { url: String, received: u64, source: reqwest::Error },
     #[error(
@@ -131,12 +185,29 @@ impl FetchError {
             | Self::CredentialsUnprintable { .. }
             | Self::CredentialsAmbiguous { .. }
             | Self::CertificatesMissing { .. }
+            | Self::IdentityIncomplete { .. }
+            | Self::IdentityInvalid { .. }
+            | Self::ProxyInvalid { .. }
+            | Self::SshKeyMissing { .. }
+            | Self::SshKeyInvalid { .. }
             | Self::InsecureCredentials { .. } => "CredentialsInvalid",
-            Self::CredentialsWanted { .. } | Self::CredentialsRefused { .. } | Self::Forbidden { .. } => {
-                "AccessDenied"
+            Self::CredentialsWanted { .. }
+            | Self::CredentialsRefused { .. }
+            | Self::IdentityRefused { .. }
+            | Self::SshKeyRefused { .. }
+            | Self::Forbidden { .. } => "AccessDenied",
+            Self::CertificateRefused { .. } => "CertificateRefused",
+            Self::HostUnknown { .. } | Self::HostKeyKinds { .. } => "HostKeyUnknown",
+            Self::HostKeyWrong { .. } | Self::HostKeyRevoked { .. } => "HostKeyRefused",
+            Self::ProxyFailed { .. } => "ProxyFailed",
+            Self::Unreachable { .. }
+            | Self::Interrupted { .. }
+            | Self::SshUnreachable { .. }
+            | Self::SshFailed { .. }
+            | Self::Ended { .. } => "Unreachable",
+            Self::RepositoryNotFound { .. } | Self::RepositoryUnknown { .. } | Self::NotGit { .. } => {
+                "RepositoryNotFound"
             }
-            Self::Unreachable { .. } | Self::Interrupted { .. } => "Unreachable",
-            Self::RepositoryNotFound { .. } | Self::NotGit { .. } => "RepositoryNotFound",
             Self::RateLimited { .. } => "RateLimited",
             Self::Status { .. } | Self::Refused { .. } => "ServerError",
             Self::Redirect { .. } => "RedirectRefused",
@@ -161,6 +232,10 @@ impl FetchError {
             Self::Forbidden { retry_after, .. } => retry_after.map_or(Retry::AtInterval, Retry::After),
             Self::Unreachable { .. }
             | Self::Interrupted { .. }
+            | Self::SshUnreachable { .. }
+            | Self::SshFailed { .. }
+            | Self::Ended { .. }
+            | Self::ProxyFailed { .. }
             | Self::Deadline { .. }
             | Self::Refused { .. }
             | Self::Damaged { .. }
@@ -169,8 +244,19 @@ impl FetchError {
             Self::CredentialsUnreadable { .. }
             | Self::CredentialsUnprintable { .. }
             | Self::CertificatesMissing { .. }
+            | Self::IdentityIncomplete { .. }
+            | Self::IdentityInvalid { .. }
+            | Self::SshKeyInvalid { .. }
             | Self::CredentialsWanted { .. }
             | Self::CredentialsRefused { .. }
+            | Self::CertificateRefused { .. }
+            | Self::IdentityRefused { .. }
+            | Self::HostUnknown { .. }
+            | Self::HostKeyWrong { .. }
+            | Self::HostKeyRevoked { .. }
+            | Self::HostKeyKinds { .. }
+            | Self::SshKeyRefused { .. }
+            | Self::RepositoryUnknown { .. }
             | Self::RepositoryNotFound { .. }
             | Self::Redirect { .. }
             | Self::NotGit { .. }
@@ -180,6 +266,8 @@ impl FetchError {
             | Self::CommitNotFound { .. }
             | Self::NotACommit { .. } => Retry::AtInterval,
             Self::CredentialsAmbiguous { .. }
+            | Self::ProxyInvalid { .. }
+            | Self::SshKeyMissing { .. }
             | Self::InsecureCredentials { .. }
             | Self::TransferTooLarge { .. }
             | Self::FileTooLarge { .. } => Retry::OnChange,

@@ -1,24 +1,19 @@
-//! HTTP for gix. One [`Transfer`] is the budget of one operation: its deadline, its bytes, its end by the agent's
-//! shutdown; whatever reads or waits does so through it, so that no server can hold an operation longer than allowed.
-//!
-//! It follows redirects of the first request only, as Git does, and takes no credentials to another host.
+//! HTTP for gix, within the operation's [`Budget`]. It follows redirects of the first request only, as Git does, and takes
+//! neither credentials nor a client certificate to another host.
 
 mod wire;
 
-use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http::header::{AUTHORIZATION, LOCATION, RETRY_AFTER};
-use http::{HeaderMap, HeaderValue, StatusCode};
 use jiff::{SignedDuration, Timestamp};
-use reqwest::{Certificate, Client, Request, Response, Url};
-use tokio::runtime::Handle;
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use reqwest::{Client, Request, Response, Url};
 
-use super::source::{Limits, Login, Secrets};
+use super::budget::{Budget, Failure};
+use super::credentials::Login;
 
 pub(super) use wire::Wire;
 
@@ -26,154 +21,65 @@ pub(super) use wire::Wire;
 const REDIRECTS: usize = 5;
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// What one operation may still take, and what has ended it.
+/// Sends the requests of one operation.
 pub(super) struct Transfer {
-    runtime: Handle,
-    cancel: CancellationToken,
-    deadline: Instant,
-    limits: Limits,
+    budget: Arc<Budget>,
     origin: Url,
-    authorization: Option<HeaderValue>,
-    authorities: Option<Vec<Certificate>>,
-    secrets: Secrets,
+    login: Login,
     /// TLS needs its roots read and parsed, which plain HTTP can do without.
     plain: OnceLock<Client>,
     secure: OnceLock<Client>,
-    progress: Mutex<Progress>,
-}
-
-#[derive(Default)]
-struct Progress {
-    received: u64,
-    failure: Option<Failure>,
-}
-
-/// Why HTTP ended an operation. gix passes errors through as text, so the first one is kept here.
-#[derive(Debug)]
-pub(super) enum Failure {
-    Unreachable(reqwest::Error),
-    Interrupted(reqwest::Error),
-    Status { status: StatusCode, retry_after: Option<Duration> },
-    Redirect { to: String, problem: &'static str },
-    Deadline,
-    TooLarge,
-    Cancelled,
+    /// Other hosts are not shown the client certificate.
+    elsewhere: OnceLock<Client>,
 }
 
 impl Transfer {
-    pub(super) fn begin(
-        runtime: Handle,
-        cancel: CancellationToken,
-        origin: Url,
-        login: Login,
-        limits: Limits,
-    ) -> Arc<Self> {
-        let Login { authorization, authorities, secrets } = login;
-        Arc::new(Self {
-            deadline: Instant::now() + limits.deadline,
-            runtime,
-            cancel,
-            limits,
-            origin,
-            authorization,
-            authorities,
-            secrets,
-            plain: OnceLock::new(),
-            secure: OnceLock::new(),
-            progress: Mutex::default(),
-        })
-    }
-
-    pub(super) fn limits(&self) -> Limits {
-        self.limits
-    }
-
-    pub(super) fn secrets(&self) -> &Secrets {
-        &self.secrets
-    }
-
-    pub(super) fn has_credentials(&self) -> bool {
-        self.authorization.is_some()
-    }
-
-    pub(super) fn received(&self) -> u64 {
-        self.progress().received
-    }
-
-    /// Returns, once, what ended the operation, if it was HTTP.
-    pub(super) fn take_failure(&self) -> Option<Failure> {
-        self.progress().failure.take()
-    }
-
-    /// Calls `interrupt` when the operation has to end, for work that does not read; until the guard is dropped.
-    pub(super) fn watch(&self, interrupt: impl FnOnce() + Send + 'static) -> Watch {
-        let (cancel, deadline) = (self.cancel.clone(), self.deadline);
-        Watch(self.runtime.spawn(async move {
-            tokio::select! {
-                () = cancel.cancelled() => {}
-                () = tokio::time::sleep_until(deadline) => {}
-            }
-            interrupt();
-        }))
-    }
-
-    /// Says whether time or shutdown have ended the operation; records it if so.
-    pub(super) fn expired(&self) -> bool {
-        let failure = match () {
-            () if self.cancel.is_cancelled() => Failure::Cancelled,
-            () if Instant::now() >= self.deadline => Failure::Deadline,
-            () => return false,
-        };
-        let _recorded = self.fail(failure);
-        true
-    }
-
-    fn progress(&self) -> MutexGuard<'_, Progress> {
-        self.progress.lock().expect("no code panics while it holds the progress")
-    }
-
-    /// Records the failure unless there is an earlier one.
-    fn fail(&self, failure: Failure) -> io::Error {
-        self.progress().failure.get_or_insert(failure);
-        io::Error::other("HTTP has failed")
-    }
-
-    /// Waits for `work` as long as the operation may last.
-    fn wait<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> io::Result<T> {
-        let done = self.runtime.block_on(async {
-            tokio::select! {
-                biased;
-                () = self.cancel.cancelled() => Err(Failure::Cancelled),
-                done = tokio::time::timeout_at(self.deadline, work) => done.unwrap_or(Err(Failure::Deadline)),
-            }
-        });
-        done.map_err(|failure| self.fail(failure))
+    pub(super) fn new(budget: Arc<Budget>, origin: Url, login: Login) -> Arc<Self> {
+        let (plain, secure, elsewhere) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        Arc::new(Self { budget, origin, login, plain, secure, elsewhere })
     }
 
     fn client(&self, url: &Url) -> Result<&Client, Failure> {
-        let authorities = self.authorities.as_ref();
-        let cell = if url.scheme() == "https" { &self.secure } else { &self.plain };
+        let cell = match url.scheme() {
+            "https" if same_host(url, &self.origin) => &self.secure,
+            "https" => &self.elsewhere,
+            _ => &self.plain,
+        };
         if let Some(client) = cell.get() {
             return Ok(client);
         }
-        let builder = Client::builder()
+        let client = self.build(url).map_err(Failure::Unreachable)?;
+        Ok(cell.get_or_init(|| client))
+    }
+
+    fn build(&self, url: &Url) -> reqwest::Result<Client> {
+        let Login { authorization, authorities, identity, proxy } = &self.login;
+        let mut builder = Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
             .connect_timeout(CONNECT);
-        let builder = match (url.scheme(), authorities) {
-            ("https", Some(authorities)) => builder.tls_certs_only(authorities.iter().cloned()),
-            ("https", None) => builder,
+        if let Some(proxy) = proxy {
+            builder = builder.proxy(proxy.clone());
+        }
+        if url.scheme() != "https" {
             // Credentials in the clear are for this machine alone, so for no proxy either.
-            _ if self.has_credentials() => builder.tls_certs_only([]).no_proxy(),
-            _ => builder.tls_certs_only([]),
-        };
-        let client = builder.build().map_err(Failure::Unreachable)?;
-        Ok(cell.get_or_init(|| client))
+            let builder = if authorization.is_some() { builder.no_proxy() } else { builder };
+            return builder.tls_certs_only([]).build();
+        }
+        if let Some(authorities) = authorities {
+            builder = builder.tls_certs_only(authorities.iter().cloned());
+        }
+        if let Some(identity) = identity
+            && same_host(url, &self.origin)
+        {
+            builder = builder.identity(identity.clone());
+        }
+        builder.build()
     }
 
     /// Sends a request, with credentials if it goes to where they belong.
     async fn send(&self, mut request: Request) -> Result<Response, Failure> {
-        if let Some(authorization) = &self.authorization
+        if let Some(authorization) = &self.login.authorization
             && same_host(request.url(), &self.origin)
         {
             request.headers_mut().insert(AUTHORIZATION, authorization.clone());
@@ -219,21 +125,8 @@ impl Transfer {
                 chunk => break chunk.unwrap_or_default(),
             }
         };
-        let mut progress = self.progress();
-        progress.received += chunk.len() as u64;
-        match progress.received > self.limits.transfer {
-            true => Err(Failure::TooLarge),
-            false => Ok(chunk),
-        }
-    }
-}
-
-/// Keeps a watch over an operation until it is dropped.
-pub(super) struct Watch(tokio::task::JoinHandle<()>);
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        self.0.abort();
+        self.budget.receive(chunk.len())?;
+        Ok(chunk)
     }
 }
 
@@ -295,6 +188,8 @@ fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     #[test]

@@ -16,18 +16,24 @@ use gix::protocol::fetch::{Arguments, Context, Options, Response, Shallow, Tags}
 use gix::protocol::handshake::Ref;
 use gix::protocol::ls_refs::RefPrefixes;
 use gix::protocol::{Handshake, LsRefsCommand};
-use gix_transport::client::blocking_io::http::Transport;
-use gix_transport::{Protocol, Service, packetline};
-use http::StatusCode;
+use gix_transport::client::blocking_io::{Transport, http as http_transport};
+use gix_transport::client::git::ConnectMode;
+use gix_transport::client::git::blocking_io::Connection;
+use gix_transport::{Protocol, Service};
+use reqwest::Url;
+use skiff_shared::version::{self, Range};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use skiff_shared::version::{self, Range};
-
+use super::budget::Budget;
+use super::credentials::Secrets;
 use super::error::{FetchError, GitCause, VersionsFound};
-use super::http::{Failure, Transfer, Wire};
+use super::http::{Transfer, Wire};
+use super::peer::Peer;
 use super::reference::{CommitId, Reference};
 use super::source::Source;
+use super::ssh;
+use super::url::{Address, SshAddress};
 
 /// What every tag's full name begins with.
 const TAGS: &str = "refs/tags/";
@@ -41,9 +47,8 @@ pub(super) struct Tip {
 
 /// An open conversation. It ends with the operation's deadline at the latest.
 pub(super) struct Remote {
-    url: String,
-    transfer: Arc<Transfer>,
-    transport: Transport<Wire>,
+    peer: Peer,
+    transport: Box<dyn Transport>,
     handshake: Handshake,
 }
 
@@ -54,21 +59,17 @@ impl Remote {
         runtime: &Handle,
         cancel: &CancellationToken,
     ) -> Result<Self, FetchError> {
-        let login = source.login()?;
-        let address = source.url.as_url().clone();
-        let transfer =
-            Transfer::begin(runtime.clone(), cancel.clone(), address.clone(), login, source.limits);
-        let url = source.url.to_string();
-        let address = gix::url::parse(address.as_str())
-            .map_err(|error| FetchError::NotGit { url: url.clone(), source: GitCause::new(&error) })?;
-        let wire = Wire::new(transfer.clone());
-        let mut transport = Transport::new_http(wire, address, Protocol::V2, false);
+        let begin = |secrets| Budget::begin(runtime.clone(), cancel.clone(), source.limits, secrets);
+        let (peer, mut transport) = match source.url.address() {
+            Address::Web(url) => over_http(source, url, begin)?,
+            Address::Ssh(address) => over_ssh(source, address, begin)?,
+        };
         // Credentials are sent at once or not at all: no helper and no terminal is ever asked.
         let nobody = |_| Ok(None);
         let handshake =
             gix::protocol::handshake(&mut transport, Service::UploadPack, nobody, Vec::new(), &mut Discard)
-                .map_err(|error| greeting_failed(&url, &transfer, &error))?;
-        Ok(Self { url, transfer, transport, handshake })
+                .map_err(|error| peer.greeting_failed(&error))?;
+        Ok(Self { peer, transport, handshake })
     }
 
     /// Returns how the repository names its objects.
@@ -99,11 +100,11 @@ impl Remote {
         match (found.next(), found.next()) {
             (Some(commit), None) => Ok(CommitId(commit)),
             (None, _) => Err(FetchError::ReferenceNotFound {
-                url: self.url.clone(),
+                url: self.peer.url.clone(),
                 reference: reference.short_name().to_owned(),
             }),
             (Some(_), Some(_)) => Err(FetchError::ReferenceAmbiguous {
-                url: self.url.clone(),
+                url: self.peer.url.clone(),
                 name: reference.short_name().to_owned(),
             }),
         }
@@ -122,7 +123,7 @@ impl Remote {
                 Some(newest) => VersionsFound::Newest(newest.to_owned()),
                 None => VersionsFound::None { tags: names().count() },
             };
-            FetchError::VersionNotFound { url: self.url.clone(), range: range.to_string(), found }
+            FetchError::VersionNotFound { url: self.peer.url.clone(), range: range.to_string(), found }
         })
     }
 
@@ -136,7 +137,7 @@ impl Remote {
         let command = LsRefsCommand::new(Some(prefixes), &self.handshake.capabilities, agent());
         command
             .invoke_blocking(&mut self.transport, &mut Discard, false)
-            .map_err(|error| failed(&self.url, &self.transfer, &error))
+            .map_err(|error| self.peer.failed(&error))
     }
 
     /// Brings `commit` with its files into `repository`, which holds the commits `known` in full.
@@ -148,11 +149,11 @@ impl Remote {
     ) -> Result<(), FetchError> {
         let interrupt = Arc::new(AtomicBool::new(false));
         let flag = interrupt.clone();
-        let _watch = self.transfer.watch(move || flag.store(true, Ordering::Relaxed));
+        let _watch = self.peer.budget.watch(move || flag.store(true, Ordering::Relaxed));
         let mut negotiation = Negotiation { want: commit.0, known };
         let shallow = Shallow::DepthAtRemote(std::num::NonZeroU32::MIN);
         let shallow_file = repository.git_dir().join("shallow");
-        let limit = self.transfer.limits().file;
+        let limit = self.peer.budget.limits().file;
         gix::protocol::fetch(
             &mut negotiation,
             |reader, progress, interrupt| {
@@ -170,21 +171,47 @@ impl Remote {
             Options { shallow_file, shallow: &shallow, tags: Tags::None, reject_shallow_remote: false },
         )
         .map(drop)
-        .map_err(|error| self.fetch_failed(commit, &error))
+        .map_err(|error| self.peer.fetch_failed(commit, &error))
     }
+}
 
-    fn fetch_failed(&self, commit: CommitId, error: &gix::Error) -> FetchError {
-        let url = self.url.clone();
-        if self.transfer.expired() {
-            // The interrupt shows as whatever it interrupted.
-        } else if words(error).is_some_and(|words| is_unknown_commit(&words)) {
-            return FetchError::CommitNotFound { url, commit };
-        } else if error.is_resource_exhausted() {
-            let source = cause(&self.transfer, error);
-            return FetchError::FileTooLarge { url, limit: self.transfer.limits().file, source };
-        }
-        failed(&self.url, &self.transfer, error)
-    }
+/// Prepares a conversation over HTTP.
+fn over_http(
+    source: &Source,
+    url: &Url,
+    begin: impl FnOnce(Secrets) -> Arc<Budget>,
+) -> Result<(Peer, Box<dyn Transport>), FetchError> {
+    let (login, secrets) = source.login()?;
+    let peer = Peer {
+        url: source.url.to_string(),
+        budget: begin(secrets),
+        authorized: login.authorization.is_some(),
+        proxy: source.proxy.as_ref().map(|proxy| proxy.url.clone()),
+        known_hosts: String::new(),
+    };
+    let address = gix::url::parse(url.as_str())
+        .map_err(|error| FetchError::NotGit { url: peer.url.clone(), source: GitCause::new(&error) })?;
+    let wire = Wire::new(Transfer::new(peer.budget.clone(), url.clone(), login));
+    Ok((peer, Box::new(http_transport::Transport::new_http(wire, address, Protocol::V2, false))))
+}
+
+/// Opens a conversation over SSH.
+fn over_ssh(
+    source: &Source,
+    address: &SshAddress,
+    begin: impl FnOnce(Secrets) -> Arc<Budget>,
+) -> Result<(Peer, Box<dyn Transport>), FetchError> {
+    let url = source.url.to_string();
+    let (keys, secrets) = source.keys()?;
+    let identity = ssh::Identity::read(keys, &url)?;
+    let known_hosts = identity.known_place().to_owned();
+    let peer = Peer { url, budget: begin(secrets), authorized: true, proxy: None, known_hosts };
+    let (reader, writer) = ssh::open(&peer.budget, address, &identity)
+        .map_err(|error| peer.failed(&gix::Error::from_error(error)))?;
+    let host = None::<(String, Option<u16>)>;
+    let path = address.path.as_str();
+    let connection = Connection::new(reader, writer, Protocol::V2, path, host, ConnectMode::Process, false);
+    Ok((peer, Box::new(connection)))
 }
 
 /// Writes a received pack into the repository's object database.
@@ -276,76 +303,4 @@ impl gix::protocol::fetch::Negotiate for Negotiation {
         };
         Ok((round, true))
     }
-}
-
-fn greeting_failed(url: &str, transfer: &Transfer, error: &gix::Error) -> FetchError {
-    match failed(url, transfer, error) {
-        FetchError::Damaged { url, source } => FetchError::NotGit { url, source },
-        other => other,
-    }
-}
-
-/// Says in our words why a conversation failed: HTTP knows best, what is left is the Git in it.
-fn failed(url: &str, transfer: &Transfer, error: &gix::Error) -> FetchError {
-    let url = url.to_owned();
-    let Some(failure) = transfer.take_failure() else {
-        return match words(error) {
-            Some(words) => {
-                let source = GitCause::from_text(&transfer.secrets().redact(&words));
-                FetchError::Refused { url, source }
-            }
-            None => FetchError::Damaged { url, source: cause(transfer, error) },
-        };
-    };
-    match failure {
-        Failure::Unreachable(source) => FetchError::Unreachable { url, source },
-        Failure::Interrupted(source) => {
-            FetchError::Interrupted { url, received: transfer.received(), source }
-        }
-        Failure::Status { status, retry_after } => refused(url, transfer, status, retry_after),
-        Failure::Redirect { to, problem } => {
-            FetchError::Redirect { url, to: transfer.secrets().redact(&to), problem }
-        }
-        Failure::Deadline => {
-            FetchError::Deadline { url, deadline: transfer.limits().deadline, received: transfer.received() }
-        }
-        Failure::TooLarge => FetchError::TransferTooLarge { url, limit: transfer.limits().transfer },
-        Failure::Cancelled => FetchError::Cancelled { url },
-    }
-}
-
-fn refused(
-    url: String,
-    transfer: &Transfer,
-    status: StatusCode,
-    retry_after: Option<std::time::Duration>,
-) -> FetchError {
-    match status {
-        StatusCode::UNAUTHORIZED if transfer.has_credentials() => FetchError::CredentialsRefused { url },
-        StatusCode::UNAUTHORIZED => FetchError::CredentialsWanted { url },
-        StatusCode::FORBIDDEN => FetchError::Forbidden { url, retry_after },
-        StatusCode::NOT_FOUND => FetchError::RepositoryNotFound { url },
-        StatusCode::TOO_MANY_REQUESTS => FetchError::RateLimited { url, retry_after },
-        status => FetchError::Status { url, status: status.as_u16(), retry_after },
-    }
-}
-
-/// Returns what the server said when it refused in the middle of the protocol. gix tells its words from its answer in
-/// some places only; in the others they stand in the text.
-fn words(error: &gix::Error) -> Option<String> {
-    if let Some(said) = error.downcast_any_ref::<packetline::read::Error>() {
-        return Some(said.message.to_string());
-    }
-    let chain = GitCause::chain(error);
-    let (_, said) = chain.split_once("\"ERR ")?;
-    Some(said.trim_end_matches('"').to_owned())
-}
-
-/// Reads a server's words: the protocol has no codes.
-fn is_unknown_commit(words: &str) -> bool {
-    words.contains("not our ref")
-}
-
-fn cause(transfer: &Transfer, error: &gix::Error) -> GitCause {
-    GitCause::from_text(&transfer.secrets().redact(&GitCause::chain(error)))
 }

@@ -8,15 +8,21 @@ mod disk;
 mod faults;
 #[path = "git/files.rs"]
 mod files;
+#[path = "git/proxy.rs"]
+mod proxy;
 #[path = "git/references.rs"]
 mod references;
+#[path = "git/ssh.rs"]
+mod ssh;
 
 use std::error::Error;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use skiff::git::{Cache, CommitId, CredentialFiles, FetchError, Limits, Revision, Snapshot, Source, Update};
+use skiff::git::{
+    Cache, CacheError, CommitId, CredentialFiles, FetchError, Limits, Revision, Snapshot, Source, Update,
+};
 use skiff_harness::git_server::{GitServer, Repository, RequestKind};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -60,8 +66,17 @@ impl World {
     /// Opens the cache as a new process would.
     fn restart(&mut self) {
         self.cache = None;
-        let (runtime, cancel) = (self.runtime.handle().clone(), self.cancel.clone());
-        self.cache = Some(Cache::open(&self.root(), runtime, cancel).unwrap());
+        let begun = Instant::now();
+        self.cache = loop {
+            let (runtime, cancel) = (self.runtime.handle().clone(), self.cancel.clone());
+            match Cache::open(&self.root(), runtime, cancel) {
+                // A process that another test is just starting has every lock too, until it runs its program.
+                Err(CacheError::InUse { .. }) if begun.elapsed() < Duration::from_secs(20) => {
+                    std::thread::yield_now();
+                }
+                opened => break Some(opened.unwrap()),
+            }
+        };
     }
 
     fn root(&self) -> PathBuf {
@@ -77,6 +92,7 @@ impl World {
             url: self.shop.url().parse().unwrap(),
             reference: reference.parse().unwrap(),
             credentials: CredentialFiles::default(),
+            proxy: None,
             limits: Limits { deadline: Duration::from_secs(20), ..Limits::default() },
         }
     }

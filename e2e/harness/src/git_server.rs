@@ -14,7 +14,7 @@
 
 mod access;
 mod cgi;
-mod environment;
+pub(crate) mod environment;
 mod fault;
 mod repository;
 mod tls;
@@ -53,13 +53,16 @@ pub struct Options<'a> {
     pub port: u16,
     /// Speaks HTTPS with a certificate of this authority.
     pub authority: Option<&'a Authority>,
+    /// Lets in only clients with a certificate of this one; with `authority`.
+    pub clients: Option<&'a Authority>,
     /// The folder of the repositories; a temporary one if there is none.
     pub root: Option<PathBuf>,
 }
 
 impl Default for Options<'_> {
     fn default() -> Self {
-        Self { address: IpAddr::V4(Ipv4Addr::new(127, 79, 0, 1)), port: 0, authority: None, root: None }
+        let address = IpAddr::V4(Ipv4Addr::new(127, 79, 0, 1));
+        Self { address, port: 0, authority: None, clients: None, root: None }
     }
 }
 
@@ -106,7 +109,7 @@ impl GitServer {
 
     /// Starts a server.
     pub fn start_with(options: Options<'_>) -> Result<Self> {
-        let Options { address, port, authority, root } = options;
+        let Options { address, port, authority, clients, root } = options;
         let temporary = match root {
             Some(_) => None,
             None => Some(
@@ -126,7 +129,7 @@ impl GitServer {
                 "http"
             }
             Some(authority) => {
-                let config = tls::config(authority, address)?;
+                let config = tls::config(authority, clients, address)?;
                 background.spawn(async move {
                     let listener = tls::TlsListener::start(listener, bound, config);
                     finished(axum::serve(listener, router).await);

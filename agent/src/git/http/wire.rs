@@ -38,7 +38,7 @@ impl git_http::Http for Wire {
     ) -> gix::Result<git_http::GetResponse<Head, Body>> {
         let tail = url.strip_prefix(base_url).unwrap_or_default().trim_start_matches('/');
         let request = self.transfer.get(parse(url)?, header_map(headers));
-        let response = self.transfer.wait(request).map_err(gix::Error::from_error)?;
+        let response = self.transfer.budget.wait(request).map_err(gix::Error::from_error)?;
         let reached = response.url().as_str();
         if reached != url {
             self.redirected = reached.strip_suffix(tail).map(|base| base.trim_end_matches('/').to_owned());
@@ -101,7 +101,7 @@ impl Exchange {
     fn answer(&mut self) -> io::Result<&mut Response> {
         if let State::Gathering { url, headers, body } = &mut self.state {
             let request = self.transfer.post(url.clone(), std::mem::take(headers), std::mem::take(body));
-            let answer = self.transfer.wait(request);
+            let answer = self.transfer.budget.wait(request);
             self.state = State::Failed;
             self.state = State::Answered(answer?);
         }
@@ -114,7 +114,7 @@ impl Exchange {
     fn chunk(&mut self) -> io::Result<Bytes> {
         let transfer = self.transfer.clone();
         let response = self.answer()?;
-        transfer.wait(transfer.chunk(response))
+        transfer.budget.wait(transfer.chunk(response))
     }
 }
 

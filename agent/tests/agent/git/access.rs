@@ -99,11 +99,12 @@ fn private_authority_is_trusted_when_it_is_named() {
     world.shop.write("a", "1").commit("First").unwrap();
     let mut source = world.source("main");
     let error = fail(&world, &source);
-    assert!(matches!(error, FetchError::Unreachable { .. }), "{error:?}");
+    assert!(matches!(error, FetchError::CertificateRefused { .. }), "{error:?}");
+    assert_eq!((error.reason(), error.retry()), ("CertificateRefused", Retry::AtInterval));
 
     source.credentials.ca = world.file("ca.pem", Authority::new("other").unwrap().certificate_pem());
     let error = fail(&world, &source);
-    assert!(chain(&error).contains("invalid peer certificate"), "{}", chain(&error));
+    insta::assert_snapshot!(told(&world, &error), @"failed to fetch http://git.example/shop: the server's certificate is not accepted; if a private authority has signed it, name that in caFile: invalid peer certificate: UnknownIssuer");
 
     source.credentials.ca = world.file("ca.pem", authority.certificate_pem());
     world.server.demand(basic());

@@ -7,7 +7,7 @@ use std::ffi::OsString;
 pub(super) const AUTHOR: &str = "Ada Lovelace <ada@skiff.example>";
 
 /// Returns the variables of a `git` process that reads nobody's settings and asks nobody anything.
-pub(super) fn fixed() -> Vec<(&'static str, OsString)> {
+pub(crate) fn fixed() -> Vec<(&'static str, OsString)> {
     let path = env::var_os("PATH").unwrap_or_else(|| OsString::from("/usr/local/bin:/usr/bin:/bin"));
     vec![
         ("PATH", path),

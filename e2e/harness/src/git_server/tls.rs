@@ -5,9 +5,12 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use axum::serve::Listener;
-use rustls::ServerConfig;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::{RootCertStore, ServerConfig};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
@@ -15,8 +18,13 @@ use tokio_rustls::server::TlsStream;
 
 use crate::certs::Authority;
 
-/// Returns the settings of a server on `address`, which also may be called `localhost`.
-pub(super) fn config(authority: &Authority, address: IpAddr) -> Result<Arc<ServerConfig>> {
+/// Returns the settings of a server on `address`, which also may be called `localhost`. It asks for a certificate of
+/// `clients` if there is such an authority.
+pub(super) fn config(
+    authority: &Authority,
+    clients: Option<&Authority>,
+    address: IpAddr,
+) -> Result<Arc<ServerConfig>> {
     let leaf = authority.server(&[&address.to_string(), "localhost"])?;
     let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(leaf.certificate_pem.as_bytes())
         .collect::<Result<_, _>>()
@@ -24,13 +32,27 @@ pub(super) fn config(authority: &Authority, address: IpAddr) -> Result<Arc<Serve
     let key =
         PrivateKeyDer::from_pem_slice(leaf.key_pem.as_bytes()).context("failed to read the server's key")?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
+    let config = ServerConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
-        .context("no TLS version is left")?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .context("key and certificate do not fit")?;
+        .context("no TLS version is left")?;
+    let config = match clients {
+        None => config.with_no_client_auth(),
+        Some(clients) => config.with_client_cert_verifier(verifier(clients, provider)?),
+    }
+    .with_single_cert(chain, key)
+    .context("key and certificate do not fit")?;
     Ok(Arc::new(config))
+}
+
+fn verifier(clients: &Authority, provider: Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(clients.certificate_pem().as_bytes()) {
+        let certificate = certificate.context("failed to read the authority of the clients")?;
+        roots.add(certificate).context("the authority of the clients cannot be trusted")?;
+    }
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+        .build()
+        .context("failed to prepare the check of clients")
 }
 
 /// Accepts TLS connections; handshakes run beside each other, so a client that never finishes its own blocks nobody.

@@ -1,0 +1,201 @@
+//! Checks where an environment's files are, and with which credentials they are read.
+
+use skiff_shared::environment::RepoPath;
+use skiff_shared::version::Range;
+
+use super::Check;
+use crate::config::raw::{RawCredentials, RawProxy, RawReference, RawSource};
+use crate::config::{Credentials, Proxy, Reference, Source};
+use crate::git::{RepositoryUrl, UrlError};
+
+impl Check<'_> {
+    pub(super) fn source(&mut self, raw: RawSource, at: &str) -> Option<Source> {
+        let RawSource { url, reference, path, credentials, proxy } = raw;
+        let over_ssh = url.as_deref().is_some_and(is_over_ssh);
+        let credentials = self.credentials(credentials, over_ssh, &format!("{at}/credentials"));
+        let path = RepoPath::parse(path.as_deref().unwrap_or_default());
+        let path = path.map_err(|error| self.report(&format!("{at}/path"), error.to_string())).ok();
+        let reference = self.reference(reference, &format!("{at}/ref"));
+        let proxy = match proxy {
+            Some(proxy) => Some(self.proxy(proxy, over_ssh, &format!("{at}/proxy"))?),
+            None => None,
+        };
+        let Some(url) = url else {
+            self.missing(at, "url");
+            return None;
+        };
+        let checked = if over_ssh {
+            url.parse::<RepositoryUrl>().map(drop).map_err(|error: UrlError| error.to_string())
+        } else if web_server(&url).is_none() {
+            Err("the URL must begin with https://, http:// or ssh://".to_owned())
+        } else {
+            check_url(&url).map_err(str::to_owned)
+        };
+        if let Err(message) = checked {
+            self.report(&format!("{at}/url"), message);
+        }
+        Some(Source { url, reference: reference?, path: path?, credentials, proxy })
+    }
+
+    fn reference(&mut self, raw: RawReference, at: &str) -> Option<Reference> {
+        let RawReference { branch, tag, semver, commit } = raw;
+        let reference = match (branch, tag, semver, commit) {
+            (Some(branch), None, None, None) => Reference::Branch(branch),
+            (None, Some(tag), None, None) => Reference::Tag(tag),
+            (None, None, Some(range), None) => {
+                let range = range.parse::<Range>();
+                let reported = range.map_err(|error| self.report(&format!("{at}/semver"), error.to_string()));
+                Reference::Versions(reported.ok()?)
+            }
+            (None, None, None, Some(commit)) => Reference::Commit(commit),
+            _ => {
+                self.report(at, "ref needs exactly one of branch, tag, semver and commit".to_owned());
+                return None;
+            }
+        };
+        let (key, valid) = match &reference {
+            Reference::Branch(name) => ("branch", is_reference_name(name)),
+            Reference::Tag(name) => ("tag", is_reference_name(name)),
+            Reference::Versions(_) => ("semver", true),
+            Reference::Commit(id) => ("commit", is_commit_id(id)),
+        };
+        if !valid {
+            let expected =
+                if key == "commit" { "a full commit id in lower case" } else { "a name that Git allows" };
+            self.report(&format!("{at}/{key}"), format!("{key} is not {expected}"));
+        }
+        Some(reference)
+    }
+
+    fn credentials(&mut self, raw: RawCredentials, over_ssh: bool, at: &str) -> Credentials {
+        let RawCredentials {
+            username_file,
+            password_file,
+            token_file,
+            ca_file,
+            certificate_file,
+            key_file,
+            ssh_key_file,
+            known_hosts_file,
+            ssh_passphrase_file,
+        } = raw;
+        if over_ssh {
+            let of_http =
+                [&username_file, &password_file, &token_file, &ca_file, &certificate_file, &key_file];
+            if of_http.iter().any(|file| file.is_some()) {
+                self.report(
+                    at,
+                    "over SSH only sshKeyFile, knownHostsFile and sshPassphraseFile count".to_owned(),
+                );
+            }
+            if ssh_key_file.is_none() || known_hosts_file.is_none() {
+                self.report(at, "SSH needs sshKeyFile and knownHostsFile".to_owned());
+            }
+        } else {
+            if ssh_key_file.is_some() || known_hosts_file.is_some() || ssh_passphrase_file.is_some() {
+                self.report(
+                    at,
+                    "sshKeyFile, knownHostsFile and sshPassphraseFile are for ssh:// URLs".to_owned(),
+                );
+            }
+            self.pair(
+                at,
+                ("usernameFile", username_file.is_some()),
+                ("passwordFile", password_file.is_some()),
+            );
+            self.pair(at, ("certificateFile", certificate_file.is_some()), ("keyFile", key_file.is_some()));
+            if token_file.is_some() && (username_file.is_some() || password_file.is_some()) {
+                self.report(
+                    at,
+                    "tokenFile stands instead of usernameFile and passwordFile, not beside them".to_owned(),
+                );
+            }
+        }
+        Credentials {
+            username_file,
+            password_file,
+            token_file,
+            ca_file,
+            certificate_file,
+            key_file,
+            ssh_key_file,
+            known_hosts_file,
+            ssh_passphrase_file,
+        }
+    }
+
+    fn proxy(&mut self, raw: RawProxy, over_ssh: bool, at: &str) -> Option<Proxy> {
+        let RawProxy { url, username_file, password_file } = raw;
+        if over_ssh {
+            self.report(at, "a proxy is for http:// and https:// URLs".to_owned());
+        }
+        self.pair(at, ("usernameFile", username_file.is_some()), ("passwordFile", password_file.is_some()));
+        let Some(url) = url else {
+            self.missing(at, "url");
+            return None;
+        };
+        if let Err(message) = check_server(&url) {
+            self.report(&format!("{at}/url"), message.to_owned());
+        }
+        Some(Proxy { url, username_file, password_file })
+    }
+
+    /// Reports keys of which one is there without the other.
+    fn pair(&mut self, at: &str, first: (&str, bool), second: (&str, bool)) {
+        for ((key, given), (other, other_given)) in [(first, second), (second, first)] {
+            if given && !other_given {
+                self.report(at, format!("{key} needs {other}"));
+            }
+        }
+    }
+}
+
+/// Says whether a URL is one of SSH, in either of its forms.
+fn is_over_ssh(url: &str) -> bool {
+    let server = url.split('/').next().unwrap_or_default();
+    url.starts_with("ssh://") || !url.contains("://") && server.contains(':')
+}
+
+/// Says what is wrong with the URL of a repository or a collector.
+pub(super) fn check_url(url: &str) -> Result<(), &'static str> {
+    check_server(url)?;
+    let visible = url.chars().all(|character| !character.is_whitespace() && !character.is_control());
+    if !visible || url.contains(['?', '#']) {
+        return Err("the URL is not one of a server and a path");
+    }
+    Ok(())
+}
+
+fn check_server(url: &str) -> Result<(), &'static str> {
+    let authority = web_server(url).ok_or("the URL must begin with https:// or http://")?;
+    if authority.contains('@') {
+        return Err("the URL must not hold a user name or password: name files with them instead");
+    }
+    if authority.is_empty() {
+        return Err("the URL is not one of a server and a path");
+    }
+    Ok(())
+}
+
+/// Returns the server in a URL of HTTP.
+fn web_server(url: &str) -> Option<&str> {
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"))?;
+    rest.split('/').next()
+}
+
+/// Says whether Git would take the name for a branch or tag: the rules of `git check-ref-format`.
+fn is_reference_name(name: &str) -> bool {
+    let forbidden = |character: char| character.is_control() || " ~^:?*[\\".contains(character);
+    let parts = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.ends_with(".lock");
+    !name.starts_with('-')
+        && !name.ends_with('.')
+        && name != "@"
+        && !name.contains("..")
+        && !name.contains("@{")
+        && !name.contains(forbidden)
+        && name.split('/').all(parts)
+}
+
+fn is_commit_id(id: &str) -> bool {
+    matches!(id.len(), 40 | 64) && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}

@@ -1,0 +1,201 @@
+//! A source's credentials as they are at the moment of use, and what must not be printed of them.
+
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::HeaderValue;
+use reqwest::{Certificate, Identity};
+
+use super::error::FetchError;
+use super::source::{CredentialFiles, Proxy, Source};
+use crate::config::{Secret, SecretError};
+
+/// What HTTP needs of them.
+#[derive(Default)]
+pub(super) struct Login {
+    pub authorization: Option<HeaderValue>,
+    pub authorities: Option<Vec<Certificate>>,
+    /// The client's own certificate with its key.
+    pub identity: Option<Identity>,
+    pub proxy: Option<reqwest::Proxy>,
+}
+
+/// What SSH needs of them.
+pub(super) struct Keys {
+    pub user: String,
+    pub key: Found,
+    pub passphrase: Option<Secret>,
+    pub known_hosts: Found,
+}
+
+/// A text with the place where it was found.
+#[derive(Clone)]
+pub(super) struct Found {
+    pub text: Secret,
+    pub place: String,
+}
+
+/// Texts that must not be printed, wherever they come back from.
+#[derive(Default)]
+pub(super) struct Secrets(Vec<Secret>);
+
+/// Everything that was found, before it is known what for.
+#[derive(Default)]
+struct Material {
+    username: Option<Found>,
+    password: Option<Found>,
+    token: Option<Found>,
+    authorities: Option<Found>,
+    certificate: Option<Found>,
+    certificate_key: Option<Found>,
+    ssh_key: Option<Found>,
+    ssh_passphrase: Option<Found>,
+    known_hosts: Option<Found>,
+}
+
+impl Source {
+    /// Reads what HTTP needs.
+    pub(super) fn login(&self) -> Result<(Login, Secrets), FetchError> {
+        let material = self.material()?;
+        let mut secrets = Secrets::default();
+        let authorization = self.authorization(&material, &mut secrets)?;
+        if authorization.is_some() && !self.url.is_private() {
+            return Err(FetchError::InsecureCredentials { url: self.url.to_string() });
+        }
+        let authorities = material.authorities.as_ref().map(|found| self.authorities(found)).transpose()?;
+        let identity = self.identity(&material)?;
+        let proxy = self.proxy.as_ref().map(|proxy| self.proxy(proxy, &mut secrets)).transpose()?;
+        Ok((Login { authorization, authorities, identity, proxy }, secrets))
+    }
+
+    /// Reads what SSH needs.
+    pub(super) fn keys(&self) -> Result<(Keys, Secrets), FetchError> {
+        let Material { username, ssh_key, ssh_passphrase, known_hosts, .. } = self.material()?;
+        let user = username.as_ref().map(|found| found.text.expose()).or(self.url.username());
+        let user = user.unwrap_or("git").to_owned();
+        let (Some(key), Some(known_hosts)) = (ssh_key, known_hosts) else {
+            return Err(FetchError::SshKeyMissing { url: self.url.to_string() });
+        };
+        let passphrase = ssh_passphrase.map(|found| found.text);
+        let secrets = Secrets(passphrase.iter().cloned().collect());
+        Ok((Keys { user, key, passphrase, known_hosts }, secrets))
+    }
+
+    fn material(&self) -> Result<Material, FetchError> {
+        Material::read(&self.credentials)
+            .map_err(|source| FetchError::CredentialsUnreadable { url: self.url.to_string(), source })
+    }
+
+    fn authorization(
+        &self,
+        material: &Material,
+        secrets: &mut Secrets,
+    ) -> Result<Option<HeaderValue>, FetchError> {
+        let header = match (&material.password, &material.token) {
+            (None, None) => return Ok(None),
+            (Some(password), None) => {
+                let username = material.username.as_ref().map(|found| found.text.expose());
+                let username = username.or(self.url.username()).unwrap_or("git");
+                let encoded = STANDARD.encode(format!("{username}:{}", password.text.expose()));
+                let header = format!("Basic {encoded}");
+                secrets.0.extend([password.text.clone(), Secret::new(encoded)]);
+                header
+            }
+            (None, Some(token)) => {
+                secrets.0.push(token.text.clone());
+                format!("Bearer {}", token.text.expose())
+            }
+            (Some(_), Some(_)) => return Err(FetchError::CredentialsAmbiguous { url: self.url.to_string() }),
+        };
+        let mut header = HeaderValue::from_str(&header)
+            .map_err(|_| FetchError::CredentialsUnprintable { url: self.url.to_string() })?;
+        header.set_sensitive(true);
+        Ok(Some(header))
+    }
+
+    fn authorities(&self, found: &Found) -> Result<Vec<Certificate>, FetchError> {
+        let read = Certificate::from_pem_bundle(found.text.expose().as_bytes()).unwrap_or_default();
+        match read.is_empty() {
+            false => Ok(read),
+            true => {
+                let (url, place) = (self.url.to_string(), found.place.clone());
+                Err(FetchError::CertificatesMissing { url, place })
+            }
+        }
+    }
+
+    /// Returns the client certificate with its key.
+    fn identity(&self, material: &Material) -> Result<Option<Identity>, FetchError> {
+        let (certificate, key) = match (&material.certificate, &material.certificate_key) {
+            (None, None) => return Ok(None),
+            (Some(certificate), Some(key)) => (certificate, key),
+            (Some(found), None) | (None, Some(found)) => {
+                let (url, place) = (self.url.to_string(), found.place.clone());
+                return Err(FetchError::IdentityIncomplete { url, place });
+            }
+        };
+        let both = format!("{}\n{}\n", certificate.text.expose(), key.text.expose());
+        Identity::from_pem(both.as_bytes()).map(Some).map_err(|_| FetchError::IdentityInvalid {
+            url: self.url.to_string(),
+            certificate: certificate.place.clone(),
+            key: key.place.clone(),
+        })
+    }
+
+    fn proxy(&self, proxy: &Proxy, secrets: &mut Secrets) -> Result<reqwest::Proxy, FetchError> {
+        let read = |path: &Option<PathBuf>| path.as_deref().map(Secret::read).transpose();
+        let unreadable = |source| FetchError::CredentialsUnreadable { url: self.url.to_string(), source };
+        let username = read(&proxy.username).map_err(unreadable)?;
+        let password = read(&proxy.password).map_err(unreadable)?;
+        let invalid = |_| FetchError::ProxyInvalid { url: self.url.to_string(), proxy: proxy.url.clone() };
+        let configured = reqwest::Proxy::all(&proxy.url).map_err(invalid)?;
+        let (Some(username), Some(password)) = (username, password) else {
+            return Ok(configured);
+        };
+        let authorized = configured.basic_auth(username.expose(), password.expose());
+        secrets.0.push(password);
+        Ok(authorized)
+    }
+}
+
+impl Material {
+    fn read(files: &CredentialFiles) -> Result<Self, SecretError> {
+        let CredentialFiles {
+            username,
+            password,
+            token,
+            ca,
+            certificate,
+            certificate_key,
+            ssh_key,
+            ssh_passphrase,
+            known_hosts,
+        } = files;
+        let read = |path: &Option<PathBuf>| path.as_deref().map(Found::read).transpose();
+        Ok(Self {
+            username: read(username)?,
+            password: read(password)?,
+            token: read(token)?,
+            authorities: read(ca)?,
+            certificate: read(certificate)?,
+            certificate_key: read(certificate_key)?,
+            ssh_key: read(ssh_key)?,
+            ssh_passphrase: read(ssh_passphrase)?,
+            known_hosts: read(known_hosts)?,
+        })
+    }
+}
+
+impl Found {
+    fn read(path: &Path) -> Result<Self, SecretError> {
+        Ok(Self { text: Secret::read(path)?, place: path.display().to_string() })
+    }
+}
+
+impl Secrets {
+    /// Returns the text without what must not be printed. Servers have been seen to repeat what they were sent.
+    pub(super) fn redact(&self, text: &str) -> String {
+        self.0.iter().fold(text.to_owned(), |text, secret| text.replace(secret.expose(), "***"))
+    }
+}
