@@ -20,6 +20,8 @@ pub(super) use wire::Wire;
 /// How often the first request may be sent elsewhere.
 const REDIRECTS: usize = 5;
 const CONNECT: Duration = Duration::from_secs(10);
+/// How often a request is tried whose connection went away before it could be sent.
+const ATTEMPTS: u32 = 5;
 
 /// Sends the requests of one operation.
 pub(super) struct Transfer {
@@ -85,7 +87,18 @@ impl Transfer {
             request.headers_mut().insert(AUTHORIZATION, authorization.clone());
         }
         let client = self.client(request.url())?;
-        client.execute(request).await.map_err(|error| Failure::Unreachable(error.without_url()))
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let attempt = request.try_clone().expect("the bodies are bytes in memory");
+            match client.execute(attempt).await {
+                Ok(response) => return Ok(response),
+                // The server ended the connection while the request was on its way to it. If it refuses our certificate
+                // it says so only then, and whether that is heard is a matter of luck.
+                Err(error) if attempts < ATTEMPTS && was_not_sent(&error) => {}
+                Err(error) => return Err(Failure::Unreachable(error.without_url())),
+            }
+        }
     }
 
     /// Sends the first request of a conversation.
@@ -128,6 +141,17 @@ impl Transfer {
         self.budget.receive(chunk.len())?;
         Ok(chunk)
     }
+}
+
+fn was_not_sent(error: &reqwest::Error) -> bool {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        if let Some(error) = error.downcast_ref::<hyper::Error>() {
+            return error.is_canceled();
+        }
+        next = error.source();
+    }
+    false
 }
 
 fn same_host(left: &Url, right: &Url) -> bool {
