@@ -66,6 +66,7 @@ impl Fetched {
             url: self.shop.url().parse().unwrap(),
             reference: "main".parse().unwrap(),
             credentials: CredentialFiles::default(),
+            proxy: None,
             limits: Limits { deadline: Duration::from_secs(20), ..Limits::default() },
         }
     }
