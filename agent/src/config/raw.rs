@@ -103,7 +103,7 @@ pub(super) struct RawCredentials {
     pub(super) ssh_passphrase_file: Option<PathBuf>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct RawProxy {
     pub(super) url: Option<String>,
