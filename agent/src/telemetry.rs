@@ -37,12 +37,14 @@ use crate::config;
 use exporters::Exporters;
 use metrics::Metrics;
 use otlp::Spans;
+use spans::SpanContextOf;
 
 pub use app::{AppName, AppTelemetry};
 pub use chain::chain;
 pub use identity::Identity;
 pub use requests::CountRequests;
 pub use settings::Variables;
+pub use spans::SourceFailure;
 
 /// How long the end of the process may wait for a collector.
 pub const SHUTDOWN_CAP: Duration = Duration::from_secs(2);
@@ -193,6 +195,17 @@ impl Telemetry {
     /// Notes that the source of an environment was read, whether or not anything was new.
     pub fn source_read(&self, environment: &str) {
         self.shared.metrics.source_read(environment, Timestamp::now());
+    }
+
+    /// Tells of a source that cannot be read: its span. Told when the failure is another one than before.
+    pub fn source_failed(&self, failure: &SourceFailure<'_>) {
+        let name = failure.environment.to_owned();
+        let app = AppName { environment: name.clone(), app: name, namespace: None };
+        let Shared { identity, detail, sampler, spans, .. } = &*self.shared;
+        let context = SpanContextOf { identity, app: &app, detail: *detail, sampler };
+        if let Some(sender) = spans {
+            context.source_failed(failure).into_iter().for_each(|span| sender.send(span));
+        }
     }
 
     /// Notes that the environment is no longer in the configuration.

@@ -137,6 +137,11 @@ impl HeldReason {
         }
     }
 
+    /// Whether the object is wanted, and is not written for this reason.
+    pub fn leaves_unwritten(&self) -> bool {
+        matches!(self, Self::MissingKind { .. } | Self::Conflict { .. } | Self::NotAdopted { .. })
+    }
+
     /// Whether the app cannot be called `Synced` while an object is held for this reason.
     pub fn out_of_sync(&self) -> bool {
         !matches!(self, Self::Keep | Self::HandedOver { .. })

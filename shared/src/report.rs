@@ -10,6 +10,9 @@ use crate::health::Health;
 use crate::object::Digest;
 use crate::plan::Action;
 
+/// Failures that the record of a sync names at most.
+pub const MAX_FAILURES: usize = 20;
+
 /// Rows that a status shows at most, the worst first.
 pub const MAX_ROWS: usize = 100;
 
@@ -169,7 +172,7 @@ pub struct RunRecord {
     pub began: Timestamp,
     pub ended: Timestamp,
     pub counts: Vec<(Action, u32)>,
-    /// Objects that were refused or failed: id, reason word, message; at most 20.
+    /// Objects that were refused or failed: id, reason word, message; at most [`MAX_FAILURES`].
     pub failures: Vec<(String, &'static str, String)>,
     pub approved_by: Option<String>,
 }

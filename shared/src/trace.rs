@@ -21,6 +21,7 @@ pub use traceparent::{Traceparent, TraceparentError};
 const RELEASE: &str = "skiff-release-v1";
 const RESYNC: &str = "skiff-resync-v1";
 const HEAL: &str = "skiff-heal-v1";
+const FETCH: &str = "skiff-fetch-v1";
 const ROOT: &str = "skiff-root-v1";
 const CHILD: &str = "skiff-child-v1";
 
@@ -106,6 +107,14 @@ impl fmt::Debug for SpanId {
 pub struct Place<'a> {
     pub cluster: &'a str,
     pub app: &'a str,
+}
+
+impl TraceId {
+    /// Returns the trace of a failure to read a repository, which was tried at this time.
+    pub fn fetch(url: &str, place: Place<'_>, tried_at: Timestamp) -> Self {
+        let at = nanoseconds(tried_at);
+        Self::derived(&[FETCH, &canonical_repository(url), place.cluster, place.app, &at])
+    }
 }
 
 /// The trace that a commit's first rollout belongs to, on every cluster of the fleet.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use skiff_shared::desired::{Assignment, Desired, Problem, Revision, render_digest};
+use skiff_shared::desired::{Assignment, Desired, Interval, Problem, Revision, render_digest};
 use skiff_shared::environment::AppName;
 use skiff_shared::object::{Digest, ObjectId};
 use skiff_shared::ownership::{self, AppObjects, Known};
@@ -174,7 +174,8 @@ impl Apps {
 
     /// Tells every app that the list it is in cannot be read.
     pub fn list_is_bad(&self, revision: &Revision, problems: &[Problem]) {
-        self.tell_all(&Event::RenderFailed { revision: revision.clone(), problems: problems.to_vec() });
+        let (revision, problems) = (revision.clone(), problems.to_vec());
+        self.tell_all(&Event::RenderFailed { revision, problems, tried: None });
     }
 
     /// Decides, now that the revision is rendered, who has which object, and lets the sets go that
@@ -201,9 +202,9 @@ pub enum Ensured {
 
 impl AppSender {
     /// Tells an app that its newest revision cannot be rendered.
-    pub fn failed(&self, app: &Arc<str>, revision: Revision, problems: Vec<Problem>) {
+    pub fn failed(&self, app: &Arc<str>, revision: Revision, problems: Vec<Problem>, tried: Interval) {
         self.wanted.unknown(app);
-        self.registry.send(app, Event::RenderFailed { revision, problems });
+        self.registry.send(app, Event::RenderFailed { revision, problems, tried: Some(tried) });
     }
 
     /// Tells an app that the newest revision has what the one before it had.

@@ -28,7 +28,7 @@ use crate::git::{self, Cache, ReadError, Snapshot};
 use crate::http::Readiness;
 use crate::render::{self, FileCache, OnDuplicate, Rendered, Tools};
 use crate::store::{Hold, Store};
-use crate::telemetry::chain;
+use crate::telemetry::{SourceFailure, chain};
 
 /// Failures in a row of a source that was never read, before an app shows them.
 const SHOWN_AFTER: u32 = 3;
@@ -150,14 +150,14 @@ impl Environment {
                     self.revise().await;
                 }
             }
-            Sourced::Failed { reason, message } => {
-                self.source_failed(reason, message).await;
+            Sourced::Failed { reason, message, tried } => {
+                self.source_failed(reason, message, tried).await;
             }
         }
     }
 
     /// Tells of a source that cannot be read: on the apps each time, in the log when it is news.
-    async fn source_failed(&mut self, reason: &'static str, message: String) {
+    async fn source_failed(&mut self, reason: &'static str, message: String, tried: Interval) {
         self.readiness.known(format!("source of {}", self.config.name), reason);
         self.failures += 1;
         if self.failures >= SHOWN_AFTER {
@@ -165,6 +165,13 @@ impl Environment {
         }
         if self.told.as_ref() != Some(&message) {
             let environment = &self.config.name;
+            self.apps.launcher.telemetry.source_failed(&SourceFailure {
+                environment: environment.as_str(),
+                url: &self.source.url.canonical(),
+                reason,
+                message: &message,
+                tried,
+            });
             tracing::warn!(%environment, "error.type" = reason, "the source cannot be read: {message}");
         }
         self.told = Some(message.clone());
@@ -299,7 +306,7 @@ impl Environment {
             let prepared = match job.prepare().await {
                 Ok(inputs) => inputs,
                 Err(problems) => {
-                    apps.failed(&name, revision, problems);
+                    apps.failed(&name, revision, problems, Interval { start, end: Timestamp::now() });
                     let last = Last { key: Digest::of(b""), outcome: Outcome::Failed };
                     return Finished { name, news: Some(last), files };
                 }
@@ -318,7 +325,7 @@ impl Environment {
                     Outcome::Good
                 }
                 Err(Unrendered { problems, outcome }) => {
-                    apps.failed(&name, revision, problems);
+                    apps.failed(&name, revision, problems, Interval { start, end: Timestamp::now() });
                     outcome
                 }
             };

@@ -28,6 +28,7 @@ pub enum Sourced {
     Failed {
         reason: &'static str,
         message: String,
+        tried: Interval,
     },
 }
 
@@ -48,7 +49,8 @@ impl Poller {
         let mut failures = 0;
         let mut polls: u64 = 0;
         loop {
-            let retry = match self.ask(known.clone()).await {
+            let start = Timestamp::now();
+            let retry = match self.ask(known.clone(), start).await {
                 Ok(Some(moved)) => {
                     known = Some(moved);
                     failures = 0;
@@ -61,7 +63,9 @@ impl Poller {
                 Err(error) => {
                     failures += 1;
                     let retry = error.retry();
-                    self.tell(Sourced::Failed { reason: error.reason(), message: chain(&error) }).await;
+                    let tried = Interval { start, end: Timestamp::now() };
+                    self.tell(Sourced::Failed { reason: error.reason(), message: chain(&error), tried })
+                        .await;
                     Some(retry)
                 }
             };
@@ -79,8 +83,11 @@ impl Poller {
     }
 
     /// Polls once and tells the readers; returns the revision if it moved.
-    async fn ask(&self, known: Option<Arc<Revision>>) -> Result<Option<Arc<Revision>>, FetchError> {
-        let start = Timestamp::now();
+    async fn ask(
+        &self,
+        known: Option<Arc<Revision>>,
+        start: Timestamp,
+    ) -> Result<Option<Arc<Revision>>, FetchError> {
         let (cache, source) = (self.cache.clone(), self.source.clone());
         let asked = tokio::task::spawn_blocking(move || cache.update(&source, known.as_deref())).await;
         let update = asked.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;

@@ -94,6 +94,11 @@ impl AppTelemetry {
     /// Tells of something as it happens: a log line, its numbers, and the span of a heal.
     pub fn notice(&self, notice: &Notice) {
         self.inner.record(&Fact::Noticed(notice));
+        if let Notice::SyncStarted { revision, .. } | Notice::RenderFailed { revision, .. } = notice {
+            // What follows is part of this release, also before the next report says so.
+            let release = Some(self.spans().sync_ids(revision));
+            self.with_memory(|memory| memory.release = release);
+        }
         let ids = if let Notice::Healed { drift, seen_at, healed_at } = notice {
             let applied = self.with_memory(|memory| memory.applied.clone());
             let heal = Heal { drift, seen_at: *seen_at, healed_at: *healed_at, revision: applied.as_ref() };

@@ -3,6 +3,7 @@
 //! Lines name objects, fields, managers and reasons, never a body; what an API server says of a Secret is
 //! withheld, as it may quote it.
 
+use skiff_shared::desired::Revision;
 use skiff_shared::managed_fields::Actor;
 use skiff_shared::sync::effect::{Drift, DriftKind, Notice};
 
@@ -100,7 +101,7 @@ fn blocked(problems: u32, first: &str) -> Line {
     Line::new(Level::Error, "sync_blocked", text).failed("PreflightFailed")
 }
 
-fn render_failed(revision: &str, problems: &[String]) -> Line {
+fn render_failed(revision: &Revision, problems: &[String]) -> Line {
     let text = match problems {
         [] => format!("failed to render {revision}"),
         [only] => format!("failed to render {revision}: {only}"),

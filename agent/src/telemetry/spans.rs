@@ -15,7 +15,7 @@ use opentelemetry_sdk::trace::{
 };
 use opentelemetry_semantic_conventions as semconv;
 use semconv::attribute as name;
-use skiff_shared::desired::Revision;
+use skiff_shared::desired::{Interval, Revision};
 use skiff_shared::report::{Cause, Outcome, RunRecord, Stage};
 use skiff_shared::sync::effect::Drift;
 use skiff_shared::trace::{self, Release, Traceparent};
@@ -52,6 +52,18 @@ pub(super) struct Heal<'a> {
     pub(super) healed_at: Timestamp,
     /// The revision that the object was healed to.
     pub(super) revision: Option<&'a Revision>,
+}
+
+/// A source that could not be read.
+#[derive(Clone, Copy, Debug)]
+pub struct SourceFailure<'a> {
+    pub environment: &'a str,
+    /// The repository, without credentials.
+    pub url: &'a str,
+    /// One word, the value of `error.type`.
+    pub reason: &'a str,
+    pub message: &'a str,
+    pub tried: Interval,
 }
 
 /// Where a span stands.
@@ -197,6 +209,30 @@ impl SpanContextOf<'_> {
             links: Vec::new(),
             status: if outcome == Outcome::Blocked { Status::error("") } else { Status::Unset },
         }
+    }
+
+    /// Returns the span of a fetch that failed, a trace of its own: there is no revision that it belongs to.
+    pub(super) fn source_failed(&self, failure: &SourceFailure<'_>) -> Vec<SpanData> {
+        let trace = trace::TraceId::fetch(failure.url, self.place(), failure.tried.start);
+        let mut attributes = self.common();
+        attributes.extend([
+            KeyValue::new(name::CICD_PIPELINE_TASK_NAME, "fetch"),
+            KeyValue::new(name::CICD_PIPELINE_TASK_RUN_RESULT, Outcome::Blocked.word()),
+            KeyValue::new(name::VCS_REPOSITORY_URL_FULL, without_credentials(failure.url)),
+            KeyValue::new(name::ERROR_TYPE, failure.reason.to_owned()),
+        ]);
+        let draft = Draft {
+            ids: Ids { trace, span: trace::SpanId::root(trace, self.place()), parent: None },
+            name: format!("FETCH {}", self.app.environment),
+            kind: SpanKind::Client,
+            start: failure.tried.start,
+            end: failure.tried.end,
+            attributes,
+            events: Vec::new(),
+            links: Vec::new(),
+            status: Status::error(failure.message.to_owned()),
+        };
+        if self.is_sampled(&draft) { vec![draft.finish()] } else { Vec::new() }
     }
 
     /// Returns the span of a heal, a trace of its own that points at the release. Empty where the sampler says so.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use skiff::telemetry::{
-    AppName, AppTelemetry, Detail, Flushed, Identity, LogFormat, SHUTDOWN_CAP, Telemetry, TelemetryConfig,
-    Variables,
+    AppName, AppTelemetry, Detail, Flushed, Identity, LogFormat, SHUTDOWN_CAP, SourceFailure, Telemetry,
+    TelemetryConfig, Variables,
 };
 use skiff_harness::otlp::{Attributes, Fault, Measured, OtlpReceiver, Span, Status};
 use skiff_shared::desired::{Interval, Revision};
@@ -312,6 +312,34 @@ async fn release_that_was_blocked_first_does_not_use_its_ids_again() {
     skiff.object="Secret/shop/key"
     "#);
     assert_eq!(spans[0].attributes["error.type"], "Invalid");
+}
+
+#[tokio::test]
+async fn a_fetch_that_failed_is_a_span_without_credentials() {
+    let receiver = OtlpReceiver::start().expect("a receiver");
+    let telemetry = start(&receiver, &[]);
+    telemetry.source_failed(&SourceFailure {
+        environment: "production",
+        url: "https://ci:secret@git.example/shop",
+        reason: "Unreachable",
+        message: "failed to fetch https://git.example/shop: connection refused",
+        tried: Interval { start: at(0), end: at(2) },
+    });
+    let spans = spans(&receiver, 1).await;
+    insta::assert_snapshot!(tree(&spans), @"FETCH production (client) d5c8e4be9da271812499582086c3ee5d 7bc062c5ffa2c4a0 < - [0..2]");
+    assert_eq!(
+        spans[0].status,
+        Status::Error("failed to fetch https://git.example/shop: connection refused".into())
+    );
+    insta::assert_snapshot!(listed(&spans[0].attributes), @r#"
+    cicd.pipeline.name="production"
+    cicd.pipeline.task.name="fetch"
+    cicd.pipeline.task.run.result="failure"
+    deployment.environment.name="production"
+    error.type="Unreachable"
+    k8s.cluster.name="eu-1"
+    vcs.repository.url.full="https://git.example/shop"
+    "#);
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use skiff_e2e::site::Site;
 use skiff_e2e::words::says;
 use skiff_harness::cluster::{Options, User};
 use skiff_harness::git_server::{Fault, GitServer, Repository};
+use skiff_harness::otlp::{Span, Status};
 
 /// What must be said of one mistake.
 struct Mistake {
@@ -32,7 +33,22 @@ impl Mistake {
                 "{app}: {word:?} is not in the log:\n{log}"
             );
         }
-        site.error_record(error_type, &words[0]).await.map(drop)
+        site.error_record(error_type, &words[0]).await?;
+        self.has_a_span(site).await
+    }
+
+    /// Waits for the span that ended with the mistake, or that names the object which it left out.
+    async fn has_a_span(&self, site: &Site) -> anyhow::Result<()> {
+        let what = format!("a span of {} with {}", self.app, self.error_type);
+        site.until(&what, async || Ok(site.otlp.spans().iter().any(|span| self.is_told_by(span)))).await
+    }
+
+    fn is_told_by(&self, span: &Span) -> bool {
+        let Self { app, words, error_type, .. } = self;
+        let fetch = span.name == format!("FETCH {app}") && span.attributes["error.type"] == *error_type;
+        let sync = span.name == format!("SYNC {app}");
+        fetch && matches!(&span.status, Status::Error(text) if text.contains(&words[0]))
+            || sync && span.events.iter().any(|event| event.attributes["error.type"] == *error_type)
     }
 }
 

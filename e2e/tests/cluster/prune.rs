@@ -118,3 +118,81 @@ async fn object_that_somebody_else_took_is_not_deleted() -> anyhow::Result<()> {
     })
     .await
 }
+
+const TWO_APPS: &str = "apiVersion: skiff.dev/v1alpha1\nkind: Environment\napps:\n\
+     - {name: giver, namespace: default}\n\
+     - {name: taker, namespace: default}\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn object_that_moves_to_an_app_that_cannot_be_rendered_stays() -> anyhow::Result<()> {
+    let mut site = Site::start(Options::default()).await?;
+    let mut shop = site.repository("shop")?;
+    shop.write("skiff.yaml", TWO_APPS)
+        .write("giver/stays.yaml", config_map("stays", "one"))
+        .write("giver/moves.yaml", config_map("moves", "one"))
+        .write("taker/own.yaml", config_map("own", "one"));
+    let first = shop.commit("two apps")?;
+    site.start_agent(json!([Site::environment("staging", shop.url(), "")]))?;
+    site.synced("giver", &first).await?;
+    site.synced("taker", &first).await?;
+    let maps: Api<ConfigMap> = Api::namespaced(site.admin()?, "default");
+    let uid = maps.get("moves").await?.metadata.uid;
+
+    shop.remove("giver/moves.yaml")
+        .write("taker/moves.yaml", config_map("moves", "one"))
+        .write("taker/typo.yaml", "apiVersion: v1\nkind: [\n");
+    shop.commit("an object moves, and there is a typing error")?;
+    let held = "app \"taker\" cannot be rendered and may want it";
+    site.app("giver", "the object is held", |app| says(app, "Ready", "Held", held)).await?;
+
+    shop.remove("taker/typo.yaml");
+    let mended = shop.commit("mended")?;
+    site.synced("taker", &mended).await?;
+    site.synced("giver", &mended).await?;
+    site.until("the object has changed hands", async || {
+        let ids = site.inventory("taker").await?;
+        Ok(ids.iter().any(|id| id == "ConfigMap/default/moves")
+            && site.inventory("giver").await?.iter().eq(["ConfigMap/default/stays"]))
+    })
+    .await?;
+    assert_eq!(maps.get("moves").await?.metadata.uid, uid, "it was deleted in between");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changed_path_in_the_configuration_prunes_only_at_a_persons_word() -> anyhow::Result<()> {
+    let mut site = Site::start(Options::default()).await?;
+    let mut shop = site.repository("shop")?;
+    shop.write("eu/both.yaml", in_namespace("default", &config_map("both", "one")))
+        .write("eu/eu.yaml", in_namespace("default", &config_map("eu", "one")))
+        .write("us/both.yaml", in_namespace("default", &config_map("both", "two")));
+    let first = shop.commit("two regions")?;
+    site.start_agent(json!([Site::environment("staging", shop.url(), "eu")]))?;
+    site.synced("staging", &first).await?;
+    let mark = site.mark()?;
+
+    site.configure(json!([Site::environment("staging", shop.url(), "us")]))?;
+    let held = "it comes from path eu of";
+    site.app("staging", "what only the old path has is held", |app| says(app, "Ready", "Held", held)).await?;
+    // The next agent has not seen the change: it is on record.
+    site.end_agent().await?;
+    shop.write("us/us.yaml", in_namespace("default", &config_map("us", "one")));
+    let second = shop.commit("the new path goes on")?;
+    site.restart_agent()?;
+    site.app("staging", "the new path is applied", |app| {
+        let applied = app.status.as_ref().and_then(|status| status.applied.as_ref());
+        applied.is_some_and(|applied| applied.commit.ends_with(&second))
+    })
+    .await?;
+    site.app("staging", "it is still held", |app| says(app, "Ready", "Held", held)).await?;
+    let deletes = site.writes(mark)?.into_iter().filter(|entry| entry.verb == "delete");
+    assert_eq!(deletes.filter(|entry| entry.resource == "configmaps").count(), 0);
+
+    let word = r#"--patch={"spec":{"sync":"now"}}"#;
+    site.kubectl(User::Admin, &["patch", "app/staging", "--namespace=skiff-system", "--type=merge", word])
+        .await?;
+    site.synced("staging", &second).await?;
+    let maps: Api<ConfigMap> = Api::namespaced(site.admin()?, "default");
+    assert!(maps.get_opt("eu").await?.is_none() && maps.get_opt("us").await?.is_some());
+    Ok(())
+}

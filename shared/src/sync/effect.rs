@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::event::{Cause, Token};
-use crate::desired::BodyDigest;
+use crate::desired::{BodyDigest, Revision};
 use crate::inventory::{Shard, Uid};
 use crate::managed_fields::{Actor, Path};
 use crate::object::{GroupKind, ObjectId, Target};
@@ -78,7 +78,7 @@ pub struct ShardSlot {
 /// Something that happened, told once.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Notice {
-    SyncStarted { revision: String, writes: u32, prunes: u32, held: u32 },
+    SyncStarted { revision: Box<Revision>, writes: u32, prunes: u32, held: u32 },
     Written { id: ObjectId, action: Action },
     WriteFailed { id: ObjectId, cause: Cause, attempt: u32 },
     Held { id: ObjectId, reason: HeldReason },
@@ -88,7 +88,7 @@ pub enum Notice {
     Pruned { id: ObjectId },
     WaitingForApproval { digest: String },
     SyncBlocked { problems: u32, first: String },
-    RenderFailed { revision: String, problems: Vec<String> },
+    RenderFailed { revision: Box<Revision>, problems: Vec<String> },
     SourceFailed { reason: String, message: String },
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::desired::{Desired, Problem, Revision};
+use crate::desired::{Desired, Interval, Problem, Revision};
 use crate::health::Assessment;
 use crate::inventory::{Applied, Inventory, Uid};
 use crate::managed_fields::{Entry, FieldSet, Fields, ForeignOwner};
@@ -210,6 +210,8 @@ pub enum Event {
     RenderFailed {
         revision: Revision,
         problems: Vec<Problem>,
+        /// When it was tried.
+        tried: Option<Interval>,
     },
     /// The source cannot be read; nothing changes in the cluster.
     SourceFailed {

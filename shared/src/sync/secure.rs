@@ -81,7 +81,7 @@ impl Machine {
             run.close_stage("approve", now);
         }
         out.push(Effect::Notice(Notice::SyncStarted {
-            revision: run.desired.revision.to_string(),
+            revision: Box::new(run.desired.revision.clone()),
             writes: run.plan.count(Action::Created) + run.plan.count(Action::Configured),
             prunes: run.plan.count(Action::Pruned),
             held: run.plan.count(Action::Held),

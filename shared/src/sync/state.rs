@@ -11,7 +11,7 @@ use super::preflight::Adoption;
 use super::row::{Flight, Op, Proof, Row, RowIx};
 use super::secure::Granted;
 use super::waits::Timer;
-use crate::desired::{Assignment, Desired, Problem, Revision};
+use crate::desired::{Assignment, Desired, Interval, Problem, Revision};
 use crate::object::{ApiSet, Digest, GroupKind, ObjectId};
 use crate::plan::order::Place;
 use crate::plan::{Claims, Plan};
@@ -303,7 +303,11 @@ impl Machine {
             Event::Loaded(loaded) => self.loaded(*loaded, now, out),
             Event::Desired(desired) => self.wanted(desired, now),
             Event::Unmoved(revision) => self.unmoved(revision, now),
-            Event::RenderFailed { revision, problems } => self.render_failed(revision, problems, now, out),
+            Event::RenderFailed { revision, problems, tried } => {
+                let tried = tried.unwrap_or(Interval { start: now, end: now });
+                self.render_failed(revision, problems, tried, out);
+                self.changed(now);
+            }
             Event::SourceFailed { reason, message } => self.source_failed(reason, message, now, out),
             Event::SourceOk => self.source_ok(now),
             Event::Policy(policy) => {

@@ -12,8 +12,8 @@ use crate::health::Health;
 use crate::inventory::Record;
 use crate::plan::{Action, HeldReason};
 use crate::report::{
-    Condition, MAX_ROWS, ObjectCounts, ObjectReport, Outcome, PlanReport, Report, RunRecord, Stage,
-    SyncStatus,
+    Condition, MAX_FAILURES, MAX_ROWS, ObjectCounts, ObjectReport, Outcome, PlanReport, Report, RunRecord,
+    Stage, SyncStatus,
 };
 
 /// Characters of a message that a status shows at most; the log has it whole.
@@ -392,6 +392,14 @@ impl Run {
         }
     }
 
+    /// Returns what failed, and what is wanted and was not written at all.
+    fn all_failures(&self) -> Vec<(String, &'static str, String)> {
+        let unwritten = self.plan.held.iter().filter(|held| held.reason.leaves_unwritten());
+        let unwritten =
+            unwritten.map(|held| (held.id.to_string(), held.reason.word(), held.reason.to_string()));
+        self.failures.iter().cloned().chain(unwritten).take(MAX_FAILURES).collect()
+    }
+
     pub(super) fn record(&self, outcome: Outcome, now: Timestamp) -> RunRecord {
         let first = self.stages.first().map_or(self.began, |stage| stage.interval.start);
         RunRecord {
@@ -402,7 +410,7 @@ impl Run {
             began: first.min(self.began),
             ended: now,
             counts: self.counts(),
-            failures: self.failures.clone(),
+            failures: self.all_failures(),
             approved_by: self.approved_by.clone(),
         }
     }

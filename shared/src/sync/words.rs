@@ -8,10 +8,11 @@ use super::effect::{Effect, Notice};
 use super::event::{Ask, LeaseTerm};
 use super::row::RowIx;
 use super::state::{Machine, Phase};
-use crate::desired::{Desired, Problem, Revision};
+use crate::desired::{Desired, Interval, Problem, Revision};
 use crate::inventory::Record;
 use crate::object::ApiSet;
 use crate::plan::HeldReason;
+use crate::report::{self, MAX_FAILURES, Outcome, RunRecord, Stage};
 
 impl Machine {
     pub(super) fn wanted(&mut self, desired: Arc<Desired>, now: Timestamp) {
@@ -37,17 +38,37 @@ impl Machine {
         &mut self,
         revision: Revision,
         problems: Vec<Problem>,
-        now: Timestamp,
+        tried: Interval,
         out: &mut Vec<Effect>,
     ) {
         let failed = (revision, problems);
         if self.render_problems.as_ref() == Some(&failed) {
             return;
         }
+        let record = self.failed_render(&failed.0, &failed.1, tried);
         let problems = failed.1.iter().map(ToString::to_string).collect();
-        out.push(Effect::Notice(Notice::RenderFailed { revision: failed.0.to_string(), problems }));
+        out.push(Effect::Notice(Notice::RenderFailed { revision: Box::new(failed.0.clone()), problems }));
+        out.push(Effect::Finished(Box::new(record)));
         self.render_problems = Some(failed);
-        self.changed(now);
+    }
+
+    /// Returns the record of a sync that ended before there was a plan.
+    fn failed_render(&self, revision: &Revision, problems: &[Problem], tried: Interval) -> RunRecord {
+        let first = self.released.as_ref() != Some(&revision.commit);
+        let failures = problems.iter().take(MAX_FAILURES);
+        RunRecord {
+            revision: revision.clone(),
+            cause: if first { report::Cause::Release } else { report::Cause::Resync },
+            outcome: Outcome::Blocked,
+            stages: vec![Stage { name: "render", interval: tried, events: Vec::new() }],
+            began: tried.start,
+            ended: tried.end,
+            counts: Vec::new(),
+            failures: failures
+                .map(|problem| (problem.place.clone(), "RenderFailed", problem.message.clone()))
+                .collect(),
+            approved_by: None,
+        }
     }
 
     pub(super) fn source_failed(

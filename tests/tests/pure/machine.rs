@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use skiff_shared::desired::{Problem, Revision};
 use skiff_shared::plan::Claims;
-use skiff_shared::report::SyncStatus;
+use skiff_shared::report::{Outcome, SyncStatus};
 use skiff_shared::sync::event::{Ask, Event};
 use skiff_tests::notation;
 use skiff_tests::sim::{End, Sim};
@@ -154,4 +155,30 @@ fn a_paused_app_is_not_touched_by_an_agent_that_has_just_started() {
     sim.settle().expect("sound");
     assert_eq!(sim.counts().writes(), 0);
     assert_eq!(sim.report().conditions[0].reason, "Paused");
+}
+
+#[test]
+fn a_revision_that_cannot_be_rendered_is_a_failed_sync_once() {
+    let mut sim = Sim::shop();
+    sim.commit("c1", ["ConfigMap/shop/a"]);
+    sim.settle().expect("sound");
+    sim.replicas[0].records.clear();
+    let revision = Revision { commit: "sha1:c2".into(), ..Revision::default() };
+    let problems = vec![Problem { place: "web.yaml:3".into(), message: "a mapping is not closed".into() }];
+    for _ in 0..2 {
+        let (revision, problems) = (revision.clone(), problems.clone());
+        sim.say(0, Event::RenderFailed { revision, problems, tried: None });
+        sim.settle().expect("sound");
+    }
+    let [record] = &sim.replicas[0].records[..] else { panic!("{:?}", sim.replicas[0].records) };
+    assert_eq!((record.outcome, record.revision.id()), (Outcome::Blocked, "c2"));
+    insta::assert_debug_snapshot!(record.failures, @r#"
+    [
+        (
+            "web.yaml:3",
+            "RenderFailed",
+            "a mapping is not closed",
+        ),
+    ]
+    "#);
 }

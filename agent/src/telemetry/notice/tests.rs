@@ -1,4 +1,5 @@
 use jiff::Timestamp;
+use skiff_shared::desired::Revision;
 use skiff_shared::managed_fields::Path;
 use skiff_shared::object::{Interner, ObjectId};
 use skiff_shared::plan::{Action, HeldReason};
@@ -36,21 +37,23 @@ fn text(notices: &[Notice]) -> String {
     lines.join("\n")
 }
 
+fn revision(commit: &str) -> Box<Revision> {
+    let commit = format!("sha1:{commit}");
+    Box::new(Revision { reference: "main".to_owned(), commit, ..Revision::default() })
+}
+
 #[test]
 fn lines_say_what_happened_to_which_object() {
     let at = Timestamp::UNIX_EPOCH;
     let lines = text(&[
-        Notice::SyncStarted { revision: "main@sha1:4f2c9a7d3be1".to_owned(), writes: 3, prunes: 1, held: 0 },
+        Notice::SyncStarted { revision: revision("4f2c9a7d3be1"), writes: 3, prunes: 1, held: 0 },
         Notice::Written { id: object("Deployment"), action: Action::Configured },
         Notice::Held { id: object("Namespace"), reason: HeldReason::PruneOff },
         Notice::Contested { id: object("Deployment"), manager: "autoscaler".to_owned(), until: at },
         Notice::Pruned { id: object("ConfigMap") },
         Notice::WaitingForApproval { digest: "0123abcd".to_owned() },
         Notice::SyncBlocked { problems: 2, first: "Deployment/shop/web: Invalid: too long".to_owned() },
-        Notice::RenderFailed {
-            revision: "main@sha1:4f2c".to_owned(),
-            problems: vec!["a:1: bad".to_owned(); 3],
-        },
+        Notice::RenderFailed { revision: revision("4f2c"), problems: vec!["a:1: bad".to_owned(); 3] },
         Notice::SourceFailed { reason: "Unreachable".to_owned(), message: "connection refused".to_owned() },
     ]);
     insta::assert_snapshot!(lines, @r#"
