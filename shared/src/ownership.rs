@@ -17,7 +17,7 @@
 //! 1. A no longer wants it, B does and is its only claimant: B may write it at once (no conflict). A gets
 //!    `handed_over`: it neither prunes nor heals it, and keeps it on record, so that the object is in an
 //!    inventory whatever happens to B. If the object goes back to A, A still has it.
-//! 2. Once B has it on record, A gets `conflicts`: A drops its record, and the server is asked nothing.
+//! 2. Once B has written it, and so has it on a stored record, A gets `conflicts`: A drops its record, and the server is asked nothing.
 //!
 //! Two writes of the object can meet only where one of A's was open when A took the new set over; B's
 //! watch then shows B's fields changed, and B heals them. Nothing is pruned in between: A's plan holds
@@ -43,8 +43,8 @@ pub struct AppObjects<'a> {
     pub known: Known,
     /// What its newest good render holds.
     pub wanted: Vec<&'a ObjectId>,
-    /// What its inventory lists, claimed or settled.
-    pub owned: Vec<&'a ObjectId>,
+    /// What its inventory lists.
+    pub owned: Vec<(&'a ObjectId, OnRecord)>,
     /// What the set before held, unless it was in conflict: the app may have claimed it since `owned`
     /// was read, and must not prune it unasked. Empty after a start.
     pub before: Vec<&'a ObjectId>,
@@ -59,13 +59,22 @@ pub enum Known {
     No,
 }
 
+/// How an inventory lists an object.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum OnRecord {
+    /// To be written; the claim itself may still be on its way to the cluster.
+    Claimed,
+    /// Written: its claim was stored before.
+    Settled,
+}
+
 /// How firmly an app holds an object.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Hold {
     None,
     /// It may have claimed it by now.
     Perhaps,
-    Recorded,
+    Recorded(OnRecord),
 }
 
 /// One app's part in an object.
@@ -86,7 +95,8 @@ pub fn assign(apps: &[AppObjects<'_>]) -> BTreeMap<Arc<str>, Claims> {
         for stake in stakes.iter().filter(|stake| stake.app != owner.app) {
             let Some(claims) = claims.get_mut(&apps[stake.app].app) else { continue };
             let (id, app) = (id.clone(), apps[owner.app].app.clone());
-            if stake.wants || owner.hold == Hold::Recorded {
+            // A record is given up only when the other is certainly stored.
+            if stake.wants || owner.hold == Hold::Recorded(OnRecord::Settled) {
                 claims.conflicts.insert(id, app);
             } else {
                 claims.handed_over.insert(id, app);
@@ -111,13 +121,13 @@ fn undecided(apps: &[AppObjects<'_>], app: &AppObjects<'_>) -> BTreeSet<Arc<str>
 fn shared_objects<'a>(apps: &[AppObjects<'a>]) -> HashMap<&'a ObjectId, Vec<Stake>> {
     let mut stakes: HashMap<&ObjectId, Vec<Stake>> = HashMap::new();
     for (app, objects) in apps.iter().enumerate() {
-        let recorded: BTreeSet<&ObjectId> = objects.owned.iter().copied().collect();
+        let recorded: BTreeMap<&ObjectId, OnRecord> = objects.owned.iter().copied().collect();
         let perhaps: BTreeSet<&ObjectId> = objects.before.iter().copied().collect();
         let wanted: BTreeSet<&ObjectId> = objects.wanted.iter().copied().collect();
-        let all: BTreeSet<&ObjectId> = recorded.iter().chain(&perhaps).chain(&wanted).copied().collect();
+        let all: BTreeSet<&ObjectId> = recorded.keys().chain(&perhaps).chain(&wanted).copied().collect();
         for id in all {
-            let hold = if recorded.contains(id) {
-                Hold::Recorded
+            let hold = if let Some(on_record) = recorded.get(id) {
+                Hold::Recorded(*on_record)
             } else if perhaps.contains(id) {
                 Hold::Perhaps
             } else {
@@ -153,7 +163,7 @@ mod tests {
             environment: "prod".into(),
             known: Known::Yes,
             wanted: wanted.into(),
-            owned: owned.into(),
+            owned: owned.iter().map(|id| (*id, OnRecord::Settled)).collect(),
             before: Vec::new(),
         }
     }
@@ -189,6 +199,17 @@ mod tests {
         let ids = objects();
         let apps = [app("blog", &[], &[&ids[0]]), app("shop", &[&ids[0]], &[])];
         insta::assert_snapshot!(told(&apps), @"blog: ConfigMap/shop/a is handed to shop");
+    }
+
+    #[test]
+    fn the_old_app_keeps_its_record_while_the_claim_of_the_new_one_is_on_its_way() {
+        let ids = objects();
+        let mut shop = app("shop", &[&ids[0]], &[&ids[0]]);
+        shop.owned[0].1 = OnRecord::Claimed;
+        insta::assert_snapshot!(
+            told(&[app("blog", &[], &[&ids[0]]), shop]),
+            @"blog: ConfigMap/shop/a is handed to shop"
+        );
     }
 
     #[test]

@@ -137,6 +137,11 @@ impl HeldReason {
         }
     }
 
+    /// Whether another app has the object, or is about to.
+    pub fn is_somebody_elses(&self) -> bool {
+        matches!(self, Self::Conflict { .. } | Self::HandedOver { .. })
+    }
+
     /// Whether the object is wanted, and is not written for this reason.
     pub fn leaves_unwritten(&self) -> bool {
         matches!(self, Self::MissingKind { .. } | Self::Conflict { .. } | Self::NotAdopted { .. })

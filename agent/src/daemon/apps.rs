@@ -1,6 +1,7 @@
 //! The apps of one environment: their drivers, and who wants which object.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -25,7 +26,11 @@ const LAST_PAUSE: Duration = Duration::from_secs(16);
 
 /// What every app of the agent wants, for the decision who has which object.
 #[derive(Default)]
-pub struct WantedSets(Mutex<BTreeMap<Arc<str>, WantedSet>>);
+pub struct WantedSets {
+    sets: Mutex<BTreeMap<Arc<str>, WantedSet>>,
+    /// An object is on its way from one app to another.
+    handing_over: AtomicBool,
+}
 
 /// What is known of what an app wants.
 #[derive(Clone)]
@@ -178,6 +183,13 @@ impl Apps {
         self.tell_all(&Event::RenderFailed { revision, problems, tried: None });
     }
 
+    /// Goes on with objects that are on their way from one app to another: somebody owns something else.
+    pub fn go_on_with_hand_overs(&self) {
+        if self.wanted.handing_over.load(Ordering::Relaxed) {
+            self.settle_ownership();
+        }
+    }
+
     /// Decides, now that the revision is rendered, who has which object, and lets the sets go that
     /// waited for it.
     pub fn settle_ownership(&self) {
@@ -223,7 +235,7 @@ impl AppSender {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(app);
         let owned = self.registry.owned_by(app);
         let wanted: HashSet<&ObjectId> = desired.rows.iter().map(|row| &row.id).collect();
-        if owned.iter().all(|id| wanted.contains(id)) {
+        if owned.keys().all(|id| wanted.contains(id)) {
             let claims = self.wanted.claims(&self.registry).remove(app).unwrap_or_default();
             self.registry.send(app, Event::Claims(claims));
             self.registry.send(app, Event::Desired(desired));
@@ -236,26 +248,26 @@ impl AppSender {
 
 impl WantedSets {
     fn expect(&self, app: &Arc<str>, environment: &Arc<str>) {
-        let mut sets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
         let fresh = || WantedSet { environment: environment.clone(), now: None, before: None, known: false };
         sets.entry(app.clone()).or_insert_with(fresh);
     }
 
     fn set(&self, app: &Arc<str>, environment: &Arc<str>, desired: Arc<Desired>) {
-        let mut sets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
         let before = sets.remove(app).and_then(|set| set.now);
         let environment = environment.clone();
         sets.insert(app.clone(), WantedSet { environment, now: Some(desired), before, known: true });
     }
 
     fn unknown(&self, app: &str) {
-        if let Some(set) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get_mut(app) {
+        if let Some(set) = self.sets.lock().unwrap_or_else(PoisonError::into_inner).get_mut(app) {
             set.known = false;
         }
     }
 
     fn confirmed(&self, app: &str) {
-        if let Some(set) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get_mut(app) {
+        if let Some(set) = self.sets.lock().unwrap_or_else(PoisonError::into_inner).get_mut(app) {
             set.known = set.now.is_some();
         }
     }
@@ -268,12 +280,12 @@ impl WantedSets {
     }
 
     pub fn remove(&self, app: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(app);
+        self.sets.lock().unwrap_or_else(PoisonError::into_inner).remove(app);
     }
 
     fn claims(&self, registry: &Registry) -> BTreeMap<Arc<str>, Claims> {
         let owned = registry.owned();
-        let wanted = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let wanted = self.sets.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let apps: Vec<AppObjects<'_>> = wanted
             .iter()
             .map(|(app, set)| AppObjects {
@@ -282,9 +294,16 @@ impl WantedSets {
                 known: if set.known { Known::Yes } else { Known::No },
                 wanted: set.now.iter().flat_map(|now| &now.rows).map(|row| &row.id).collect(),
                 before: set.before.iter().flat_map(|before| &before.rows).map(|row| &row.id).collect(),
-                owned: owned.get(app).into_iter().flat_map(|owned| owned.iter()).collect(),
+                owned: owned
+                    .get(app)
+                    .into_iter()
+                    .flat_map(|owned| owned.iter().map(|(id, on_record)| (id, *on_record)))
+                    .collect(),
             })
             .collect();
-        ownership::assign(&apps)
+        let claims = ownership::assign(&apps);
+        let handing_over = claims.values().any(|claims| !claims.handed_over.is_empty());
+        self.handing_over.store(handing_over, Ordering::Relaxed);
+        claims
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use skiff_shared::inventory::Record;
+use skiff_shared::ownership::OnRecord;
 use skiff_shared::sync::Machine;
 use skiff_shared::sync::effect::Effect;
 use skiff_shared::sync::event::Event;
@@ -43,10 +44,18 @@ impl Driver {
     /// Tells the registry what the app owns and which bodies it needs.
     fn note(&self) {
         let rows = self.machine.rows();
-        let owned = rows.iter().filter(|row| row.record != Record::None).map(|row| row.id.clone()).collect();
+        let owned = rows.iter().filter_map(|row| Some((row.id.clone(), on_record(&row.record)?))).collect();
         let recorded = rows.iter().filter_map(|row| Some(row.record.applied()?.body));
         let bodies = rows.iter().filter_map(|row| row.wanted).chain(recorded).collect();
         self.registry.note(&self.performer.app, owned, bodies);
+    }
+}
+
+fn on_record(record: &Record) -> Option<OnRecord> {
+    match record {
+        Record::None => None,
+        Record::Claimed => Some(OnRecord::Claimed),
+        Record::Settled(_) => Some(OnRecord::Settled),
     }
 }
 

@@ -122,6 +122,7 @@ pub enum Outcome {
 impl Environment {
     /// Runs until the poller is gone.
     pub async fn run(mut self, mut sourced: mpsc::Receiver<Sourced>) {
+        let mut noted = self.apps.registry.noted();
         loop {
             tokio::select! {
                 told = sourced.recv() => match told {
@@ -129,6 +130,7 @@ impl Environment {
                     None => return,
                 },
                 Some(ended) = self.renders.join_next() => self.rendered(ended),
+                Ok(()) = noted.changed(), if self.busy.is_empty() => self.apps.go_on_with_hand_overs(),
                 Ok(()) = self.apis.changed() => self.revise().await,
                 Ok(()) = self.rules.changed() => self.revise().await,
             }

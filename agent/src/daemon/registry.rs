@@ -2,11 +2,13 @@
 //!
 //! Between everything that observes and the drivers. It forwards and decides nothing.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use skiff_shared::object::{Digest, ObjectId};
+use skiff_shared::ownership::OnRecord;
 use skiff_shared::sync::event::Event;
+use tokio::sync::watch;
 
 use super::mailbox::Mailbox;
 
@@ -14,12 +16,17 @@ use super::mailbox::Mailbox;
 #[derive(Default)]
 pub struct Registry {
     apps: Mutex<BTreeMap<Arc<str>, Entry>>,
+    /// Changes whenever an app owns something else than before.
+    noted: watch::Sender<()>,
 }
+
+/// What one app has on record.
+pub type Owned = HashMap<ObjectId, OnRecord>;
 
 struct Entry {
     environment: Arc<str>,
     mailbox: Arc<Mailbox>,
-    owned: Arc<HashSet<ObjectId>>,
+    owned: Arc<Owned>,
     bodies: Arc<HashSet<Digest>>,
 }
 
@@ -96,21 +103,28 @@ impl Registry {
     }
 
     /// Notes what an app owns and which bodies it needs, as its driver knows it.
-    pub fn note(&self, app: &str, owned: HashSet<ObjectId>, bodies: HashSet<Digest>) {
+    pub fn note(&self, app: &str, owned: Owned, bodies: HashSet<Digest>) {
         let mut apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(entry) = apps.get_mut(app) {
             (entry.owned, entry.bodies) = (Arc::new(owned), Arc::new(bodies));
         }
+        drop(apps);
+        self.noted.send_replace(());
+    }
+
+    /// Returns what changes whenever an app owns something else than before.
+    pub fn noted(&self) -> watch::Receiver<()> {
+        self.noted.subscribe()
     }
 
     /// Returns what one app owns.
-    pub fn owned_by(&self, app: &str) -> Arc<HashSet<ObjectId>> {
+    pub fn owned_by(&self, app: &str) -> Arc<Owned> {
         let apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
         apps.get(app).map(|entry| entry.owned.clone()).unwrap_or_default()
     }
 
     /// Returns what every app owns.
-    pub fn owned(&self) -> BTreeMap<Arc<str>, Arc<HashSet<ObjectId>>> {
+    pub fn owned(&self) -> BTreeMap<Arc<str>, Arc<Owned>> {
         let apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
         apps.iter().map(|(app, entry)| (app.clone(), entry.owned.clone())).collect()
     }

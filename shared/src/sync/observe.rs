@@ -12,6 +12,7 @@ use super::waits::FIGHT;
 use crate::inventory::{Applied, Record};
 use crate::managed_fields::{Mark, Verdict, blame, field_set_of, judge};
 use crate::object::{GroupKind, ObjectId};
+use crate::plan::HeldReason;
 
 impl Machine {
     pub(super) fn observed(
@@ -171,6 +172,10 @@ impl Machine {
     /// Records a drift and sends it on to be healed.
     pub(super) fn drifted(&mut self, ix: RowIx, kind: DriftKind, now: Timestamp, out: &mut Vec<Effect>) {
         let row = self.row(ix);
+        if row.held_reason().is_some_and(HeldReason::is_somebody_elses) {
+            // It is theirs to change; if it comes back, it is looked up.
+            return;
+        }
         let known = row.drift.as_ref().is_some_and(|drift| drift.what.kind == kind && !drift.is_open());
         let what = Drift { id: row.id.clone(), kind, paths: Vec::new(), actor: actor_of(row) };
         let seen_at = row.drift.as_ref().map_or(now, |drift| drift.seen_at);

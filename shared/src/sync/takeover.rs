@@ -275,8 +275,24 @@ impl Machine {
         unready
     }
 
+    /// Looks up what another app had, or was about to have: nobody has watched here what it did to it.
+    fn look_at_what_came_back(&mut self, plan: &Plan, before: &HashMap<ObjectId, Hold>) {
+        let theirs = |hold: &Hold| matches!(hold, Hold::Plan(reason) if reason.is_somebody_elses());
+        let still: BTreeSet<&ObjectId> =
+            plan.held.iter().filter(|held| held.reason.is_somebody_elses()).map(|held| &held.id).collect();
+        let back = before.iter().filter(|(id, hold)| theirs(hold) && !still.contains(id));
+        let recorded = |ix: &RowIx| self.rows[ix.get()].record != Record::None;
+        self.lookups.extend(back.filter_map(|(id, _)| self.index.get(id).copied()).filter(recorded));
+        for id in still {
+            if let Some(ix) = self.index.get(id).copied() {
+                self.rows[ix.get()].drift = None;
+            }
+        }
+    }
+
     /// Takes over the plan's held objects and tells of those that were not held before.
     fn note_held(&mut self, plan: &Plan, before: &HashMap<ObjectId, Hold>, out: &mut Vec<Effect>) {
+        self.look_at_what_came_back(plan, before);
         for held in &plan.held {
             let hold = Hold::Plan(Box::new(held.reason.clone()));
             if before.get(&held.id) != Some(&hold) {
