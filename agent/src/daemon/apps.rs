@@ -274,7 +274,7 @@ impl WantedSets {
 
     /// Returns the bodies of every app's newest set, and of the one before, which may be being written.
     pub fn bodies(&self) -> HashSet<Digest> {
-        let sets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
         let sets = sets.values().flat_map(|set| set.before.iter().chain(&set.now));
         sets.flat_map(|desired| &desired.rows).map(|row| row.body).collect()
     }

@@ -126,7 +126,7 @@ impl Machine {
     /// The sync is done: everything is written, healthy and pruned.
     pub(super) fn complete(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         let Some(run) = self.run.take() else { return };
-        self.applied = Some(run.desired.revision.clone());
+        self.applied = Some(self.revision_of(&run.desired));
         self.synced_for.clone_from(&self.ask.sync);
         self.granted = None;
         self.phase = Phase::Idle;

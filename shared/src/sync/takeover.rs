@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::effect::{Effect, Notice};
 use super::row::{Hold, Row, RowIx, Task};
 use super::state::{Machine, Phase, Run, SecureState, ShardState};
-use crate::desired::{Assignment, Desired, Interval};
+use crate::desired::{Assignment, Desired, Interval, Revision};
 use crate::inventory::{Record, shard_count};
 use crate::object::ObjectId;
 use crate::plan::{self, Candidate, Held, HeldReason, Inputs, Plan, order};
@@ -211,9 +211,15 @@ impl Machine {
         }
     }
 
+    /// Returns the newest revision that has what this set has: later commits may have touched nothing of it.
+    pub(super) fn revision_of(&self, desired: &Desired) -> Revision {
+        let newest = self.revision.as_ref().filter(|_| self.next.is_none());
+        newest.unwrap_or(&desired.revision).clone()
+    }
+
     fn nothing_to_do(&mut self, desired: &Desired) {
         self.blocked = None;
-        self.applied = Some(desired.revision.clone());
+        self.applied = Some(self.revision_of(desired));
         self.released = Some(desired.revision.commit.clone());
         self.synced_for.clone_from(&self.ask.sync);
         self.phase = Phase::Idle;

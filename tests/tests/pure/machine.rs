@@ -182,3 +182,24 @@ fn a_revision_that_cannot_be_rendered_is_a_failed_sync_once() {
     ]
     "#);
 }
+
+#[test]
+fn a_commit_that_touches_nothing_stays_the_applied_one_when_the_plan_is_made_anew() {
+    let mut sim = Sim::shop();
+    sim.commit("c1", ["ConfigMap/shop/a"]);
+    sim.settle().expect("sound");
+    sim.say(0, Event::Unmoved(Revision { commit: "sha1:c2".into(), ..Revision::default() }));
+    sim.settle().expect("sound");
+    sim.ask(Ask { sync: Some("now".into()), ..Ask::default() });
+    sim.settle().expect("sound");
+    assert_eq!(sim.report().applied.as_ref().map(Revision::id), Some("c2"));
+}
+
+#[test]
+fn a_commit_that_touches_nothing_is_applied_when_the_sync_before_it_ends() {
+    let mut sim = Sim::shop();
+    sim.commit("c1", ["Deployment/shop/web ready=3"]);
+    sim.say(0, Event::Unmoved(Revision { commit: "sha1:c2".into(), ..Revision::default() }));
+    sim.settle().expect("sound");
+    assert_eq!(sim.report().applied.as_ref().map(Revision::id), Some("c2"));
+}
