@@ -1,17 +1,20 @@
 //! One agent process as far as one app is concerned: a machine, its watches and its open requests.
 
+mod heard;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use skiff_shared::desired::{BodyDigest, Desired};
-use skiff_shared::inventory::Uid;
+use skiff_shared::desired::Desired;
 use skiff_shared::object::{ApiSet, GroupKind, ObjectId};
-use skiff_shared::policy::Policy;
+use skiff_shared::policy::{Mode, Policy};
 use skiff_shared::report::{Report, RunRecord};
-use skiff_shared::sync::effect::{DryRunIn, Effect, Notice, ShardSlot};
-use skiff_shared::sync::event::{Answer, Event, Failure, LeaseTerm, Observation, Point, Seen, Token};
-use skiff_shared::sync::{Limits, Machine};
+use skiff_shared::sync::effect::{Effect, Notice, ShardSlot};
+use skiff_shared::sync::event::{Answer, Ask, Event, Failure, LeaseTerm, Observation, Point, Token};
+use skiff_shared::sync::{Limits, Machine, Task};
+
+pub use heard::{Flying, Heard, Looked, Standing, Told};
 
 use crate::world::{Change, World};
 
@@ -34,31 +37,6 @@ pub struct Stream {
 pub enum Shown {
     Object(ObjectId, Observation),
     ListEnds,
-}
-
-/// What the server last told of an object.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Told {
-    pub rv: u64,
-    pub deleting: bool,
-}
-
-/// What the last GET told of an object.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Looked {
-    pub uid: Uid,
-    pub may_go: bool,
-}
-
-/// An open request.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Flying {
-    pub id: ObjectId,
-    /// Where a dry run is sent; `None` for other requests.
-    pub place: Option<DryRunIn>,
-    pub writes: bool,
-    /// What was wanted of the object when it was sent.
-    pub wanted: Option<BodyDigest>,
 }
 
 /// Requests and other effects, counted.
@@ -103,8 +81,7 @@ pub struct Replica {
     pub flights: HashMap<Token, Flying>,
     /// The shard revisions that this process knows.
     pub revisions: BTreeMap<ShardSlot, u64>,
-    pub told: HashMap<ObjectId, Told>,
-    pub looked: HashMap<ObjectId, Looked>,
+    pub heard: Heard,
     /// The newest set that was delivered.
     pub desired: Option<Arc<Desired>>,
     pub paused: bool,
@@ -133,8 +110,7 @@ impl Replica {
             answers: Vec::new(),
             flights: HashMap::new(),
             revisions: BTreeMap::new(),
-            told: HashMap::new(),
-            looked: HashMap::new(),
+            heard: Heard::default(),
             desired: None,
             paused: false,
             asked_since_load: false,
@@ -202,15 +178,15 @@ impl Replica {
     /// Notes what an event tells, as the rules will ask for it.
     pub fn note(&mut self, event: &Event) {
         match event {
-            Event::Observed(id, observation) => self.note_observation(id, observation),
+            Event::Observed(id, observation) => self.heard.observation(id, observation),
             Event::Desired(desired) => self.desired = Some(desired.clone()),
             Event::Asked(ask) => {
                 self.asked_since_load = true;
-                self.paused = ask.paused.is_some();
+                self.asked(ask);
             }
             // What was read may be older than a word that came meanwhile.
             Event::Loaded(loaded) if !self.asked_since_load => {
-                self.paused = loaded.ask.paused.is_some();
+                self.asked(&loaded.ask);
             }
             Event::Policy(policy) => self.policy = policy.clone(),
             Event::Drain => self.draining = true,
@@ -218,43 +194,30 @@ impl Replica {
             Event::Lease(LeaseTerm::Lost) => self.told_until = None,
             Event::Done { token, result } => {
                 let Some(flying) = self.flights.remove(token) else { return };
-                let id = flying.id;
-                match result {
-                    Ok(Answer::Applied(answer)) => self.note_seen(&id, &answer.seen),
-                    Ok(Answer::Got(observation)) => {
-                        self.note_observation(&id, observation);
-                        self.looked.remove(&id);
-                        if let Observation::Present(seen) = observation {
-                            let may_go = seen.is_ours && !seen.has_owner && !seen.deleting;
-                            self.looked.insert(id, Looked { uid: seen.uid.clone(), may_go });
-                        }
-                    }
-                    // What a dry run would create is not there, so it is not dying either.
-                    Ok(Answer::DryRun { exists: false, .. }) if flying.place == Some(DryRunIn::Place) => {
-                        self.told.remove(&id);
-                    }
-                    Ok(_) | Err(_) => {}
-                }
+                self.heard.answer(flying, result);
             }
             _ => {}
         }
     }
 
-    fn note_observation(&mut self, id: &ObjectId, observation: &Observation) {
-        match observation {
-            Observation::Present(seen) => self.note_seen(id, seen),
-            Observation::Absent(point) => self.tell(id, Told { rv: point.rv, deleting: false }),
-        }
+    fn asked(&mut self, ask: &Ask) {
+        self.paused = ask.paused.is_some();
+        self.heard.approved = ask.approval.as_ref().map(|approval| approval.digest);
     }
 
-    fn note_seen(&mut self, id: &ObjectId, seen: &Seen) {
-        self.tell(id, Told { rv: seen.at.rv, deleting: seen.deleting });
-    }
-
-    fn tell(&mut self, id: &ObjectId, told: Told) {
-        if self.told.get(id).is_none_or(|before| before.rv <= told.rv) {
-            self.told.insert(id.clone(), told);
+    /// Notes the plan that waits for a person's word: what it shows is what may be approved.
+    pub fn note_plan(&mut self) {
+        if self.policy.mode == Mode::Auto || !matches!(self.machine.phase().word(), "Checking" | "Waiting") {
+            return;
         }
+        let Some(plan) = self.machine.report().plan else { return };
+        let rows = self.machine.rows().iter().filter(|row| row.held.is_none());
+        let content = rows.filter_map(|row| match (row.wanted, row.task) {
+            (Some(body), Task::Write { .. }) => Some((row.id.clone(), Some(body))),
+            (None, _) => Some((row.id.clone(), None)),
+            (Some(_), _) => None,
+        });
+        self.heard.plans.insert(plan.digest, content.collect());
     }
 
     /// Answers an effect by its token.

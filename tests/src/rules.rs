@@ -1,13 +1,17 @@
 //! What must hold at every step, whatever happens: each rule has a name.
 
+mod promises;
+
 use std::collections::BTreeSet;
 
-use jiff::SignedDuration;
+pub use promises::of_step;
+
 use skiff_shared::desired::{BodyDigest, Desired};
 use skiff_shared::inventory::Uid;
 use skiff_shared::object::ObjectId;
 use skiff_shared::policy::OnInvalid;
-use skiff_shared::sync::effect::{Effect, Urgency};
+use skiff_shared::sync::Limits;
+use skiff_shared::sync::effect::{Effect, Notice, Urgency};
 
 use crate::replica::Replica;
 use crate::world::World;
@@ -53,16 +57,14 @@ fn is_stored(effect: &Effect) -> bool {
 }
 
 /// Checks an effect at the moment in which the machine asks for it.
-pub fn of_effect(
-    world: &World,
-    replica: &Replica,
-    all: &[Replica],
-    effect: &Effect,
-    deadline: SignedDuration,
-) -> Kept {
+pub fn of_effect(world: &World, replica: &Replica, all: &[Replica], effect: &Effect, limits: Limits) -> Kept {
     if is_write(effect) || is_stored(effect) {
         let rest = replica.told_until.map(|until| until.duration_since(world.now));
-        keep("no-write-without-a-lease", rest.is_some_and(|rest| rest > deadline), || format!("{effect:?}"))?;
+        let lasts = rest.is_some_and(|rest| rest > limits.request_deadline);
+        keep("no-write-without-a-lease", lasts, || format!("{effect:?}"))?;
+    }
+    if let Effect::Notice(Notice::Drifted(drift)) = effect {
+        promises::drifted(world, replica, drift)?;
     }
     if let Effect::Save(_, slot, shard) = effect {
         let mut ids = BTreeSet::new();
@@ -70,16 +72,24 @@ pub fn of_effect(
         keep("an-inventory-names-an-object-once", twice.is_none(), || format!("{slot:?} {twice:?}"))?;
         let open = replica.sent.iter().any(|sent| matches!(sent, Effect::Save(_, other, _) if other == slot));
         keep("one-save-per-shard", !open, || format!("{slot:?}"))?;
+        promises::answered(world, shard)?;
     }
     let Some(id) = subject(effect) else { return Ok(()) };
     let open = replica.flights.values().any(|flying| flying.id == *id);
     keep("one-request-per-object", !open, || format!("{effect:?}"))?;
+    let room = replica.flights.len() < limits.in_flight;
+    keep("no-more-requests-than-allowed", room, || format!("{} and {effect:?}", replica.flights.len()))?;
     if is_write(effect) {
         of_write(world, replica, id, effect)?;
     }
     match effect {
         Effect::Apply(_, _, body, urgency, _) => of_apply(world, replica, id, *body, *urgency),
-        Effect::Delete(_, _, uid) => of_delete(replica, all, id, uid),
+        Effect::Adopt(..) => promises::taken_rightly(replica, id),
+        Effect::Delete(_, _, uid) => {
+            promises::prunable(replica, id)?;
+            promises::approved(replica, id, None)?;
+            of_delete(replica, all, id, uid)
+        }
         _ => Ok(()),
     }
 }
@@ -87,9 +97,13 @@ pub fn of_effect(
 fn of_write(world: &World, replica: &Replica, id: &ObjectId, effect: &Effect) -> Kept {
     let claimed = world.stores.get(&replica.app).is_some_and(|store| store.row(id).is_some());
     keep("claimed-before-written", claimed, || format!("{effect:?}"))?;
+    let watched = replica.streams.contains_key(id.kind());
+    keep("watched-before-written", watched, || format!("{effect:?}"))?;
     keep("paused-means-no-write", !replica.paused, || format!("{effect:?}"))?;
     keep("draining-starts-nothing", !replica.draining, || format!("{effect:?}"))?;
-    let dying = replica.told.get(id).is_some_and(|told| told.deleting);
+    // What was told may be long past: an object without our label ends without a word.
+    let dying = world.objects.get(id).is_some_and(|live| live.deleting)
+        && replica.heard.told.get(id).is_some_and(|told| told.deleting);
     keep("nothing-is-written-to-the-dying", !dying, || format!("{effect:?}"))
 }
 
@@ -97,8 +111,14 @@ fn of_apply(world: &World, replica: &Replica, id: &ObjectId, body: BodyDigest, u
     let wanted = replica.desired.as_ref().and_then(|desired| wanted_body(desired, id));
     if urgency == Urgency::Apply {
         keep("only-what-git-wants-is-applied", wanted == Some(body), || format!("{id} {body}"))?;
+        promises::approved(replica, id, Some(body))?;
+        promises::taken_rightly(replica, id)?;
+        if let Some(desired) = replica.desired.as_ref().filter(|desired| desired.rows.len() < 60) {
+            promises::in_order(replica, desired, id)?;
+        }
         return nothing_refused(world, replica, id);
     }
+    keep("healing-can-be-switched-off", replica.policy.self_heal, || format!("{id}"))?;
     let recorded = replica.machine.rows().iter().find(|row| row.id == *id);
     let recorded = recorded.and_then(|row| row.record.applied()).map(|applied| applied.body);
     keep("a-heal-brings-back-what-was-applied", recorded == Some(body), || format!("{id} {body}"))?;
@@ -106,7 +126,7 @@ fn of_apply(world: &World, replica: &Replica, id: &ObjectId, body: BodyDigest, u
 }
 
 fn of_delete(replica: &Replica, all: &[Replica], id: &ObjectId, uid: &Uid) -> Kept {
-    let looked = replica.looked.get(id);
+    let looked = replica.heard.looked.get(id);
     let sound = looked.is_some_and(|looked| looked.uid == *uid && looked.may_go);
     keep("only-our-own-objects-are-deleted", sound, || format!("{id} {uid} {looked:?}"))?;
     let wants = |replica: &&Replica| {

@@ -202,9 +202,11 @@ impl Sim {
         self.replicas[at].wake = step.wake;
         let past = step.wake.is_some_and(|wake| wake <= now);
         keep("wake-ups-are-in-the-future", !past, || format!("{:?}", step.wake))?;
+        self.replicas[at].note_plan();
         for effect in step.effects {
             self.send(at, effect)?;
         }
+        rules::of_step(&self.replicas[at])?;
         self.flow();
         Ok(())
     }
@@ -230,8 +232,7 @@ impl Sim {
             self.note(|| line);
         }
         let replica = &self.replicas[at];
-        let deadline = self.limits.request_deadline;
-        rules::of_effect(&self.world, replica, &self.replicas, &effect, deadline)?;
+        rules::of_effect(&self.world, replica, &self.replicas, &effect, self.limits)?;
         let replica = &mut self.replicas[at];
         count(&mut replica.counts, &effect);
         if let Some(writes) = &mut self.writes {
@@ -253,12 +254,11 @@ impl Sim {
                 }
                 if let (Some(id), Some(token)) = (rules::subject(&effect), perform::token(&effect)) {
                     let row = replica.machine.rows().iter().find(|row| row.id == *id);
-                    let place = match &effect {
-                        Effect::DryRun(_, _, _, place, _) => Some(*place),
-                        _ => None,
-                    };
-                    let wanted = row.and_then(|row| row.wanted);
-                    let flying = Flying { id: id.clone(), place, writes: rules::is_write(&effect), wanted };
+                    let flying = Flying::of(&effect, id, row.and_then(|row| row.wanted));
+                    if matches!(effect, Effect::Delete(..)) {
+                        // Another delete begins with another look.
+                        replica.heard.looked.remove(id);
+                    }
                     replica.flights.insert(token, flying);
                 }
                 replica.sent.push(effect);

@@ -7,7 +7,7 @@ mod meddling;
 mod requests;
 mod store;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -102,6 +102,12 @@ pub struct World {
     /// Kinds whose CRD is there and not yet established, with the steps left.
     coming: Vec<(Arc<GroupKind>, u32)>,
     pub changes: Vec<Change>,
+    /// The version in which somebody else last changed or removed an object.
+    pub disturbed: HashMap<ObjectId, u64>,
+    /// The version of an object after our last apply.
+    pub own: HashMap<ObjectId, u64>,
+    /// Every answer to an apply.
+    pub answered: HashSet<(ObjectId, Uid, u64, BodyDigest)>,
     rv: u64,
     uids: u64,
     forgery: Forgery,
@@ -177,6 +183,9 @@ impl Default for World {
             bodies: HashMap::new(),
             coming: Vec::new(),
             changes: Vec::new(),
+            disturbed: HashMap::new(),
+            own: HashMap::new(),
+            answered: HashSet::new(),
             rv: 1_000,
             uids: 0,
             forgery: Forgery::new(),
@@ -242,6 +251,7 @@ impl World {
     fn remove(&mut self, id: &ObjectId) {
         self.next_rv();
         let Some(live) = self.objects.remove(id) else { return };
+        self.disturbed.insert(id.clone(), self.rv);
         self.changed(id, live.labelled);
         if let Some(kind) = &live.provides {
             self.coming.retain(|(coming, _)| coming != kind);
@@ -268,7 +278,7 @@ impl World {
     }
 
     fn may_end(&self, id: &ObjectId, live: &Live) -> bool {
-        if id.is("", "Namespace") {
+        if live.finalizer != u32::MAX && id.is("", "Namespace") {
             return !self.objects.iter().any(|(inner, live)| {
                 inner.namespace() == Some(id.name()) && live.deleting && live.finalizer == u32::MAX
             });

@@ -48,11 +48,11 @@ impl Machine {
             }
             run.cursor += 1;
             row.task = Task::Writing { adopts: write.adopts };
-            if row.is_due(now) {
+            // What failed before this plan was made is tried again in its own time.
+            if !row.rests(now) {
                 run.unanswered.insert(ix);
                 self.write(ix, now, out);
             }
-            // What failed before this plan was made is tried again in its own time.
         }
     }
 

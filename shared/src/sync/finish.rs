@@ -51,7 +51,12 @@ impl Machine {
                 self.applied(ix, *answer, heals, now, out);
             }
             (Op::Apply { .. }, Ok(_)) => {}
-            (Op::Adopt | Op::Apply { .. }, Err(failure)) => self.write_failed(ix, failure, now, out),
+            (Op::Apply { heals: true, .. }, Err(failure)) => self.write_failed(ix, failure, now, out),
+            (Op::Adopt | Op::Apply { .. }, Err(failure)) => {
+                let wanted = self.rows[ix.get()].wanted;
+                self.row(ix).trouble().failed = wanted;
+                self.write_failed(ix, failure, now, out);
+            }
         }
         if let Some(observation) = parked {
             self.judge(ix, observation, now, out);
@@ -75,6 +80,11 @@ impl Machine {
                 seen.at.watch = self.generation(ix).max(seen.at.watch);
                 if seen.is_ours || !seen.deleting {
                     self.found(ix);
+                }
+                let row = self.row(ix);
+                if !seen.is_ours && !seen.deleting && matches!(row.record, Record::Claimed) {
+                    // Somebody else's stands where ours is to be written: preflight decides whose it is to be.
+                    self.replan = true;
                 }
                 self.learn(ix, *seen, now, out);
             }
@@ -123,7 +133,7 @@ impl Machine {
             }
         }
         if let Some(trouble) = &mut self.row(ix).trouble {
-            (trouble.attempts, trouble.cause) = (0, None);
+            (trouble.attempts, trouble.failed, trouble.cause) = (0, None, None);
         }
         self.tally(ix, was);
         self.answered(ix);

@@ -55,9 +55,18 @@ impl Machine {
             if write.preflight == Preflight::Substitute {
                 run.substitutes.insert(ix);
             }
+            // What is checked in a namespace depends on whether that is there.
+            let first = refused.is_empty() || refused.contains(&ix) || write.id.is("", "Namespace");
+            let row = &self.rows[ix.get()];
+            let served = self.apis.served(write.id.kind(), &write.version);
             match write.preflight {
+                // Also what asks not to be checked is not taken from others unasked.
+                Preflight::Skip if served && !matches!(row.record, Record::Settled(_)) => {
+                    run.unchecked.insert(ix);
+                    self.inspect.insert(ix);
+                }
                 Preflight::Skip => {}
-                Preflight::DryRun | Preflight::Substitute if refused.is_empty() || refused.contains(&ix) => {
+                Preflight::DryRun | Preflight::Substitute if first => {
                     run.checks.push_back(ix);
                     run.unchecked.insert(ix);
                 }
@@ -83,8 +92,11 @@ impl Machine {
                 break;
             };
             let Some(ix) = run.checks.pop_front() else { break };
-            if self.rows[ix.get()].flight.is_some() {
-                // A heal or a look-up is open: the check follows its answer.
+            let home = self.home_of(ix);
+            let Some(run) = &mut self.run else { break };
+            let open = |ix: RowIx| run.unchecked.contains(&ix);
+            if self.rows[ix.get()].flight.is_some() || home.is_some_and(open) {
+                // A heal or a look-up is open, or where it can be checked is not known: it follows the answer.
                 run.checks.push_back(ix);
             } else {
                 self.check(ix, out);
@@ -99,7 +111,11 @@ impl Machine {
         let row = &self.rows[ix.get()];
         let Some(body) = row.wanted else { return };
         let target = row.target();
-        let substitute = self.run.as_ref().is_some_and(|run| run.substitutes.contains(&ix));
+        let home = self.home_of(ix);
+        // The record does not know of a Namespace that others have created: objects may be in it.
+        let substitute = self.run.as_ref().is_some_and(|run| {
+            run.substitutes.contains(&ix) && home.is_some_and(|home| run.absent.contains(&home))
+        });
         let place = if substitute { DryRunIn::Substitute } else { DryRunIn::Place };
         let token = self.depart(ix, Op::DryRun);
         out.push(Effect::DryRun(token, target, body, place, WithFields::No));
@@ -116,6 +132,7 @@ impl Machine {
             Ok(Answer::DryRun { exists: true, .. }) if !is_settled => {
                 self.inspect.insert(ix);
             }
+            Ok(Answer::DryRun { exists: false, .. }) => self.found_absent(ix),
             Ok(_) => self.passed(ix),
             Err(Failure::Rejected(cause) | Failure::NotFound(cause)) => self.refused(ix, cause),
             Err(failure @ (Failure::Throttled(_) | Failure::NotSent)) => self.check_again(ix, &failure, now),
@@ -127,8 +144,11 @@ impl Machine {
             ) => {
                 if self.row(ix).trouble().checks + 1 < TRIES {
                     self.check_again(ix, &failure, now);
-                } else {
+                } else if is_settled {
                     self.passed(ix);
+                } else {
+                    // It is written without a check, but not taken from others without a look.
+                    self.inspect.insert(ix);
                 }
             }
         }
@@ -145,6 +165,13 @@ impl Machine {
     }
 
     /// Ends a check. What a write has failed of is not over by that: only the next write can tell.
+    fn found_absent(&mut self, ix: RowIx) {
+        if let Some(run) = &mut self.run {
+            run.absent.insert(ix);
+        }
+        self.passed(ix);
+    }
+
     fn passed(&mut self, ix: RowIx) {
         if let Some(trouble) = &mut self.row(ix).trouble {
             trouble.checks = 0;
@@ -173,9 +200,14 @@ impl Machine {
 
     /// Whether the object's Namespace is itself wanted by the app.
     fn home_is_wanted(&self, ix: RowIx) -> bool {
-        let Some(namespace) = self.rows[ix.get()].id.namespace() else { return false };
+        self.home_of(ix).is_some_and(|home| self.rows[home.get()].wanted.is_some())
+    }
+
+    /// Returns the row of the object's Namespace, if the app has it.
+    fn home_of(&self, ix: RowIx) -> Option<RowIx> {
+        let namespace = self.rows[ix.get()].id.namespace()?;
         let home = ObjectId::new(Arc::new(GroupKind::new("", "Namespace")), None, namespace);
-        self.index.get(&home).is_some_and(|ix| self.rows[ix.get()].wanted.is_some())
+        self.index.get(&home).copied()
     }
 
     /// Starts the GETs of objects that exist without being recorded.
@@ -212,7 +244,8 @@ impl Machine {
                 }
                 self.passed(ix);
             }
-            Ok(_) => self.passed(ix),
+            Ok(_) => self.found_absent(ix),
+            Err(Failure::NotFound(cause)) => self.refused(ix, cause),
             Err(failure) => self.check_again(ix, &failure, now),
         }
     }
@@ -255,7 +288,8 @@ impl Machine {
     /// Everything asked for is answered: the plan is complete, or what was refused stops it.
     fn judge_preflight(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         let Some(run) = &mut self.run else { return };
-        if run.rejected.is_empty() && !run.rest.is_empty() {
+        let goes_on = run.rejected.is_empty() || self.policy.on_invalid == OnInvalid::Skip;
+        if goes_on && !run.rest.is_empty() {
             run.check_rest();
             return self.advance_preflight(now, out);
         }

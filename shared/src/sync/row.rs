@@ -119,6 +119,8 @@ pub struct Trouble {
     /// `attempts` and `cause` come from preflight: one that passes ends the trouble.
     pub refused: bool,
     pub not_before: Option<Timestamp>,
+    /// The body that a sync has last failed to write.
+    pub failed: Option<BodyDigest>,
     pub cause: Option<Cause>,
     /// Times in a row that what was healed drifted again shortly after.
     pub strikes: u32,
@@ -235,6 +237,12 @@ impl Row {
 
     pub fn trouble(&mut self) -> &mut Trouble {
         self.trouble.get_or_insert_default()
+    }
+
+    /// Whether the sync has tried to write it as wanted, and the time of the next attempt has not come.
+    pub fn rests(&self, now: Timestamp) -> bool {
+        let failed = self.trouble.as_ref().and_then(|trouble| trouble.failed);
+        failed.is_some() && failed == self.wanted && !self.is_due(now)
     }
 
     /// Whether a new attempt may start now.

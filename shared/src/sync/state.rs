@@ -99,8 +99,10 @@ pub(super) struct Run {
     pub unchecked: BTreeSet<RowIx>,
     /// Rows to be checked after those that were refused the last time.
     pub rest: Vec<RowIx>,
-    /// Rows whose namespace comes with this plan.
+    /// Rows whose namespace comes with this plan, as far as the record tells.
     pub substitutes: BTreeSet<RowIx>,
+    /// Rows that the server has been found not to have.
+    pub absent: BTreeSet<RowIx>,
     pub rejected: BTreeMap<RowIx, Cause>,
     /// Rows whose kind the server turned out not to serve.
     pub missing: BTreeSet<RowIx>,

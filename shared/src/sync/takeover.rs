@@ -256,6 +256,7 @@ impl Machine {
             adoptions: BTreeMap::new(),
             unwritten: BTreeSet::new(),
             substitutes: BTreeSet::new(),
+            absent: BTreeSet::new(),
             rejected: BTreeMap::new(),
             cursor: 0,
             place: None,

@@ -198,7 +198,10 @@ impl Story {
     }
 
     fn word(&mut self) {
-        match self.random.below(3) {
+        match self.random.below(4) {
+            3 => {
+                self.approve();
+            }
             0 => {
                 self.ask.paused = if self.ask.paused.is_some() { None } else { Some("lunch".to_owned()) };
                 self.say(&Event::Asked(self.ask.clone()));

@@ -73,6 +73,7 @@ impl World {
             | Meddling::Unlabel
             | Meddling::Own => self.touch(id, |live, _| edit(live, what, second)),
         }
+        self.disturbed.insert(id.clone(), self.rv);
     }
 
     /// Creates an object that is not ours, as if by hand or by another tool.
@@ -98,6 +99,7 @@ impl World {
             written: false,
         };
         self.create(id, live);
+        self.disturbed.insert(id.clone(), rv);
     }
 }
 

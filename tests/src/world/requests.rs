@@ -58,6 +58,8 @@ impl World {
             fields: live.fields,
         };
         let seen = self.seen(live, 0);
+        self.own.insert(target.id.clone(), applied.rv);
+        self.answered.insert((target.id.clone(), applied.uid.clone(), applied.rv, digest));
         Ok(Answer::Applied(Box::new(AppliedAnswer { applied, seen, owned: self.owned_set(fields) })))
     }
 

@@ -4,6 +4,7 @@ use jiff::SignedDuration;
 use skiff_shared::managed_fields::ForeignOwner;
 use skiff_shared::policy::{OnInvalid, Policy};
 use skiff_shared::report::SyncStatus;
+use skiff_shared::sync::event::{Event, Observation, Point};
 use skiff_tests::notation::object;
 use skiff_tests::sim::{End, Sim};
 use skiff_tests::world::Meddling;
@@ -178,4 +179,70 @@ fn the_status_says_what_a_sync_waits_for_from_the_moment_it_does() {
     APIService/v1.metrics to be healthy (now Progressing)
     ConfigMap/shop/a to be healthy (now Missing)
     ");
+}
+
+/// Plants objects of Argo CD and commits them; returns whether they still are as they were.
+fn are_left_alone(sim: &mut Sim, objects: &[&str], lines: &[&str]) -> bool {
+    for planted in objects {
+        let argo = ForeignOwner::ArgoCd { application: "legacy".into() };
+        sim.world.plant(&object(planted), Some(argo));
+    }
+    sim.commit("c1", lines.iter().copied());
+    sim.run_now().expect("sound");
+    sim.wait(SignedDuration::from_mins(1)).expect("sound");
+    objects.iter().all(|planted| !sim.world.objects[&object(planted)].written)
+}
+
+#[test]
+fn objects_in_a_namespace_that_the_record_does_not_know_are_not_taken_unasked() {
+    let objects = ["Namespace/fresh", "ConfigMap/fresh/d"];
+    let mut sim = Sim::shop();
+    assert!(are_left_alone(&mut sim, &objects, &objects));
+    assert_eq!(sim.report().objects.held, 2);
+}
+
+#[test]
+fn an_object_that_asks_for_no_dry_run_is_not_taken_unasked() {
+    let mut sim = Sim::shop();
+    assert!(are_left_alone(&mut sim, &["ConfigMap/shop/a"], &["ConfigMap/shop/a unchecked"]));
+}
+
+#[test]
+fn an_object_that_cannot_be_checked_is_not_taken_unasked() {
+    let mut sim = Sim::shop();
+    sim.world.weather.webhook_down = true;
+    assert!(are_left_alone(&mut sim, &["ConfigMap/shop/a"], &["ConfigMap/shop/a"]));
+    sim.world.weather.webhook_down = false;
+    sim.wait(SignedDuration::from_mins(2)).expect("sound");
+    assert_eq!(sim.report().objects.held, 1);
+}
+
+#[test]
+fn what_was_not_checked_beside_a_refused_object_is_checked_before_the_rest_goes_on() {
+    let mut sim = Sim::shop();
+    let argo = ForeignOwner::ArgoCd { application: "legacy".into() };
+    sim.world.plant(&object("ConfigMap/shop/b"), Some(argo));
+    sim.commit("c1", ["ConfigMap/shop/a refused", "ConfigMap/shop/b"]);
+    sim.run_now().expect("sound");
+    sim.say(0, Event::Policy(Policy { on_invalid: OnInvalid::Skip, ..Policy::default() }));
+    sim.wait(SignedDuration::from_mins(1)).expect("sound");
+    assert!(!sim.world.objects[&object("ConfigMap/shop/b")].written);
+}
+
+#[test]
+fn an_object_of_others_that_takes_the_place_of_one_still_to_be_written_is_not_taken_unasked() {
+    let mut sim = Sim::shop();
+    sim.commit("c1", ["ConfigMap/shop/a forbidden"]);
+    sim.run_now().expect("sound");
+    let argo = ForeignOwner::ArgoCd { application: "legacy".into() };
+    sim.world.plant(&object("ConfigMap/shop/a"), Some(argo));
+    // The list of a watch that broke does not show it, so it is looked up.
+    let kind = object("ConfigMap/shop/a").kind().clone();
+    sim.say(
+        0,
+        Event::Observed(object("ConfigMap/shop/a"), Observation::Absent(Point { watch: 9, rv: 9_999 })),
+    );
+    sim.say(0, Event::Relisted { kind, watch: 9 });
+    sim.wait(SignedDuration::from_mins(1)).expect("sound");
+    assert_eq!(sim.report().objects.held, 1, "{:#?}", sim.report());
 }

@@ -1,0 +1,140 @@
+//! The machine's own promises: what it may do when, given what it was told.
+
+use skiff_shared::desired::{BodyDigest, Desired, DesiredRow};
+use skiff_shared::inventory::{Record, Shard};
+use skiff_shared::object::ObjectId;
+use skiff_shared::plan::order::{self, Place};
+use skiff_shared::policy::{Adopt, Mode};
+use skiff_shared::sync::effect::Drift;
+use skiff_shared::sync::{Row, Task};
+
+use super::{Kept, keep};
+use crate::replica::{Replica, Standing};
+use crate::world::World;
+
+/// An approved plan is carried out and nothing else.
+pub(super) fn approved(replica: &Replica, id: &ObjectId, body: Option<BodyDigest>) -> Kept {
+    let heard = &replica.heard;
+    let plan = heard.approved.as_ref().and_then(|digest| heard.plans.get(digest));
+    let given =
+        replica.policy.mode == Mode::Auto || plan.is_some_and(|plan| plan.contains(&(id.clone(), body)));
+    keep("nothing-is-done-that-was-not-approved", given, || {
+        format!("{id} {body:?} under {:?}: {plan:?}", heard.approved)
+    })
+}
+
+/// What the app does not have yet is looked at before the first write, and taken only where it may be.
+pub(super) fn taken_rightly(replica: &Replica, id: &ObjectId) -> Kept {
+    let row = replica.machine.rows().iter().find(|row| row.id == *id);
+    if row.is_some_and(|row| matches!(row.record, Record::Settled(_))) || !is_asked_first(replica, id) {
+        return Ok(());
+    }
+    let standing = replica.heard.standing.get(id);
+    let may = match (standing, replica.policy.adopt) {
+        (Some(Standing::Absent | Standing::Ours), _) | (Some(Standing::Theirs(_)), Adopt::Always) => true,
+        (Some(Standing::Theirs(owner)), Adopt::IfUnowned) => owner.is_none(),
+        (Some(Standing::Theirs(_)), Adopt::Never) | (None, _) => false,
+    };
+    keep("nothing-of-others-is-taken-unasked", may, || format!("{id} is {standing:?}"))
+}
+
+/// A kind that comes with the sync itself has no objects before, nor has a Namespace that does.
+fn is_asked_first(replica: &Replica, id: &ObjectId) -> bool {
+    let Some(desired) = &replica.desired else { return true };
+    let kind_comes = desired.rows.iter().any(|row| row.provides.as_ref() == Some(id.kind()));
+    let home = |row: &&DesiredRow| row.id.is("", "Namespace") && id.namespace() == Some(row.id.name());
+    let home = desired.rows.iter().find(home);
+    let heard = &replica.heard;
+    let is_new = |row: &DesiredRow| {
+        heard.written.contains_key(&row.id) || heard.standing.get(&row.id) == Some(&Standing::Absent)
+    };
+    !kind_comes && !home.is_some_and(is_new)
+}
+
+/// A place begins when everything of the one before it has been tried, a wave when the one before it is healthy.
+pub(super) fn in_order(replica: &Replica, desired: &Desired, id: &ObjectId) -> Kept {
+    let places = order::places(desired);
+    let rows = replica.machine.rows();
+    let Some(place) = desired.rows.iter().find(|row| row.id == *id).map(|row| places.of(row)) else {
+        return Ok(());
+    };
+    let state = |id: &ObjectId| rows.iter().find(|row| row.id == *id && row.held.is_none());
+    for other in desired.rows.iter().filter(|row| row.id != *id) {
+        let Some(row) = state(&other.id) else { continue };
+        let before = places.of(other);
+        if before < place {
+            tried(replica, row, other, id)?;
+        }
+        if before.wave < place.wave {
+            healthy(replica, row, (before, place), id)?;
+        }
+    }
+    Ok(())
+}
+
+fn tried(replica: &Replica, row: &Row, other: &DesiredRow, id: &ObjectId) -> Kept {
+    let waits = matches!(row.task, Task::Write { .. });
+    let first = replica.flights.values().any(|flying| {
+        flying.id == other.id
+            && flying.syncs == Some(other.body)
+            && !replica.heard.tried.contains(&(other.id.clone(), other.body))
+            && !replica.heard.dying.contains(&other.id)
+    });
+    keep("a-place-waits-for-the-answers-before-it", !waits && !first, || {
+        format!("{id} is written before {} ({:?})", other.id, row.task)
+    })
+}
+
+fn healthy(replica: &Replica, row: &Row, (before, place): (Place, Place), id: &ObjectId) -> Kept {
+    let heard = &replica.heard;
+    let since = heard.written.get(&row.id).copied().unwrap_or_default();
+    let well = row.options.ignore_health || heard.healthy.get(&row.id).is_some_and(|rv| *rv >= since);
+    keep("a-wave-waits-for-the-health-of-the-one-before", well && row.is_current(), || {
+        format!("{id} of {place:?} is written before {} of {before:?} is healthy: {row:#?}", row.id)
+    })
+}
+
+/// Guards of pruning hold at the moment of the delete, too.
+pub(super) fn prunable(replica: &Replica, id: &ObjectId) -> Kept {
+    let prune = replica.policy.prune;
+    let row = replica.machine.rows().iter().find(|row| row.id == *id);
+    let sensitive = ["Namespace", "CustomResourceDefinition", "StatefulSet"].contains(&&*id.kind().kind);
+    let guarded = row.is_none_or(|row| row.options.keep || row.options.confirm_prune)
+        || !prune.enabled
+        || sensitive && !prune.sensitive_kinds;
+    keep("guarded-objects-are-not-deleted", !guarded, || format!("{id} under {prune:?}"))
+}
+
+/// What others did not do is no drift: neither what we wrote ourselves, nor status, nor what is long past.
+pub(super) fn drifted(world: &World, replica: &Replica, drift: &Drift) -> Kept {
+    let row = replica.machine.rows().iter().find(|row| row.id == drift.id);
+    let Some(applied) = row.and_then(|row| row.record.applied()) else { return Ok(()) };
+    let disturbed = world.disturbed.get(&drift.id).is_some_and(|rv| *rv > applied.rv);
+    // An answer that was lost leaves an older record than there is; one that is awaited does not.
+    let awaited = replica.flights.values().any(|flying| flying.writes && flying.id == drift.id);
+    let unsure = world.own.get(&drift.id) != Some(&applied.rv) && !awaited;
+    keep("drift-is-what-others-did", disturbed || unsure, || format!("{drift:?} {applied:?}"))
+}
+
+/// Settled is what the server answered, to the version.
+pub(super) fn answered(world: &World, shard: &Shard) -> Kept {
+    let invented = shard.rows.iter().find(|row| match &row.record {
+        Record::Settled(applied) => {
+            !world.answered.contains(&(row.id.clone(), applied.uid.clone(), applied.rv, applied.body))
+        }
+        Record::Claimed | Record::None => false,
+    });
+    keep("a-record-is-an-answer", invented.is_none(), || format!("{invented:?}"))
+}
+
+/// Whatever comes meanwhile, what was wanted when a write was sent is wanted until its answer.
+pub fn of_step(replica: &Replica) -> Kept {
+    for (token, flying) in replica.flights.iter().filter(|(_, flying)| flying.writes) {
+        let row = replica.machine.rows().iter().find(|row| row.id == flying.id);
+        let same = row.is_some_and(|row| {
+            row.wanted == flying.wanted && row.flight.as_ref().is_some_and(|flight| flight.token == *token)
+        });
+        keep("nothing-is-taken-over-while-a-write-is-open", same, || format!("{flying:?} {row:#?}"))?;
+    }
+    Ok(())
+}
