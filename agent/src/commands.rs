@@ -22,7 +22,7 @@ use skiff_shared::desired::Problem;
 use crate::args::{Cli, ClusterArgs, Verb};
 use crate::cluster::Connection;
 use crate::cluster::connection::KubeconfigChoice;
-use crate::sandbox::{self, SandboxError};
+use crate::sandbox::SandboxError;
 
 pub use described::schema as description_schema;
 
@@ -65,7 +65,7 @@ fn refused(problems: &[Problem]) -> ExitCode {
 /// Tells why a tool could not be started under limits.
 pub fn sandbox_failed(error: &SandboxError) -> ExitCode {
     ui::error(&crate::telemetry::chain(error));
-    ExitCode::from(sandbox::FAILED)
+    ExitCode::from(error.exit_code())
 }
 
 /// Connects as a person does: with their kubeconfig and context.

@@ -44,6 +44,8 @@ use skiff_shared::limits::Limits;
 use skiff_shared::policy::Policy;
 use skiff_shared::version::Range;
 
+use crate::sandbox::Demand;
+
 pub use secret::{Secret, SecretError};
 pub use watch::{Changes, Watched, watch};
 
@@ -186,6 +188,8 @@ pub struct Render {
     pub helm: PathBuf,
     pub kustomize: PathBuf,
     pub timeout: Duration,
+    /// Whether renderers run where the kernel cannot keep them to their files.
+    pub sandbox: Demand,
     pub limits: RenderLimits,
 }
 

@@ -49,7 +49,7 @@ use crate::http::{self, Endpoint, Heartbeats, Readiness};
 use crate::lanes::Lanes;
 use crate::lease::{LeaseHolder, LeaseOptions};
 use crate::render::{Bounds, Tools};
-use crate::sandbox;
+use crate::sandbox::{self, Demand, Level};
 use crate::state::State;
 use crate::store::Store;
 use crate::telemetry::{
@@ -380,6 +380,7 @@ fn workshop(
             .with_context(|| format!("failed to empty {}", scratch.display()))?;
     }
     std::fs::create_dir_all(&scratch).with_context(|| format!("failed to make {}", scratch.display()))?;
+    tell_sandbox(fixed.render.sandbox);
     let tools = Tools {
         helm: fixed.render.helm.clone(),
         kustomize: fixed.render.kustomize.clone(),
@@ -391,6 +392,7 @@ fn workshop(
             cpu_seconds: fixed.render.limits.cpu_time.as_secs(),
             ..sandbox::Limits::default()
         },
+        demand: fixed.render.sandbox,
         bounds: Bounds { output_bytes: fixed.render.limits.output, ..Bounds::default() },
     };
     Ok(Workshop {
@@ -402,6 +404,22 @@ fn workshop(
         benches: Arc::new(Semaphore::new(BENCHES)),
         scratch: scratch.into(),
     })
+}
+
+/// Says how far this kernel keeps renderers to what they need.
+fn tell_sandbox(demand: Demand) {
+    let level = Level::of_this_kernel();
+    match demand {
+        _ if level.is_full() => tracing::info!(%level, "renderers run in the full sandbox ({level})"),
+        Demand::BestEffort => tracing::warn!(
+            %level,
+            "this kernel restricts renderers in part only ({level}): set render.sandbox to required to have none run"
+        ),
+        Demand::Required => tracing::error!(
+            %level,
+            "no chart and no kustomization is rendered on this node: render.sandbox is required, and the kernel restricts renderers in part only ({level})"
+        ),
+    }
 }
 
 async fn tell_lease(mut lease: watch::Receiver<LeaseTerm>, registry: Arc<Registry>, readiness: Readiness) {

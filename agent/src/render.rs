@@ -100,6 +100,8 @@ pub struct Tools {
     /// The most time that one render's tools take together.
     pub timeout: Duration,
     pub limits: sandbox::Limits,
+    /// Whether a tool runs where the kernel cannot keep it to its files.
+    pub demand: sandbox::Demand,
     pub bounds: Bounds,
 }
 
@@ -110,13 +112,15 @@ pub struct Bounds {
     pub file_bytes: u64,
     /// Everything that a tool prints.
     pub output_bytes: u64,
+    /// Everything that a tool writes to its throw-away folder.
+    pub scratch_bytes: u64,
     /// The objects of an app.
     pub objects: usize,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { file_bytes: 16 << 20, output_bytes: 256 << 20, objects: 50_000 }
+        Self { file_bytes: 16 << 20, output_bytes: 256 << 20, scratch_bytes: 256 << 20, objects: 50_000 }
     }
 }
 
@@ -164,6 +168,8 @@ pub enum Reason {
     KustomizeFailed,
     /// A tool took too long.
     Timeout,
+    /// The kernel cannot keep a tool to its files, and the configuration demands it.
+    SandboxMissing,
     /// The agent's own disk or programs failed: worth trying again.
     Internal,
 }
@@ -183,6 +189,7 @@ impl Reason {
             Self::HelmFailed => "HelmFailed",
             Self::KustomizeFailed => "KustomizeFailed",
             Self::Timeout => "Timeout",
+            Self::SandboxMissing => "SandboxMissing",
             Self::Internal => "Internal",
         }
     }

@@ -1,20 +1,39 @@
-//! `skiff __sandbox -- tool args…`: limits on itself, then the tool in its place.
+//! `skiff __sandbox … -- tool args…`: limits on itself, then the tool in its place.
 //!
-//! Renderers run untrusted input. The agent starts itself under this hidden verb, which lowers its own limits and
-//! becomes the tool; so no code of ours runs between fork and exec. Knows nothing of what the tool does.
+//! Renderers run untrusted input. The agent starts itself under this hidden verb, which gives up what a renderer does
+//! not need and becomes the tool; so no code of ours runs between fork and exec. Knows nothing of what the tool does.
+//!
+//! What is given up, and by what:
+//!
+//! - memory, processor time, the size of files, open files, core dumps: rlimits, on every kernel;
+//! - sockets of every kind, other processes (to start, to trace, to signal), mounts, namespaces, `io_uring` and what
+//!   only administrators use: seccomp, in [`calls`];
+//! - every file but the revision's, the tool's own and a throw-away folder: Landlock, in [`files`].
+//!
+//! The tool can start no process, so there is none that could outlive it; with the agent it is killed as well. What it
+//! writes altogether no kernel limits: who started it watches the folder.
 
-use std::ffi::OsString;
+mod calls;
+mod files;
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::io;
 use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
 use std::process::Command;
 
 use rlimit::Resource;
+use rustix::process::{Signal, set_parent_process_death_signal};
 
 /// The hidden verb of the program.
 pub const VERB: &str = "__sandbox";
 
 /// The exit code of a sandbox that could not become its tool.
 pub const FAILED: u8 = 125;
+
+/// The exit code of a sandbox that this kernel cannot make as strong as is demanded.
+pub const UNMET: u8 = 124;
 
 /// What a tool may use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,53 +54,193 @@ impl Default for Limits {
     }
 }
 
+/// What becomes of a tool where the kernel cannot restrict it as asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Demand {
+    /// It runs with what the kernel can do.
+    #[default]
+    BestEffort,
+    /// It does not run.
+    Required,
+}
+
+/// A tool's surroundings.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Sandbox {
+    pub limits: Limits,
+    pub demand: Demand,
+    /// The folders that it may read, beside its own program.
+    pub read: Vec<PathBuf>,
+    /// The folders that it may read and write.
+    pub write: Vec<PathBuf>,
+}
+
+/// How far this kernel can restrict a tool.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Level {
+    /// The version of Landlock; 0 where there is none.
+    pub landlock: u8,
+    pub seccomp: Seccomp,
+}
+
+/// Whether the kernel filters system calls.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Seccomp {
+    Here,
+    Missing,
+}
+
 /// Why a sandbox could not become its tool.
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
-    #[error("the sandbox is started by the agent only: {VERB} MEMORY CPU FILE OPEN -- PROGRAM ARGUMENTS…")]
+    #[error("the sandbox is started by the agent only: {VERB} NAME=VALUE… -- PROGRAM ARGUMENTS…")]
     Usage,
     #[error("failed to limit {what} to {limit}")]
     Limit { what: &'static str, limit: u64, source: io::Error },
+    #[error("failed to have it end with the agent")]
+    Tie { source: io::Error },
+    #[error(
+        "this kernel cannot keep a renderer to its files: Landlock 3 (Linux 6.2) or later is missing and render.sandbox is required; upgrade the node, or set it to bestEffort"
+    )]
+    Unmet,
+    #[error("failed to keep {program:?} to its files")]
+    Files { program: OsString, source: landlock::RulesetError },
+    #[error("failed to keep {program:?} from system calls")]
+    Calls { program: OsString, source: seccompiler::Error },
     #[error("failed to start {program:?}")]
     Start { program: OsString, source: io::Error },
 }
 
-impl Limits {
-    /// Returns the arguments under which the program becomes `tool` with these limits.
+impl SandboxError {
+    /// Returns the code that the process ends with.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Unmet => UNMET,
+            _ => FAILED,
+        }
+    }
+}
+
+impl Level {
+    /// Asks the kernel.
+    pub fn of_this_kernel() -> Self {
+        Self { landlock: files::version(), seccomp: calls::seccomp() }
+    }
+
+    /// Whether this is as strong as `render.sandbox: required` asks for.
+    pub fn is_full(self) -> bool {
+        self.landlock >= files::NEEDED && self.seccomp == Seccomp::Here
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.landlock {
+            0 => f.write_str("rlimits, no Landlock")?,
+            version => write!(f, "rlimits, Landlock {version}")?,
+        }
+        f.write_str(match self.seccomp {
+            Seccomp::Here => ", seccomp",
+            Seccomp::Missing => ", no seccomp",
+        })
+    }
+}
+
+impl Sandbox {
+    /// Returns the arguments under which the program becomes `tool` in this sandbox.
     pub fn arguments(&self, tool: impl Into<OsString>) -> Vec<OsString> {
-        let numbers = [self.memory_bytes, self.cpu_seconds, self.file_bytes, self.open_files];
+        let Limits { memory_bytes, cpu_seconds, file_bytes, open_files } = self.limits;
+        let demand = match self.demand {
+            Demand::Required => "required",
+            Demand::BestEffort => "bestEffort",
+        };
+        let settings = format!(
+            "memory={memory_bytes} cpu={cpu_seconds} file={file_bytes} open={open_files} demand={demand}"
+        );
         let mut arguments: Vec<OsString> = vec![VERB.into()];
-        arguments.extend(numbers.iter().map(|number| OsString::from(number.to_string())));
+        arguments.extend(settings.split(' ').map(OsString::from));
+        for (name, folders) in [("read=", &self.read), ("write=", &self.write)] {
+            arguments.extend(folders.iter().map(|folder| {
+                let mut argument = OsString::from(name);
+                argument.push(folder);
+                argument
+            }));
+        }
         arguments.extend(["--".into(), tool.into()]);
         arguments
     }
+
+    /// Reads the arguments after the verb, up to the tool.
+    fn read(arguments: &mut impl Iterator<Item = OsString>) -> Option<Self> {
+        let mut sandbox = Self {
+            limits: Limits { memory_bytes: 0, cpu_seconds: 0, file_bytes: 0, open_files: 0 },
+            demand: Demand::Required,
+            read: Vec::new(),
+            write: Vec::new(),
+        };
+        let mut given = 0;
+        loop {
+            let argument = arguments.next()?;
+            if argument == "--" {
+                return (given == 4).then_some(sandbox);
+            }
+            let (name, value) = split(&argument)?;
+            let Limits { memory_bytes, cpu_seconds, file_bytes, open_files } = &mut sandbox.limits;
+            let number = match name {
+                "memory" => memory_bytes,
+                "cpu" => cpu_seconds,
+                "file" => file_bytes,
+                "open" => open_files,
+                "demand" => {
+                    sandbox.demand =
+                        if value == "bestEffort" { Demand::BestEffort } else { Demand::Required };
+                    continue;
+                }
+                "read" => {
+                    sandbox.read.push(value.into());
+                    continue;
+                }
+                "write" => {
+                    sandbox.write.push(value.into());
+                    continue;
+                }
+                _ => return None,
+            };
+            *number = value.to_str()?.parse().ok()?;
+            given += 1;
+        }
+    }
 }
 
-/// Takes the arguments after the verb, sets the limits and becomes the tool. Returns only if that fails: the caller
-/// prints the error and exits with [`FAILED`].
+fn split(argument: &OsStr) -> Option<(&str, &OsStr)> {
+    use std::os::unix::ffi::OsStrExt as _;
+    let bytes = argument.as_bytes();
+    let at = bytes.iter().position(|byte| *byte == b'=')?;
+    Some((str::from_utf8(&bytes[..at]).ok()?, OsStr::from_bytes(&bytes[at + 1..])))
+}
+
+/// Takes the arguments after the verb, gives up what the tool does not need and becomes it. Returns only if that
+/// fails: the caller prints the error and exits with its code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> SandboxError {
-    let Some((limits, mut command)) = read(arguments.into_iter()) else { return SandboxError::Usage };
-    if let Err(error) = limits.apply() {
+    let mut arguments = arguments.into_iter();
+    let Some(sandbox) = Sandbox::read(&mut arguments) else { return SandboxError::Usage };
+    let Some(program) = arguments.next() else { return SandboxError::Usage };
+    if let Err(error) = sandbox.enter(&program) {
         return error;
     }
-    let source = command.exec();
-    SandboxError::Start { program: command.get_program().to_owned(), source }
+    let source = Command::new(&program).args(arguments).exec();
+    SandboxError::Start { program, source }
 }
 
-fn read(mut arguments: impl Iterator<Item = OsString>) -> Option<(Limits, Command)> {
-    let mut number = || arguments.next()?.to_str()?.parse().ok();
-    let limits = Limits {
-        memory_bytes: number()?,
-        cpu_seconds: number()?,
-        file_bytes: number()?,
-        open_files: number()?,
-    };
-    if arguments.next()? != "--" {
-        return None;
+impl Sandbox {
+    /// Restricts this process for good. What needs most goes first: each step takes away what the next need not have.
+    fn enter(&self, program: &OsStr) -> Result<(), SandboxError> {
+        set_parent_process_death_signal(Some(Signal::KILL))
+            .map_err(|error| SandboxError::Tie { source: error.into() })?;
+        self.limits.apply()?;
+        files::restrict(self, program)?;
+        calls::restrict(self.demand, program)
     }
-    let mut command = Command::new(arguments.next()?);
-    command.args(arguments);
-    Some((limits, command))
 }
 
 impl Limits {
@@ -110,7 +269,8 @@ mod tests {
     const INSIDE: &str = "SKIFF_TEST_SANDBOX";
 
     fn arguments(limits: Limits, script: &str) -> Vec<String> {
-        let mut arguments = limits.arguments("/bin/sh");
+        let sandbox = Sandbox { limits, demand: Demand::BestEffort, read: Vec::new(), write: Vec::new() };
+        let mut arguments = sandbox.arguments("/bin/sh");
         arguments.extend(["-c".into(), script.into()]);
         arguments.into_iter().skip(1).map(|argument| argument.into_string().unwrap()).collect()
     }
@@ -134,7 +294,15 @@ mod tests {
 
     #[test]
     fn wrong_arguments_are_refused() {
-        for wrong in [&["1", "2"][..], &["1", "2", "3", "4", "sh"], &["a", "2", "3", "4", "--", "sh"]] {
+        let right = ["memory=1", "cpu=2", "file=3", "open=4"];
+        let wrong = [
+            [&right[..3], &["--", "sh"]].concat(),
+            [&right[..], &["sh"]].concat(),
+            [&right[..], &["--"]].concat(),
+            [&right[..3], &["open=a", "--", "sh"]].concat(),
+            [&right[..], &["other=1", "--", "sh"]].concat(),
+        ];
+        for wrong in wrong {
             let error = run(wrong.iter().map(OsString::from));
             assert!(matches!(error, SandboxError::Usage));
         }

@@ -17,6 +17,8 @@ mod git;
 mod http;
 #[path = "agent/render.rs"]
 mod render;
+#[path = "agent/sandbox.rs"]
+mod sandbox;
 #[path = "agent/schema.rs"]
 mod schema;
 #[path = "agent/telemetry.rs"]

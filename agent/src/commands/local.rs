@@ -71,6 +71,7 @@ impl Local {
                 scratch: scratch.path().to_owned(),
                 timeout: std::time::Duration::from_secs(60),
                 limits: sandbox::Limits::default(),
+                demand: sandbox::Demand::BestEffort,
                 bounds: Bounds::default(),
             },
             described,

@@ -16,14 +16,15 @@ use skiff_shared::yaml;
 
 use super::layers::Layers;
 use super::raw::{
-    RawAgent, RawCluster, RawConfig, RawEnvironment, RawHttp, RawLease, RawLimits, RawOtlp, RawPrune,
-    RawReach, RawRender, RawState, RawSync, RawTelemetry,
+    RawAgent, RawCluster, RawConfig, RawDemand, RawEnvironment, RawHttp, RawLease, RawLimits, RawOtlp,
+    RawPrune, RawReach, RawRender, RawState, RawSync, RawTelemetry,
 };
 use super::units::{Bytes, Span};
 use super::{
     Agent, Cluster, Config, ConfigErrors, EnvironmentConfig, Http, Lease, Otlp, Render, RenderLimits, State,
     Telemetry,
 };
+use crate::sandbox::Demand;
 use source::check_url;
 
 const MEBIBYTE: u64 = 1 << 20;
@@ -243,13 +244,17 @@ impl Check<'_> {
     }
 
     fn render(&mut self, raw: RawRender) -> Render {
-        let RawRender { helm, kustomize, timeout, limits } = raw;
+        let RawRender { helm, kustomize, timeout, sandbox, limits } = raw;
         let RawLimits { memory, cpu_time, output } = limits;
         let bytes = |bytes: Option<Bytes>, default: u64| bytes.map_or(default, |Bytes(bytes)| bytes);
         Render {
             helm: helm.unwrap_or_else(|| PathBuf::from("/usr/local/bin/helm")),
             kustomize: kustomize.unwrap_or_else(|| PathBuf::from("/usr/local/bin/kustomize")),
             timeout: self.positive(timeout, Duration::from_secs(60), "/render/timeout"),
+            sandbox: match sandbox {
+                RawDemand::BestEffort => Demand::BestEffort,
+                RawDemand::Required => Demand::Required,
+            },
             limits: RenderLimits {
                 memory: bytes(memory, 512 * MEBIBYTE),
                 cpu_time: self.positive(cpu_time, Duration::from_secs(30), "/render/limits/cpuTime"),

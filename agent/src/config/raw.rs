@@ -164,7 +164,16 @@ pub(super) struct RawRender {
     pub(super) helm: Option<PathBuf>,
     pub(super) kustomize: Option<PathBuf>,
     pub(super) timeout: Option<Span>,
+    pub(super) sandbox: RawDemand,
     pub(super) limits: RawLimits,
+}
+
+#[derive(Clone, Copy, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum RawDemand {
+    #[default]
+    BestEffort,
+    Required,
 }
 
 #[derive(Default, Deserialize, JsonSchema)]

@@ -8,6 +8,7 @@ use skiff_shared::environment::Fact;
 use skiff_shared::policy::{Adopt, Mode, OnInvalid, PruneWhen};
 
 use super::{Config, Detail, OnDuplicate, Reference, Secret, process_variables, watch};
+use crate::sandbox::Demand;
 
 const EXAMPLE: &str = include_str!("example.yaml");
 
@@ -73,7 +74,7 @@ fn every_default_can_be_overridden() {
   onDuplicate: lastWins
 agent: {{namespace: gitops, instance: blue}}
 telemetry: {{detail: app}}
-render: {{limits: {{memory: 1Gi, output: 1000}}}}
+render: {{sandbox: required, limits: {{memory: 1Gi, output: 1000}}}}
 "
     ));
     let environment = &config.environments[0];
@@ -88,6 +89,7 @@ render: {{limits: {{memory: 1Gi, output: 1000}}}}
     assert_eq!((config.agent.namespace.as_str(), config.agent.instance.as_str()), ("gitops", "blue"));
     assert_eq!(config.telemetry.detail, Detail::App);
     assert_eq!((config.render.limits.memory, config.render.limits.output), (1 << 30, 1000));
+    assert_eq!(config.render.sandbox, Demand::Required);
 }
 
 #[test]

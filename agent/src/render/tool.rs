@@ -8,6 +8,7 @@ use std::io;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
@@ -16,10 +17,16 @@ use tokio::time::Instant;
 
 use super::split::{Chunk, Splitter, TooLarge};
 use super::{Reason, RenderError, Request, Tools, tree};
-use crate::sandbox;
+use crate::sandbox::{self, Sandbox};
 
 /// What is kept of what a tool says on stderr.
 const SAID: usize = 64 << 10;
+
+/// How often the size of what a tool writes is looked at.
+const INSPECTION: Duration = Duration::from_millis(100);
+
+/// What a file takes at least, with its name.
+const BLOCK: u64 = 4 << 10;
 
 /// An address where nobody listens: tools have no network.
 const NOWHERE: &str = "http://127.0.0.1:1";
@@ -77,21 +84,26 @@ impl<'a> Workshop<'a> {
     pub(super) async fn run(&self, call: Call<'_>, sink: &mut Sink<'_>) -> Result<Ended, RenderError> {
         let mut child = self.start(&call)?;
         let mut group = Group::of(&child);
-        let running = self.attend(&mut child, sink);
-        let (status, said) = match tokio::time::timeout_at(self.deadline, running).await {
-            Ok(result) => result?,
-            Err(_) => {
-                group.kill();
-                // It was killed: this only takes its number back.
-                let _ = child.wait().await;
-                return Err(self.took_too_long(call.name));
+        let ended = tokio::select! {
+            ended = self.attend(&mut child, sink) => ended,
+            () = tokio::time::sleep_until(self.deadline) => Err(self.took_too_long(call.name)),
+            () = self.written_too_much() => {
+                let limit = self.tools.bounds.scratch_bytes;
+                Err(self.error(Reason::TooLarge, format!("{} wrote more than {limit} bytes to disk", call.name)))
             }
         };
+        if ended.is_err() {
+            group.kill();
+            // It was killed: this only takes its number back.
+            let _ = child.wait().await;
+        }
+        let (status, said) = ended?;
         group.disarm();
         let said = self.without_paths(&said);
-        if self.tools.sandbox.is_some() && status.code() == Some(i32::from(sandbox::FAILED)) {
+        let failed = self.tools.sandbox.as_ref().and(status.code()).and_then(not_begun);
+        if let Some(reason) = failed {
             let message = format!("failed to run {}: {}", call.name, said.trim_start_matches("error: "));
-            return Err(RenderError::new(Reason::Internal, "", message));
+            return Err(RenderError::new(reason, "", message));
         }
         Ok(if status.success() {
             Ended::Well(said)
@@ -100,11 +112,34 @@ impl<'a> Workshop<'a> {
         })
     }
 
+    /// Returns what a tool is given of this machine: the revision to read, and a folder to write to.
+    fn surroundings(&self) -> Sandbox {
+        Sandbox {
+            limits: self.tools.limits,
+            demand: self.tools.demand,
+            read: vec![self.root.clone()],
+            write: vec![self.scratch().to_owned()],
+        }
+    }
+
+    /// Returns when the tool has written more than it may; no limit of the kernel covers all files together.
+    async fn written_too_much(&self) {
+        let limit = self.tools.bounds.scratch_bytes;
+        loop {
+            tokio::time::sleep(INSPECTION).await;
+            let folder = self.scratch().to_owned();
+            let exceeds = tokio::task::spawn_blocking(move || exceeds(&folder, limit)).await;
+            if exceeds.is_ok_and(|exceeds| exceeds) {
+                return;
+            }
+        }
+    }
+
     fn start(&self, call: &Call<'_>) -> Result<Child, RenderError> {
         let mut command = match &self.tools.sandbox {
             Some(sandbox) => {
                 let mut command = Command::new(sandbox);
-                command.args(self.tools.limits.arguments(call.program));
+                command.args(self.surroundings().arguments(call.program));
                 command
             }
             None => Command::new(call.program),
@@ -188,6 +223,10 @@ impl<'a> Workshop<'a> {
         RenderError::new(Reason::TooLarge, self.request.path.to_string(), message)
     }
 
+    fn error(&self, reason: Reason, message: String) -> RenderError {
+        RenderError::new(reason, self.request.path.to_string(), message)
+    }
+
     fn took_too_long(&self, tool: &str) -> RenderError {
         let limit = self.tools.timeout.as_secs_f32();
         let message =
@@ -230,6 +269,34 @@ fn ran_out_of_memory(said: &str) -> bool {
     let fatal =
         said.split_once("fatal error: ").map_or("", |(_, fatal)| fatal.lines().next().unwrap_or_default());
     ["out of memory", "cannot allocate memory", "newosproc"].iter().any(|words| fatal.contains(words))
+}
+
+/// Returns why a sandbox could not become its tool, if that is what its exit code says.
+fn not_begun(code: i32) -> Option<Reason> {
+    if code == i32::from(sandbox::UNMET) {
+        Some(Reason::SandboxMissing)
+    } else {
+        (code == i32::from(sandbox::FAILED)).then_some(Reason::Internal)
+    }
+}
+
+/// Whether the files of a folder have more bytes than allowed together, each counted as at least a block.
+fn exceeds(folder: &Path, limit: u64) -> bool {
+    let mut left = limit;
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        // What has just been removed is not there any more.
+        let Ok(entries) = std::fs::read_dir(folder) else { continue };
+        for entry in entries.flatten() {
+            let Ok(found) = entry.metadata() else { continue };
+            if found.is_dir() {
+                folders.push(entry.path());
+            }
+            let Some(rest) = left.checked_sub(found.len().max(BLOCK)) else { return true };
+            left = rest;
+        }
+    }
+    false
 }
 
 /// Reads a stream to its end and returns how it began.

@@ -30,7 +30,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use skiff::render::{Bounds, OnDuplicate, RenderError, Rendered, Request, Tools, render};
-use skiff::sandbox::Limits;
+use skiff::sandbox::{Demand, Level, Limits};
 use skiff::store::Store;
 use skiff_shared::environment::{Facts, Renderer, RepoPath};
 use skiff_shared::object::{ApiSet, Interner};
@@ -68,6 +68,7 @@ fn world(files: &[(&str, &str)]) -> World {
             scratch: directory.path().join("scratch"),
             timeout: Duration::from_secs(60),
             limits: Limits::default(),
+            demand: Demand::BestEffort,
             bounds: Bounds::default(),
         },
         directory,
@@ -89,10 +90,14 @@ fn world(files: &[(&str, &str)]) -> World {
 }
 
 impl World {
-    /// Uses the lab's real helm and kustomize.
+    /// Uses the lab's real helm and kustomize, in the strongest sandbox that this kernel has.
     fn with_tools(mut self) -> Self {
         let lab = skiff_harness::toolchain::ensure().unwrap();
         (self.tools.helm, self.tools.kustomize) = (lab.helm, lab.kustomize);
+        self.tools.sandbox = Some(env!("CARGO_BIN_EXE_skiff").into());
+        if Level::of_this_kernel().is_full() {
+            self.tools.demand = Demand::Required;
+        }
         self
     }
 

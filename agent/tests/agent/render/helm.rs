@@ -280,6 +280,16 @@ async fn tool_that_prints_without_end_is_stopped() {
 }
 
 #[tokio::test]
+async fn tool_that_fills_the_disk_with_many_files_is_stopped() {
+    let mut world = script("i=0; while :; do i=$((i+1)); printf '%4000s' x > \"$TMPDIR/$i\" || exit; done");
+    world.tools.bounds.scratch_bytes = 1 << 20;
+    insta::assert_snapshot!(world.problems().await, @r"
+    TooLarge
+    .: helm wrote more than 1048576 bytes to disk
+    ");
+}
+
+#[tokio::test]
 async fn tool_that_cannot_start_or_dies_is_told_of() {
     let mut world = script("kill -9 $$");
     insta::assert_snapshot!(world.problems().await, @r"
@@ -296,7 +306,6 @@ async fn tool_that_cannot_start_or_dies_is_told_of() {
 #[tokio::test]
 async fn real_helm_works_within_the_default_limits_and_says_when_they_are_too_tight() {
     let mut world = chart();
-    world.tools.sandbox = Some(env!("CARGO_BIN_EXE_skiff").into());
     assert_eq!(world.render().await.rows.len(), 5);
     world.tools.limits.memory_bytes = 60 << 20;
     insta::assert_snapshot!(world.problems().await, @r"
