@@ -176,7 +176,7 @@ impl Replica {
     }
 
     /// Notes what an event tells, as the rules will ask for it.
-    pub fn note(&mut self, event: &Event) {
+    pub fn note(&mut self, event: &Event, now: Timestamp) {
         match event {
             Event::Observed(id, observation) => self.heard.observation(id, observation),
             Event::Desired(desired) => self.desired = Some(desired.clone()),
@@ -194,7 +194,7 @@ impl Replica {
             Event::Lease(LeaseTerm::Lost) => self.told_until = None,
             Event::Done { token, result } => {
                 let Some(flying) = self.flights.remove(token) else { return };
-                self.heard.answer(flying, result);
+                self.heard.answer(flying, result, now);
             }
             _ => {}
         }

@@ -87,6 +87,7 @@ pub fn of_effect(world: &World, replica: &Replica, all: &[Replica], effect: &Eff
         Effect::Adopt(..) => promises::taken_rightly(replica, id),
         Effect::Delete(_, _, uid) => {
             promises::prunable(replica, id)?;
+            promises::pruned_in_order(replica, id)?;
             promises::approved(replica, id, None)?;
             of_delete(replica, all, id, uid)
         }
@@ -113,6 +114,7 @@ fn of_apply(world: &World, replica: &Replica, id: &ObjectId, body: BodyDigest, u
         keep("only-what-git-wants-is-applied", wanted == Some(body), || format!("{id} {body}"))?;
         promises::approved(replica, id, Some(body))?;
         promises::taken_rightly(replica, id)?;
+        promises::paced(world, replica, id)?;
         if let Some(desired) = replica.desired.as_ref().filter(|desired| desired.rows.len() < 60) {
             promises::in_order(replica, desired, id)?;
         }

@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use skiff_shared::desired::Desired;
+use skiff_shared::inventory::Applied;
 use skiff_shared::object::ObjectId;
 use skiff_shared::policy::Policy;
 use skiff_shared::report::{Recorded, Report};
 use skiff_shared::sync::Limits;
 use skiff_shared::sync::effect::Effect;
-use skiff_shared::sync::event::{Ask, Event, LeaseTerm};
+use skiff_shared::sync::event::{Answer, Ask, Event, LeaseTerm};
 
 pub use converge::End;
 pub(crate) use converge::Move;
@@ -188,7 +189,13 @@ impl Sim {
                 // A renewal overtakes the word of an older one.
                 *until = renewed;
             }
-            replica.note(event);
+            if let Event::Done { token, result: Ok(Answer::Applied(answer)) } = &*event
+                && let Some(flying) = replica.flights.get(token)
+            {
+                let Applied { uid, rv, body, .. } = answer.applied.clone();
+                self.world.answered.insert((flying.id.clone(), uid, rv, body));
+            }
+            replica.note(event, now);
         }
         if self.trace.is_some() {
             for event in &events {

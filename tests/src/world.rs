@@ -106,7 +106,7 @@ pub struct World {
     pub disturbed: HashMap<ObjectId, u64>,
     /// The version of an object after our last apply.
     pub own: HashMap<ObjectId, u64>,
-    /// Every answer to an apply.
+    /// Every answer to an apply that reached a process.
     pub answered: HashSet<(ObjectId, Uid, u64, BodyDigest)>,
     rv: u64,
     uids: u64,

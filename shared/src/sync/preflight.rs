@@ -86,12 +86,20 @@ impl Machine {
         self.start_inspections(out);
         let Some(run) = &mut self.run else { return };
         let due = std::mem::take(&mut self.due);
-        run.checks.extend(due.into_iter().filter(|ix| run.unchecked.contains(ix)));
+        for ix in due {
+            if run.unchecked.contains(&ix) && !run.checks.contains(&ix) && !self.inspect.contains(&ix) {
+                run.checks.push_back(ix);
+            }
+        }
         for _ in 0..self.run.as_ref().map_or(0, |run| run.checks.len()) {
             let Some(run) = self.run.as_mut().filter(|_| self.open.len() < self.limits.in_flight) else {
                 break;
             };
             let Some(ix) = run.checks.pop_front() else { break };
+            if !run.unchecked.contains(&ix) || self.inspect.contains(&ix) {
+                // Another answer has settled it meanwhile.
+                continue;
+            }
             let home = self.home_of(ix);
             let Some(run) = &mut self.run else { break };
             let open = |ix: RowIx| run.unchecked.contains(&ix);

@@ -105,7 +105,7 @@ impl Machine {
 
     /// Deletes what was just looked at, unless a newer word speaks against it: then it is planned anew.
     fn delete(&mut self, ix: RowIx, uid: Uid, now: Timestamp, out: &mut Vec<Effect>) {
-        let in_force = self.phase == Phase::Pruning && !self.wants_takeover(now);
+        let in_force = self.phase == Phase::Pruning && !self.wants_takeover(now) && self.is_time_of(ix);
         if in_force && self.may_write(now) {
             let target = self.rows[ix.get()].target();
             let token = self.depart(ix, Op::Delete);
@@ -113,6 +113,14 @@ impl Machine {
         } else {
             self.put_off(ix, &Failure::NotSent, now);
         }
+    }
+
+    /// Whether an object may go now: something may have fallen ill since it was looked at.
+    fn is_time_of(&self, ix: RowIx) -> bool {
+        let id = &self.rows[ix.get()].id;
+        let Some(run) = &self.run else { return false };
+        let early = run.plan.prunes.iter().any(|prune| prune.early && prune.id == *id);
+        early || run.is_healthy() || self.policy.prune.when == PruneWhen::Applied
     }
 
     pub(super) fn deleted(

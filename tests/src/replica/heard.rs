@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+use jiff::Timestamp;
 use skiff_shared::desired::BodyDigest;
 use skiff_shared::health::Health;
 use skiff_shared::inventory::Uid;
@@ -17,7 +18,7 @@ pub struct Flying {
     /// Where a dry run is sent; `None` for other requests.
     pub place: Option<DryRunIn>,
     pub writes: bool,
-    /// The body that an apply of the sync carries; `None` for other requests.
+    /// The body that an apply of the sync carries, or that an adoption prepares; `None` for other requests.
     pub syncs: Option<BodyDigest>,
     /// What was wanted of the object when it was sent.
     pub wanted: Option<BodyDigest>,
@@ -61,6 +62,8 @@ pub struct Heard {
     /// Objects that were told to be on their way to their end: they are written when that is over, whatever
     /// is written meanwhile.
     pub dying: HashSet<ObjectId>,
+    /// When writes of a sync failed.
+    pub failures: HashMap<ObjectId, Vec<Timestamp>>,
     pub standing: HashMap<ObjectId, Standing>,
     /// The plans that were shown to be approved.
     pub plans: HashMap<Digest, Content>,
@@ -73,6 +76,7 @@ impl Flying {
         let (place, syncs) = match effect {
             Effect::DryRun(_, _, _, place, _) => (Some(*place), None),
             Effect::Apply(_, _, body, Urgency::Apply, _) => (None, Some(*body)),
+            Effect::Adopt(..) => (None, wanted),
             _ => (None, None),
         };
         Self { id: id.clone(), place, writes: crate::rules::is_write(effect), syncs, wanted }
@@ -80,10 +84,13 @@ impl Flying {
 }
 
 impl Heard {
-    pub fn answer(&mut self, flying: Flying, result: &Result<Answer, Failure>) {
+    pub fn answer(&mut self, flying: Flying, result: &Result<Answer, Failure>, now: Timestamp) {
         let Flying { id, place, syncs, .. } = flying;
-        if let Some(body) = syncs {
+        if let Some(body) = syncs.filter(|_| !matches!(result, Ok(Answer::Adopted))) {
             self.tried.insert((id.clone(), body));
+            if result.is_err() {
+                self.failures.entry(id.clone()).or_default().push(now);
+            }
         }
         match result {
             Ok(Answer::Applied(answer)) => {

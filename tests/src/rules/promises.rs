@@ -1,10 +1,11 @@
 //! The machine's own promises: what it may do when, given what it was told.
 
+use jiff::SignedDuration;
 use skiff_shared::desired::{BodyDigest, Desired, DesiredRow};
 use skiff_shared::inventory::{Record, Shard};
 use skiff_shared::object::ObjectId;
 use skiff_shared::plan::order::{self, Place};
-use skiff_shared::policy::{Adopt, Mode};
+use skiff_shared::policy::{Adopt, Mode, PruneWhen};
 use skiff_shared::sync::effect::Drift;
 use skiff_shared::sync::{Row, Task};
 
@@ -92,6 +93,39 @@ fn healthy(replica: &Replica, row: &Row, (before, place): (Place, Place), id: &O
     keep("a-wave-waits-for-the-health-of-the-one-before", well && row.is_current(), || {
         format!("{id} of {place:?} is written before {} of {before:?} is healthy: {row:#?}", row.id)
     })
+}
+
+/// What fails is not sent again and again: not more often in a second than back-off, a person's word and a new
+/// plan together can ask for.
+pub(super) fn paced(world: &World, replica: &Replica, id: &ObjectId) -> Kept {
+    let second = world.now - SignedDuration::from_secs(1);
+    let recent =
+        replica.heard.failures.get(id).map_or(0, |times| times.iter().filter(|at| **at > second).count());
+    keep("failures-are-waited-out", recent < 8, || format!("{id} has failed {recent} times in a second"))
+}
+
+/// Deletions mirror the order of writes and wait until everything wanted is healthy, as the policy says.
+pub(super) fn pruned_in_order(replica: &Replica, id: &ObjectId) -> Kept {
+    if goes_early(id) {
+        return Ok(());
+    }
+    let rows = replica.machine.rows();
+    if replica.policy.prune.when == PruneWhen::Healthy {
+        let ill = rows.iter().find(|row| !row.is_ready());
+        keep("nothing-is-pruned-before-all-is-healthy", ill.is_none(), || format!("{id} before {ill:#?}"))?;
+    }
+    let place = |row: &Row| (row.wave, order::rank(row.id.kind()));
+    let Some(row) = rows.iter().find(|row| row.id == *id) else { return Ok(()) };
+    let later = rows.iter().find(|other| {
+        matches!(other.task, Task::Prune | Task::AwaitGone)
+            && place(other) > place(row)
+            && !goes_early(&other.id)
+    });
+    keep("what-came-last-goes-first", later.is_none(), || format!("{id} before {later:#?}"))
+}
+
+fn goes_early(id: &ObjectId) -> bool {
+    ["APIService", "ValidatingWebhookConfiguration"].contains(&&*id.kind().kind)
 }
 
 /// Guards of pruning hold at the moment of the delete, too.

@@ -116,6 +116,13 @@ impl Story {
     /// Kills a process; what it had sent arrives or not.
     fn crash(&mut self) -> Kept {
         let at = self.random.below(self.sim.replicas.len());
+        if self.random.chance(30) {
+            // It is asked to end and goes on to answer for what is open.
+            self.sim.step(at, vec![Event::Drain])?;
+            for _ in 0..self.random.below(20) {
+                self.ordinary()?;
+            }
+        }
         while !self.sim.replicas[at].sent.is_empty() {
             if self.random.chance(50) {
                 self.sim.perform(at, 0, Fate::LostOnReturn)?;

@@ -59,7 +59,6 @@ impl World {
         };
         let seen = self.seen(live, 0);
         self.own.insert(target.id.clone(), applied.rv);
-        self.answered.insert((target.id.clone(), applied.uid.clone(), applied.rv, digest));
         Ok(Answer::Applied(Box::new(AppliedAnswer { applied, seen, owned: self.owned_set(fields) })))
     }
 

@@ -10,7 +10,7 @@ use std::thread;
 use skiff_tests::story::{Ended, live};
 
 /// Lives that every test run lives.
-const RUNS: u64 = 6_000;
+const RUNS: u64 = 8_000;
 
 /// Broken lives that a failure names.
 const NAMED: usize = 40;
