@@ -78,7 +78,7 @@ pub use name::{AppName, InvalidName, Namespace};
 pub use path::{PathError, RepoPath};
 pub use renderer::{HelmOptions, KustomizeOptions, Parameter, Renderer, RendererKind, detect_renderer};
 pub use selector::{Operator, Requirement, RequirementError, Selector};
-pub use skiff::{EnvironmentErrors, FILE_NAME, Setting, parse, patterns, schema};
+pub use skiff::{EnvironmentErrors, FILE_NAME, ListReason, Setting, parse, patterns, schema};
 
 use crate::desired::Problem;
 use crate::policy::Policy;

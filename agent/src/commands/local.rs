@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex};
 use anyhow::{Context as _, bail};
 use skiff_shared::desired::scope;
 use skiff_shared::desired::{DesiredRow, Problem};
-use skiff_shared::environment::{self, AppName, AppSpec, Environment, Pattern, RepoPath, Setting};
+use skiff_shared::environment::{
+    self, AppName, AppSpec, Environment, ListReason, Pattern, RepoPath, Setting,
+};
 use skiff_shared::object::{ApiSet, GroupKind, Interner};
 
 use super::described::Described;
@@ -36,6 +38,18 @@ pub struct Local {
 pub struct LocalApp {
     pub rows: Vec<DesiredRow>,
     pub warnings: Vec<String>,
+}
+
+/// Why there is no app list.
+pub struct Unlisted {
+    pub reason: ListReason,
+    pub problems: Vec<Problem>,
+}
+
+impl Unlisted {
+    fn one(place: String, message: String) -> Self {
+        Self { reason: ListReason::InvalidAppList, problems: vec![Problem { place, message }] }
+    }
 }
 
 /// What the cluster serves, for a render.
@@ -81,24 +95,23 @@ impl Local {
     }
 
     /// Returns the apps of the folder that are those of the cluster.
-    pub fn environment(&self) -> Result<Environment, Vec<Problem>> {
+    pub fn environment(&self) -> Result<Environment, Unlisted> {
         let file = self.root.join(self.folder.as_str()).join(environment::FILE_NAME);
         let policy = &self.described.policy;
         if !file.is_file() {
-            let named = AppName::parse(&self.environment).map_err(|error| {
-                vec![Problem { place: "--environment".to_owned(), message: error.to_string() }]
-            });
+            let named = AppName::parse(&self.environment)
+                .map_err(|error| Unlisted::one("--environment".to_owned(), error.to_string()));
             return Ok(environment::single_app(named?, self.folder.clone(), policy));
         }
         let text = std::fs::read_to_string(&file).map_err(|error| {
-            let place = file.display().to_string();
-            vec![Problem { place, message: format!("the file cannot be read: {error}") }]
+            Unlisted::one(file.display().to_string(), format!("the file cannot be read: {error}"))
         })?;
         let facts = &self.described.facts;
         let folders = environment::patterns(&text, &self.folder, facts);
         let folders = folders.into_iter().map(|pattern| (pattern.clone(), self.matching(&pattern))).collect();
         let setting = Setting { folder: &self.folder, policy, facts, folders: &folders };
-        environment::parse(&text, &setting).map_err(|errors| errors.problems)
+        environment::parse(&text, &setting)
+            .map_err(|errors| Unlisted { reason: errors.reason(), problems: errors.problems })
     }
 
     /// Returns the names that match a pattern, as far as their folders are there.

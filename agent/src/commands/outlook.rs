@@ -103,7 +103,7 @@ impl Wanted<'_> {
         let described = Described::read_any(self.facts.as_deref(), self.environment);
         let described = described.map_err(|found| problems(&found))?;
         let local = Local::new(&self.path, self.app, &self.tools, described)?;
-        let list = local.environment().map_err(|found| problems(&found))?;
+        let list = local.environment().map_err(|unlisted| problems(&unlisted.problems))?;
         let Some(spec) = list.apps.iter().find(|spec| spec.name.as_str() == self.app) else {
             bail!("{} lists no app {:?}", self.path.display(), self.app);
         };

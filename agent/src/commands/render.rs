@@ -56,7 +56,7 @@ async fn print(
     output: Output,
 ) -> anyhow::Result<ExitCode> {
     let interner = Mutex::new(Interner::default());
-    let list = local.environment().map_err(|found| problems(&found))?;
+    let list = local.environment().map_err(|unlisted| problems(&unlisted.problems))?;
     list.warnings.iter().for_each(|warning| ui::warning(&warning.to_string()));
     let is_wanted = |name: &str| app.is_none_or(|app| name == app);
     if let Some(app) = app

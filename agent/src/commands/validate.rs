@@ -10,7 +10,7 @@ use skiff_shared::environment::AppSpec;
 use skiff_shared::object::{ApiSet, GroupKind, Interner};
 
 use super::described::Described;
-use super::local::{KUBE_VERSION, Local, LocalApp, Served, unknown_kinds};
+use super::local::{KUBE_VERSION, Local, LocalApp, Served, Unlisted, unknown_kinds};
 use super::{USAGE, ui};
 use crate::args::{Output, ValidateArgs};
 
@@ -23,6 +23,8 @@ struct Verdict {
     apps: Vec<AppVerdict>,
     /// Apps that are listed for other clusters only.
     elsewhere: Vec<String>,
+    /// The word for the first problem of the list.
+    reason: Option<&'static str>,
     problems: Vec<Problem>,
     warnings: Vec<String>,
 }
@@ -73,8 +75,9 @@ async fn verdict(local: &Local) -> anyhow::Result<Verdict> {
     let cluster = local.described.facts.cluster.clone();
     let list = match local.environment() {
         Ok(list) => list,
-        Err(problems) => {
-            return Ok(Verdict { cluster, apps: vec![], elsewhere: vec![], problems, warnings: vec![] });
+        Err(Unlisted { reason, problems }) => {
+            let (apps, elsewhere, warnings) = (Vec::new(), Vec::new(), Vec::new());
+            return Ok(Verdict { cluster, apps, elsewhere, reason: Some(reason.word()), problems, warnings });
         }
     };
     let interner = Mutex::new(Interner::default());
@@ -93,6 +96,7 @@ async fn verdict(local: &Local) -> anyhow::Result<Verdict> {
         cluster,
         apps: rendered.into_iter().map(|(spec, ended)| app_verdict(spec, ended, &provided)).collect(),
         elsewhere: list.elsewhere.iter().map(ToString::to_string).collect(),
+        reason: None,
         problems: Vec::new(),
         warnings: list.warnings.iter().map(ToString::to_string).collect(),
     })

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use jiff::Timestamp;
 use skiff_shared::desired::{Assignment, Desired, Interval, Problem, Revision, render_digest};
 use skiff_shared::environment::{
-    self, AppSpec, Environment as AppList, Facts, RendererKind, RepoPath, Setting,
+    self, AppName, AppSpec, Environment as AppList, Facts, ListReason, RendererKind, RepoPath, Setting,
 };
 use skiff_shared::limits::Limits;
 use skiff_shared::object::{Digest, Interner};
@@ -194,7 +194,7 @@ impl Environment {
         let listed = self.list(&moved, &rules).await;
         let list = match listed {
             Ok(list) => list,
-            Err(problems) => return self.list_failed(&moved, &problems).await,
+            Err(unlisted) => return self.list_failed(&moved, unlisted).await,
         };
         self.warn(&list.warnings);
         let names: BTreeSet<Arc<str>> = list.apps.iter().map(|app| app.name.as_str().into()).collect();
@@ -255,37 +255,28 @@ impl Environment {
         }
     }
 
-    async fn list_failed(&mut self, moved: &Moved, problems: &[Problem]) {
+    async fn list_failed(&mut self, moved: &Moved, unlisted: Unlisted) {
+        let Unlisted { reason, problems } = unlisted;
         let revision = moved.revision.record();
-        for problem in problems {
-            tracing::error!(environment = %self.config.name, %revision, %problem, "the app list cannot be read");
+        for problem in &problems {
+            let environment = &self.config.name;
+            tracing::error!(%environment, %revision, "error.type" = reason, %problem, "the app list cannot be read");
         }
         self.apps.ensure_one(&self.config.name, &self.config.policy).await;
-        self.apps.list_is_bad(&revision, problems);
+        self.apps.list_is_bad(&revision, &problems);
     }
 
     /// Reads the app list of a revision.
-    async fn list(&self, moved: &Moved, rules: &Rules) -> Result<AppList, Vec<Problem>> {
-        let (cache, source) = (self.workshop.cache.clone(), self.source.clone());
+    async fn list(&self, moved: &Moved, rules: &Rules) -> Result<AppList, Unlisted> {
+        let (cache, source, rules) = (self.workshop.cache.clone(), self.source.clone(), rules.clone());
         let (path, name) = (self.config.source.path.clone(), self.config.name.clone());
-        let (Rules { policy, facts, limits: _ }, commit) = (rules.clone(), moved.revision.commit);
-        blocking(move || {
-            let snapshot = cache.snapshot(&source, commit).map_err(|error| unreadable(&path, &error))?;
-            let names = inputs::names(&snapshot, &path).map_err(|error| unreadable(&path, &error))?;
-            if !names.iter().any(|name| name == environment::FILE_NAME) {
-                return Ok(environment::single_app(name, path, &policy));
-            }
-            let file = path.join(environment::FILE_NAME).expect("a file in a folder is in the repository");
-            let text = snapshot.read(file.as_str()).map_err(|error| unreadable(&file, &error))?;
-            let text = String::from_utf8(text).map_err(|_| {
-                vec![Problem { place: file.to_string(), message: "it is not UTF-8".to_owned() }]
-            })?;
-            let patterns = environment::patterns(&text, &path, &facts);
-            let folders = inputs::matching(&snapshot, patterns).map_err(|error| unreadable(&path, &error))?;
-            let setting = Setting { folder: &path, policy: &policy, facts: &facts, folders: &folders };
-            environment::parse(&text, &setting).map_err(|errors| errors.problems)
-        })
-        .await
+        let commit = moved.revision.commit;
+        let read = blocking(move || {
+            let snapshot = cache.snapshot(&source, commit);
+            let snapshot = snapshot.map_err(|error| Unlisted::unreadable(&path, &error));
+            Ok(snapshot.and_then(|snapshot| read_list(&snapshot, name, &path, &rules)))
+        });
+        read.await.unwrap_or_else(|problems| Err(Unlisted { reason: "Internal", problems }))
     }
 
     /// Renders one app if what it reads has changed, and tells its driver.
@@ -340,6 +331,43 @@ impl Environment {
 struct Unrendered {
     problems: Vec<Problem>,
     outcome: Outcome,
+}
+
+/// Why there is no app list.
+struct Unlisted {
+    reason: &'static str,
+    problems: Vec<Problem>,
+}
+
+impl Unlisted {
+    fn unreadable(path: &RepoPath, error: &ReadError) -> Self {
+        Self { reason: error.reason(), problems: unreadable(path, error) }
+    }
+}
+
+/// Reads the list in a folder of a revision; without one the folder is the app.
+fn read_list(
+    snapshot: &Snapshot,
+    name: AppName,
+    path: &RepoPath,
+    rules: &Rules,
+) -> Result<AppList, Unlisted> {
+    let Rules { policy, facts, limits: _ } = rules;
+    let names = inputs::names(snapshot, path).map_err(|error| Unlisted::unreadable(path, &error))?;
+    if !names.iter().any(|name| name == environment::FILE_NAME) {
+        return Ok(environment::single_app(name, path.clone(), policy));
+    }
+    let file = path.join(environment::FILE_NAME).expect("a file in a folder is in the repository");
+    let text = snapshot.read(file.as_str()).map_err(|error| Unlisted::unreadable(&file, &error))?;
+    let text = String::from_utf8(text).map_err(|_| Unlisted {
+        reason: ListReason::InvalidAppList.word(),
+        problems: vec![Problem { place: file.to_string(), message: "it is not UTF-8".to_owned() }],
+    })?;
+    let patterns = environment::patterns(&text, path, facts);
+    let folders = inputs::matching(snapshot, patterns).map_err(|error| Unlisted::unreadable(path, &error))?;
+    let setting = Setting { folder: path, policy, facts, folders: &folders };
+    environment::parse(&text, &setting)
+        .map_err(|errors| Unlisted { reason: errors.reason().word(), problems: errors.problems })
 }
 
 /// One app at one revision, on its way to rows.

@@ -150,6 +150,9 @@ fn a_list_that_cannot_be_read_is_told_once_for_each_cluster() {
     error: fleet/skiff.yaml:4: unknown key "nmae": did you mean "name"?
     exit code 1
     "#);
+    let json = tree.skiff(&["validate", "fleet", "-o", "json"]);
+    let verdicts: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(verdicts[0]["reason"], "InvalidAppList");
 }
 
 #[test]

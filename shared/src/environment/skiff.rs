@@ -27,9 +27,36 @@ pub fn schema() -> Value {
     settings.into_generator().into_root_schema_for::<RawEnvironment>().to_value()
 }
 
+/// What kind of thing is wrong with the list; its word is `error.type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ListReason {
+    /// It is not YAML, or a key or a value is not what it should be.
+    InvalidAppList,
+    /// A variable that the cluster has not.
+    UnknownVariable,
+    AppDeclaredTwice,
+    /// An app depends on one that is not listed.
+    UnknownApp,
+    /// Apps depend on each other.
+    DependencyCircle,
+}
+
+impl ListReason {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::InvalidAppList => "InvalidAppList",
+            Self::UnknownVariable => "UnknownVariable",
+            Self::AppDeclaredTwice => "AppDeclaredTwice",
+            Self::UnknownApp => "UnknownApp",
+            Self::DependencyCircle => "DependencyCircle",
+        }
+    }
+}
+
 /// Everything that is wrong with an environment's file, in the order of the lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EnvironmentErrors {
+    reason: ListReason,
     /// At least one.
     pub problems: Vec<Problem>,
 }
@@ -45,6 +72,13 @@ impl fmt::Display for EnvironmentErrors {
 }
 
 impl std::error::Error for EnvironmentErrors {}
+
+impl EnvironmentErrors {
+    /// Returns the kind of the first problem.
+    pub fn reason(&self) -> ListReason {
+        self.reason
+    }
+}
 
 /// What a file means depends on, beside its text.
 #[derive(Clone, Copy, Debug)]
@@ -82,28 +116,30 @@ pub fn parse(text: &str, setting: &Setting<'_>) -> Result<Environment, Environme
     let folder = setting.folder;
     let file = folder.join(FILE_NAME).map_or_else(|_| FILE_NAME.to_owned(), |path| path.to_string());
     let document = yaml::load(text).map_err(|error| EnvironmentErrors {
+        reason: ListReason::InvalidAppList,
         problems: vec![Problem { place: format!("{file}:{}", error.line), message: error.kind.to_string() }],
     })?;
     let reading = yaml::read::<RawEnvironment>(&document.value);
     let mut check = Check::new(file, setting, &document);
     for mismatch in reading.mismatches {
-        check.report(&mismatch.pointer, mismatch.message);
+        check.report(ListReason::InvalidAppList, &mismatch.pointer, mismatch.message);
     }
     let apps = reading.value.map(|raw| check.environment(raw)).unwrap_or_default();
     let Check { found, warnings, elsewhere, .. } = check;
+    let reason = found.iter().min().map(|first| first.reason);
     let problems = in_order(found);
-    if problems.is_empty() {
-        Ok(Environment { apps, elsewhere: elsewhere.into_iter().collect(), warnings: in_order(warnings) })
-    } else {
-        Err(EnvironmentErrors { problems })
-    }
+    let Some(reason) = reason else {
+        let (elsewhere, warnings) = (elsewhere.into_iter().collect(), in_order(warnings));
+        return Ok(Environment { apps, elsewhere, warnings });
+    };
+    Err(EnvironmentErrors { reason, problems })
 }
 
 /// Sorts by line. The apps of one `each` find the same thing wrong: it is said once.
 fn in_order(mut found: Vec<Found>) -> Vec<Problem> {
     found.sort();
     found.dedup();
-    found.into_iter().map(|Found { line: _, message, place }| Problem { place, message }).collect()
+    found.into_iter().map(|Found { line: _, message, place, reason: _ }| Problem { place, message }).collect()
 }
 
 /// Turns what was read into apps and notes what is wrong with it.
@@ -126,6 +162,8 @@ struct Found {
     line: u32,
     message: String,
     place: String,
+    /// Of no meaning for a warning.
+    reason: ListReason,
 }
 
 /// One entry of an app's `dependsOn`.
@@ -153,18 +191,18 @@ impl<'a> Check<'a> {
         self.document.line_of(pointer).unwrap_or(self.document.line)
     }
 
-    fn found(&self, pointer: &str, message: String) -> Found {
+    fn found(&self, reason: ListReason, pointer: &str, message: String) -> Found {
         let line = self.line(pointer);
-        Found { line, message, place: format!("{}:{line}", self.file) }
+        Found { line, message, place: format!("{}:{line}", self.file), reason }
     }
 
-    fn report(&mut self, pointer: &str, message: String) {
-        let found = self.found(pointer, message);
+    fn report(&mut self, reason: ListReason, pointer: &str, message: String) {
+        let found = self.found(reason, pointer, message);
         self.found.push(found);
     }
 
     fn warn(&mut self, pointer: &str, message: String) {
-        let warning = self.found(pointer, message);
+        let warning = self.found(ListReason::InvalidAppList, pointer, message);
         self.warnings.push(warning);
     }
 
@@ -174,7 +212,11 @@ impl<'a> Check<'a> {
         self.expect_word("kind", KIND, kind.as_deref());
         let Some(items) = apps else {
             if self.document.value["apps"].is_null() {
-                self.report("", "missing key \"apps\": an environment without apps says apps: []".to_owned());
+                self.report(
+                    ListReason::InvalidAppList,
+                    "",
+                    "missing key \"apps\": an environment without apps says apps: []".to_owned(),
+                );
             }
             return Vec::new();
         };
@@ -189,7 +231,11 @@ impl<'a> Check<'a> {
     fn expect_word(&mut self, key: &str, expected: &str, found: Option<&str>) {
         if found != Some(expected) {
             let found = found.map_or("nothing".to_owned(), |found| format!("{found:?}"));
-            self.report(&format!("/{key}"), format!("{key} must be {expected:?}, found {found}"));
+            self.report(
+                ListReason::InvalidAppList,
+                &format!("/{key}"),
+                format!("{key} must be {expected:?}, found {found}"),
+            );
         }
     }
 
@@ -218,7 +264,7 @@ impl<'a> Check<'a> {
                 edges.entry(&wish.app).or_default().push(&wish.on);
             } else if !self.elsewhere.contains(&wish.on) {
                 let message = self.unknown_app(&wish.on);
-                self.report(&wish.pointer, message);
+                self.report(ListReason::UnknownApp, &wish.pointer, message);
             }
         }
         for circle in depend::circles(&edges) {
@@ -229,7 +275,7 @@ impl<'a> Check<'a> {
                 [app, _] => format!("app {app:?} depends on itself"),
                 names => format!("apps depend on each other in a circle: {}", names.join(" -> ")),
             };
-            self.report(&pointer, message);
+            self.report(ListReason::DependencyCircle, &pointer, message);
         }
         for app in apps {
             let on = edges.get(&app.name).into_iter().flatten().map(|on| (*on).clone());

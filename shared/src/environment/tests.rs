@@ -223,6 +223,17 @@ fn an_app_may_be_stricter_than_its_environment_but_not_wider() {
 }
 
 #[test]
+fn the_first_mistake_gives_the_reason() {
+    let reason = |apps: &str| on_cluster(apps).unwrap_err().reason().word();
+    assert_eq!(reason("apps:\n- nmae: a\n"), "InvalidAppList");
+    assert_eq!(reason("apps:\n- {name: a, namespace: \"${vars.x}\"}\n- nmae: a\n"), "UnknownVariable");
+    assert_eq!(reason("apps:\n- name: a\n- name: a\n"), "AppDeclaredTwice");
+    assert_eq!(reason("apps:\n- {name: a, dependsOn: [b]}\n"), "UnknownApp");
+    assert_eq!(reason("apps:\n- {name: a, dependsOn: [a]}\n"), "DependencyCircle");
+    assert_eq!(on_cluster("apps: [\n").unwrap_err().reason().word(), "InvalidAppList");
+}
+
+#[test]
 fn an_environment_may_have_no_apps() {
     assert_eq!(read("apps: []\n").apps, []);
     assert_eq!(

@@ -17,6 +17,20 @@ const WORDS: [(&str, &str); 5] = [
     ("agent/src/render.rs", "impl Reason"),
 ];
 
+/// Where the words for errors of the input are written: functions that return nothing else.
+const INPUT_ERRORS: [(&str, &str); 4] = [
+    ("shared/src/environment/skiff.rs", "pub fn word("),
+    (
+        "agent/src/git/error.rs",
+        "impl FetchError {\n    /// Returns the word for conditions, events and `error.type`.\n    pub fn reason(",
+    ),
+    (
+        "agent/src/git/error.rs",
+        "impl ReadError {\n    /// Returns the word for conditions, events and `error.type`.\n    pub fn reason(",
+    ),
+    ("agent/src/render.rs", "pub fn word("),
+];
+
 #[test]
 fn every_file_and_function_that_a_document_names_exists() {
     let mut wrong = Vec::new();
@@ -85,6 +99,25 @@ fn every_reason_word_is_explained() {
     assert!(missing.is_empty(), "docs/sync.md does not explain {missing:?}");
 }
 
+#[test]
+fn every_error_of_the_input_is_in_the_table_and_nothing_else_is() {
+    let mut words = BTreeSet::new();
+    for (file, from) in INPUT_ERRORS {
+        let code = read(file);
+        let (_, code) = code.split_once(from).unwrap_or_else(|| panic!("{file} has no {from:?}"));
+        let code = code.split("\n    }\n").next().unwrap_or_default();
+        words.extend(code.split('"').skip(1).step_by(2).filter(|word| is_reason(word)).map(str::to_owned));
+    }
+    let document = read("docs/errors.md");
+    let rows = document.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |"));
+    let listed: BTreeSet<String> =
+        rows.map(|(word, _)| word.to_owned()).filter(|word| is_reason(word)).collect();
+    let missing: Vec<&String> = words.difference(&listed).collect();
+    assert!(missing.is_empty(), "docs/errors.md has no row for {missing:?}");
+    let stale: Vec<&String> = listed.difference(&words).collect();
+    assert!(stale.is_empty(), "docs/errors.md has rows for what the program never says: {stale:?}");
+}
+
 /// Collects the keys that hold values; the maps of the cluster's facts have keys of the user's own.
 fn collect_keys(value: &Value, path: &str, keys: &mut Vec<String>) {
     match value {
@@ -131,7 +164,9 @@ fn documents() -> Vec<String> {
     let mut found = vec!["README.md".to_owned(), "CONTRIBUTING.md".to_owned()];
     for entry in std::fs::read_dir(root().join("docs")).expect("there are documents") {
         let name = entry.expect("the folder can be read").file_name().to_string_lossy().into_owned();
-        found.push(format!("docs/{name}"));
+        if name.ends_with(".md") {
+            found.push(format!("docs/{name}"));
+        }
     }
     found.sort();
     found

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::raw::{RawApp, RawHelm, RawKustomize, RawRenderer, RawRequirement, RawSelector, RawSync};
-use super::{Check, Wish, completed_pattern};
+use super::{Check, ListReason, Wish, completed_pattern};
 use crate::environment::selector::{Operator, Requirement, Selector};
 use crate::environment::substitute::{self, Typing, Variables};
 use crate::environment::{
@@ -41,7 +41,11 @@ impl Check<'_> {
             match Requirement::new(key, operator, values) {
                 Ok(requirement) => requirements.push(requirement),
                 Err(error) => {
-                    self.report(&format!("{at}/clusters/matchExpressions{place}"), error.to_string());
+                    self.report(
+                        ListReason::InvalidAppList,
+                        &format!("{at}/clusters/matchExpressions{place}"),
+                        error.to_string(),
+                    );
                 }
             }
         }
@@ -71,7 +75,7 @@ impl Check<'_> {
         let completed = self.completed(item, name.as_ref(), at);
         let raw = self.read(&completed, at)?;
         if item["name"].is_null() {
-            self.report(at, "missing key \"name\"".to_owned());
+            self.report(ListReason::InvalidAppList, at, "missing key \"name\"".to_owned());
         }
         self.app(raw, Subject::Named, at)
     }
@@ -81,7 +85,7 @@ impl Check<'_> {
         for key in ["name", "path"] {
             if !item[key].is_null() {
                 let message = format!("{key} cannot stand beside each: the folders name the apps");
-                self.report(&format!("{at}/{key}"), message);
+                self.report(ListReason::InvalidAppList, &format!("{at}/{key}"), message);
             }
         }
         let Some(pattern) = self.pattern(item, written, at) else { return Vec::new() };
@@ -105,7 +109,7 @@ impl Check<'_> {
         match completed_pattern(written, self.setting.folder, self.setting.facts) {
             Some(Ok(pattern)) => Some(pattern),
             Some(Err(error)) => {
-                self.report(&format!("{at}/each"), error.to_string());
+                self.report(ListReason::InvalidAppList, &format!("{at}/each"), error.to_string());
                 self.check_shape(item, at);
                 None
             }
@@ -125,7 +129,7 @@ impl Check<'_> {
                     "folder {} cannot name an app: {error}; rename it, or list it under except",
                     pattern.folder(folder)
                 );
-                self.report(&format!("{at}/each"), message);
+                self.report(ListReason::InvalidAppList, &format!("{at}/each"), message);
                 return None;
             }
         };
@@ -161,7 +165,7 @@ impl Check<'_> {
     fn read(&mut self, item: &Value, at: &str) -> Option<RawApp> {
         let reading = yaml::read::<RawApp>(item);
         for mismatch in reading.mismatches {
-            self.report(&format!("{at}{}", mismatch.pointer), mismatch.message);
+            self.report(ListReason::InvalidAppList, &format!("{at}{}", mismatch.pointer), mismatch.message);
         }
         reading.value
     }
@@ -187,7 +191,11 @@ impl Check<'_> {
             if let Some(field) = item.pointer_mut(&fault.pointer) {
                 *field = if fault.pointer == "/name" { Value::Null } else { "x".into() };
             }
-            self.report(&format!("{at}{}", fault.pointer), fault.error.to_string());
+            self.report(
+                ListReason::UnknownVariable,
+                &format!("{at}{}", fault.pointer),
+                fault.error.to_string(),
+            );
         }
         item
     }
@@ -210,7 +218,7 @@ impl Check<'_> {
         } = raw;
         let is_named = matches!(subject, Subject::Named);
         if is_named && !except.is_empty() {
-            self.report(&format!("{at}/except"), "except needs each".to_owned());
+            self.report(ListReason::InvalidAppList, &format!("{at}/except"), "except needs each".to_owned());
         }
         self.check_namespace(create_namespace, namespace.as_ref(), at);
         let policy = self.policy(&sync, at);
@@ -264,7 +272,7 @@ impl Check<'_> {
                 let way_out = if is_named { "" } else { ": list it under except" };
                 let message =
                     format!("app {:?} is declared twice (first at line {first}){way_out}", name.as_str());
-                self.report(&pointer, message);
+                self.report(ListReason::AppDeclaredTwice, &pointer, message);
             }
             None => {
                 self.first_lines.insert(name.clone(), line);
@@ -277,13 +285,17 @@ impl Check<'_> {
         let is_written =
             self.document.value.pointer(&format!("{at}/namespace")).is_some_and(|it| !it.is_null());
         if create && namespace.is_none() && !is_written {
-            self.report(&format!("{at}/createNamespace"), "createNamespace needs a namespace".to_owned());
+            self.report(
+                ListReason::InvalidAppList,
+                &format!("{at}/createNamespace"),
+                "createNamespace needs a namespace".to_owned(),
+            );
         }
     }
 
     fn path(&mut self, pointer: &str, from: &RepoPath, path: &str) -> Option<RepoPath> {
         let joined = from.join(path);
-        joined.map_err(|error| self.report(pointer, error.to_string())).ok()
+        joined.map_err(|error| self.report(ListReason::InvalidAppList, pointer, error.to_string())).ok()
     }
 
     fn renderer(
@@ -296,7 +308,11 @@ impl Check<'_> {
     ) -> Option<Renderer> {
         let implied = match (&helm, &kustomize) {
             (Some(_), Some(_)) => {
-                self.report(at, "an app has options for helm or for kustomize, not for both".to_owned());
+                self.report(
+                    ListReason::InvalidAppList,
+                    at,
+                    "an app has options for helm or for kustomize, not for both".to_owned(),
+                );
                 return None;
             }
             (Some(_), None) => Some((RawRenderer::Helm, "helm")),
@@ -306,7 +322,11 @@ impl Check<'_> {
         if let (Some(chosen), Some((implied, key))) = (chosen, implied)
             && chosen != implied
         {
-            self.report(&format!("{at}/{key}"), format!("{key} options need renderer: {key}"));
+            self.report(
+                ListReason::InvalidAppList,
+                &format!("{at}/{key}"),
+                format!("{key} options need renderer: {key}"),
+            );
             return None;
         }
         Some(match implied.map(|(implied, _)| implied).or(chosen).unwrap_or(RawRenderer::Auto) {
@@ -347,6 +367,7 @@ impl Check<'_> {
         ];
         for (key, word, _) in wider.into_iter().filter(|(_, _, wider)| *wider) {
             self.report(
+                ListReason::InvalidAppList,
                 &format!("{at}/sync/{key}"),
                 format!("{key}: {word} is wider than the environment allows: only the agent's configuration can allow it"),
             );
