@@ -19,6 +19,7 @@
 //! All problems are reported, not only the first, each with its file and line as far as anybody knows it.
 
 mod cache;
+mod changing;
 mod collect;
 mod files;
 mod helm;
@@ -35,7 +36,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use skiff_shared::desired::{DesiredRow, Problem};
-use skiff_shared::environment::{Facts, Renderer, RendererKind, RepoPath, detect_renderer};
+use skiff_shared::environment::{Facts, HelmOptions, Renderer, RendererKind, RepoPath, detect_renderer};
 use skiff_shared::limits::Limits;
 use skiff_shared::object::{ApiSet, Interner};
 
@@ -252,10 +253,24 @@ pub async fn render(request: &Request<'_>, store: &Store) -> Result<Rendered, Re
             plain::render(&mut collector, &mut Files::Disk { root }, &folder, &mut FileCache::default()).await
         }
         (RendererKind::Kustomize, _) => kustomize::render(&mut collector).await,
-        (RendererKind::Helm, Renderer::Helm(options)) => helm::render(&mut collector, options).await,
-        (RendererKind::Helm, _) => helm::render(&mut collector, &Default::default()).await,
+        (RendererKind::Helm, Renderer::Helm(options)) => return chart(request, options, store).await,
+        (RendererKind::Helm, _) => return chart(request, &Default::default(), store).await,
     };
     collector.finish(walked).0
+}
+
+/// Renders a chart, and once more to find what it renders differently each time.
+async fn chart(request: &Request<'_>, options: &HelmOptions, store: &Store) -> Result<Rendered, RenderError> {
+    let mut collector = Collector::new(request, store);
+    let walked = helm::render(&mut collector, options).await;
+    let mut rendered = collector.finish(walked).0?;
+    let mut again = Collector::new(request, store);
+    let walked = helm::render(&mut again, options).await;
+    // A second render that fails says nothing of the first.
+    if let Ok(again) = again.finish(walked).0 {
+        rendered.warnings.extend(changing::warnings(&rendered.rows, &again.rows, store));
+    }
+    Ok(rendered)
 }
 
 /// Renders the plain manifests of an app from a fetched commit, without a folder on disk: [`Request::directory`] is not

@@ -26,7 +26,7 @@ use crate::cluster::discovery::Discovered;
 use crate::config::EnvironmentConfig;
 use crate::git::{self, Cache, ReadError, Snapshot};
 use crate::http::Readiness;
-use crate::render::{self, FileCache, OnDuplicate, Rendered, Tools};
+use crate::render::{self, FileCache, FilesRead, OnDuplicate, Rendered, Tools};
 use crate::store::{Hold, Store};
 use crate::telemetry::{SourceFailure, chain};
 
@@ -311,6 +311,8 @@ impl Environment {
             }
             let outcome = match job.render(&prepared, &mut files).await {
                 Ok(rendered) => {
+                    let FilesRead { read, reused } = rendered.files;
+                    tracing::debug!(app = %name, read, reused, "rendered");
                     let rendered_at = Interval { start, end: Timestamp::now() };
                     let source = DesiredSource { revision, assignment, rendered_at };
                     let (desired, hold) = desired(source, rendered, &moved);

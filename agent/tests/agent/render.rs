@@ -181,6 +181,19 @@ fn inputs(test: &str) -> Option<PathBuf> {
     inputs
 }
 
+/// Takes the addresses of chart repositories out of a text.
+pub fn without_repositories(text: &str) -> String {
+    const BEFORE: &str = " of https://";
+    let mut parts = text.split(BEFORE);
+    let mut without = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let rest = part.find(' ').map_or("", |end| &part[end..]);
+        without.push_str(" of a repository");
+        without.push_str(rest);
+    }
+    without
+}
+
 /// Returns a fixture of this crate.
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)

@@ -73,11 +73,11 @@ fn report(collector: &mut Collector<'_>, chart: &Chart<'_>, failure: &Failure, l
     match failure {
         Failure::Dependencies(names) => {
             for name in names {
-                let (place, version) = declared(chart, name);
+                let (place, origin) = declared(chart, name);
                 add(
                     place,
                     format!(
-                        "dependency {name:?}{version} is not in charts/: run \"helm dependency build\" and commit charts/, as nothing is downloaded here"
+                        "dependency {name:?}{origin} is not in charts/: run \"helm dependency build\" and commit charts/, as nothing is downloaded here"
                     ),
                 );
             }
@@ -107,7 +107,7 @@ fn shown(chart: &Chart<'_>, place: &Place) -> String {
     Place { file, line: place.line }.to_string()
 }
 
-/// Returns where a chart declares a dependency, and the version it wants.
+/// Returns where a chart declares a dependency, and of which version and repository it wants it.
 fn declared(chart: &Chart<'_>, name: &str) -> (String, String) {
     for file in ["Chart.yaml", "requirements.yaml"] {
         let place = chart.file(file);
@@ -122,8 +122,11 @@ fn declared(chart: &Chart<'_>, name: &str) -> (String, String) {
             continue;
         };
         let line = document.line_of(&format!("/dependencies/{index}")).unwrap_or(document.line);
-        let version = list[index].get("version").and_then(|version| version.as_str());
-        return (format!("{place}:{line}"), version.map(|version| format!(" {version}")).unwrap_or_default());
+        let text = |key: &str| list[index].get(key).and_then(|value| value.as_str());
+        let version = text("version").map(|version| format!(" {version}")).unwrap_or_default();
+        let from = text("repository").filter(|from| !from.is_empty());
+        let from = from.map(|from| format!(" of {from}")).unwrap_or_default();
+        return (format!("{place}:{line}"), format!("{version}{from}"));
     }
     (chart.file("Chart.yaml"), String::new())
 }

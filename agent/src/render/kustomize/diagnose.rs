@@ -25,6 +25,9 @@ const OBJECTS: [&str; 4] = ["resources", "bases", "components", "crds"];
 /// Fields that list other files.
 const OTHERS: [&str; 4] = ["configurations", "generators", "transformers", "validators"];
 
+/// Fields that have kustomize start helm.
+const CHARTS: [&str; 2] = ["helmCharts", "helmChartInflationGenerator"];
+
 /// Reports why a kustomization cannot be built.
 pub(super) fn diagnose(collector: &mut Collector<'_>, root: &Path, said: &str) {
     let limit = collector.request.tools.bounds.file_bytes;
@@ -97,6 +100,13 @@ impl Search<'_> {
     }
 
     fn entries(&mut self, folder: &RepoPath, file: &RepoPath, document: &Document) {
+        for field in CHARTS.iter().filter(|field| document.value.get(**field).is_some()) {
+            let line = document.line_of(&format!("/{field}")).unwrap_or(document.line);
+            let message = format!(
+                "{field} are not rendered, as kustomize may start no program here: make the chart an app of its own, or commit what \"kustomize build --enable-helm\" prints"
+            );
+            self.report(format!("{file}:{line}"), message);
+        }
         for (fields, holds_objects) in [(&OBJECTS, true), (&OTHERS, false)] {
             for field in fields {
                 for (pointer, entry) in texts(&document.value, &format!("/{field}"), "") {

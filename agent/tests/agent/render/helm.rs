@@ -128,6 +128,21 @@ async fn objects_of_a_template_are_checked_like_any_other() {
 }
 
 #[tokio::test]
+async fn what_a_chart_renders_differently_each_time_is_named() {
+    let world = chart();
+    world.write(
+        "charts/shopfront/templates/random.yaml",
+        "apiVersion: v1\nkind: Secret\nmetadata:\n  name: random\nstringData:\n  fixed: a\n  password: {{ randAlphaNum 20 | quote }}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: run-{{ randAlphaNum 8 | lower }}\n",
+    );
+    let warnings = world.render().await.warnings.join("\n");
+    assert!(
+        warnings.contains("Secret/shop/random renders differently each time (.data.password), so"),
+        "{warnings}"
+    );
+    assert!(warnings.contains(" renders differently each time (its name), so"), "{warnings}");
+}
+
+#[tokio::test]
 async fn dependencies_that_are_not_vendored_are_named_beside_what_else_is_wrong() {
     let world = chart();
     let chart = "apiVersion: v2\nname: shopfront\nversion: 1.2.3\ndependencies:\n- name: sub\n  version: 0.1.0\n- name: redis\n  version: 1.x.x\n  repository: https://charts.example\n- name: common\n  version: 2.0.0\n";
@@ -136,7 +151,7 @@ async fn dependencies_that_are_not_vendored_are_named_beside_what_else_is_wrong(
     world.write("charts/shopfront/templates/syntax.yaml", "a: {{ if }}\n");
     insta::assert_snapshot!(world.problems().await, @r#"
     HelmFailed
-    charts/shopfront/Chart.yaml:7: dependency "redis" 1.x.x is not in charts/: run "helm dependency build" and commit charts/, as nothing is downloaded here
+    charts/shopfront/Chart.yaml:7: dependency "redis" 1.x.x of https://charts.example is not in charts/: run "helm dependency build" and commit charts/, as nothing is downloaded here
     charts/shopfront/Chart.yaml:10: dependency "common" 2.0.0 is not in charts/: run "helm dependency build" and commit charts/, as nothing is downloaded here
     charts/shopfront/templates/syntax.yaml:1: missing value for if
     "#);

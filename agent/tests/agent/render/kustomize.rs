@@ -76,3 +76,48 @@ async fn what_only_kustomize_can_know_is_told_in_its_words() {
     base/kustomization.yaml: merging resources from 'a.yaml': may not add resource with an already registered id: ConfigMap.v1.[noGrp]/a.[noNs]
     ");
 }
+
+#[tokio::test]
+async fn components_patches_and_generators_are_applied() {
+    let world = repository(&[
+        (
+            "overlay/kustomization.yaml",
+            "resources: [../base]\ncomponents: [../extra]\npatches:\n- path: patch.yaml\n- target: {kind: ConfigMap, name: a}\n  patch: '[{\"op\": \"add\", \"path\": \"/data/json\", \"value\": \"patched\"}]'\nconfigMapGenerator:\n- name: made\n  files: [settings.ini]\n  options: {disableNameSuffixHash: true}\nsecretGenerator:\n- name: hidden\n  literals: [a=b]\n  options: {disableNameSuffixHash: true}\n",
+        ),
+        (
+            "overlay/patch.yaml",
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {merged: 'yes'}\n",
+        ),
+        ("overlay/settings.ini", "on=1\n"),
+        ("base/kustomization.yaml", "resources: [a.yaml]\n"),
+        ("base/a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {base: '1'}\n"),
+        (
+            "extra/kustomization.yaml",
+            "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\nresources: [b.yaml]\nlabels:\n- pairs: {part: extra}\n",
+        ),
+        ("extra/b.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: b}\n"),
+    ]);
+    insta::assert_snapshot!(world.rows().await, @r"
+    ConfigMap/shop/a overlay
+    ConfigMap/shop/b overlay
+    ConfigMap/shop/made overlay
+    Secret/shop/hidden overlay
+    ");
+    let a = world.body("ConfigMap/shop/a").await;
+    assert_eq!(a["data"], serde_json::json!({"base": "1", "json": "patched", "merged": "yes"}));
+    assert_eq!(a["metadata"]["labels"]["part"], "extra");
+    assert_eq!(world.body("ConfigMap/shop/made").await["data"]["settings.ini"], "on=1\n");
+}
+
+#[tokio::test]
+async fn remote_bases_and_charts_are_refused_by_name() {
+    let world = repository(&[(
+        "overlay/kustomization.yaml",
+        "resources:\n- github.com/example/base?ref=v1\nhelmCharts:\n- name: redis\n  repo: https://charts.example\n  version: 1.0.0\n",
+    )]);
+    insta::assert_snapshot!(world.problems().await, @r#"
+    KustomizeFailed
+    overlay/kustomization.yaml:3: helmCharts are not rendered, as kustomize may start no program here: make the chart an app of its own, or commit what "kustomize build --enable-helm" prints
+    overlay/kustomization.yaml:2: github.com/example/base?ref=v1 is not in the repository: commit it, as nothing is downloaded here
+    "#);
+}
