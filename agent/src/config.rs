@@ -138,6 +138,16 @@ pub struct Credentials {
     pub ssh_key_file: Option<PathBuf>,
     pub known_hosts_file: Option<PathBuf>,
     pub ssh_passphrase_file: Option<PathBuf>,
+    pub github_app: Option<GithubApp>,
+}
+
+/// A GitHub App that gives out tokens for the repository.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct GithubApp {
+    pub app_id: u64,
+    pub installation_id: u64,
+    pub private_key_file: PathBuf,
+    pub api_url: String,
 }
 
 /// What happens if an app renders the same object twice, differently.

@@ -13,6 +13,7 @@ mod cache;
 mod credentials;
 mod error;
 mod generation;
+mod github_app;
 mod http;
 mod peer;
 mod reference;
@@ -26,6 +27,7 @@ mod url;
 
 pub use cache::{Cache, CacheError, Update};
 pub use error::{FetchError, GitCause, ReadError, Retry, StorageCause, VersionsFound};
+pub use github_app::GithubApp;
 pub use reference::{CommitId, IdError, Reference, ReferenceError, TreeId};
 pub use revision::Revision;
 pub use schedule::{Polled, next_poll};

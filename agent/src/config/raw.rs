@@ -101,6 +101,16 @@ pub(super) struct RawCredentials {
     pub(super) ssh_key_file: Option<PathBuf>,
     pub(super) known_hosts_file: Option<PathBuf>,
     pub(super) ssh_passphrase_file: Option<PathBuf>,
+    pub(super) github_app: Option<RawGithubApp>,
+}
+
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct RawGithubApp {
+    pub(super) app_id: Option<u64>,
+    pub(super) installation_id: Option<u64>,
+    pub(super) private_key_file: Option<PathBuf>,
+    pub(super) api_url: Option<String>,
 }
 
 #[derive(Default, Deserialize, JsonSchema)]

@@ -127,6 +127,23 @@ fn repositories_over_ssh_need_a_key_and_known_hosts() {
 }
 
 #[test]
+fn a_github_app_is_named_by_its_ids_and_its_key() {
+    let with = |app: &str| MINIMAL.replace("ref:", &format!("credentials: {{githubApp: {app}}}, ref:"));
+    let config = load(&with("{appId: 4711, installationId: 815, privateKeyFile: /k}"));
+    let app = config.environments[0].source.credentials.github_app.as_ref().unwrap();
+    assert_eq!((app.app_id, app.installation_id), (4711, 815));
+    assert_eq!(app.api_url, "https://api.github.com");
+    insta::assert_snapshot!(errors(&with("{appId: shop, apiUrl: api.example}")), @r"
+    config.yaml:4: appId: expected a whole number from 0 to 18446744073709551615
+    config.yaml:4: missing key environments.0.source.credentials.githubApp.installationId
+    config.yaml:4: missing key environments.0.source.credentials.githubApp.privateKeyFile
+    config.yaml:4: the URL must begin with https:// or http://
+    ");
+    let both = with("{appId: 1, installationId: 2, privateKeyFile: /k}, tokenFile: /t");
+    insta::assert_snapshot!(errors(&both), @"config.yaml:4: githubApp stands instead of a password or token, not beside them");
+}
+
+#[test]
 fn a_proxy_has_an_address_and_credentials_of_its_own() {
     let with = |proxy: &str| MINIMAL.replace("ref:", &format!("proxy: {proxy}, ref:"));
     let proxy = load(&with("{url: 'http://proxy.example:3128', usernameFile: /u, passwordFile: /p}"));

@@ -274,7 +274,17 @@ fn files_of(credentials: config::Credentials) -> CredentialFiles {
         ssh_key_file,
         known_hosts_file,
         ssh_passphrase_file,
+        github_app,
     } = credentials;
+    let app = |app: config::GithubApp| {
+        let config::GithubApp { app_id, installation_id, private_key_file, api_url } = app;
+        git::GithubApp {
+            app: app_id.to_string(),
+            installation: installation_id.to_string(),
+            private_key: private_key_file,
+            api: api_url,
+        }
+    };
     CredentialFiles {
         username: username_file,
         password: password_file,
@@ -285,5 +295,6 @@ fn files_of(credentials: config::Credentials) -> CredentialFiles {
         ssh_key: ssh_key_file,
         ssh_passphrase: ssh_passphrase_file,
         known_hosts: known_hosts_file,
+        github_app: github_app.map(app),
     }
 }

@@ -88,8 +88,8 @@ impl Poller {
         known: Option<Arc<Revision>>,
         start: Timestamp,
     ) -> Result<Option<Arc<Revision>>, FetchError> {
-        let (cache, source) = (self.cache.clone(), self.source.clone());
-        let asked = tokio::task::spawn_blocking(move || cache.update(&source, known.as_deref())).await;
+        let (cache, source, before) = (self.cache.clone(), self.source.clone(), known.clone());
+        let asked = tokio::task::spawn_blocking(move || cache.update(&source, before.as_deref())).await;
         let update = asked.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
         match update {
             Update::Unchanged => {
@@ -99,6 +99,10 @@ impl Poller {
             Update::Moved(revision) => {
                 let end = Timestamp::now();
                 let revision = Arc::new(*revision);
+                if let Some(known) = known.filter(|known| revision.committed_at < known.committed_at) {
+                    let url = self.source.url.to_string();
+                    tracing::warn!(%url, from = %known, to = %revision, "the source moved back to an older commit");
+                }
                 let fetched = Interval { start, end };
                 self.tell(Sourced::Moved { revision: revision.clone(), seen_at: start, fetched }).await;
                 Ok(Some(revision))

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::credentials::Secrets;
 use super::source::Limits;
 use super::ssh::SshFailure;
+use crate::config::Secret;
 
 /// What is left of it, and what has ended the operation.
 pub(super) struct Budget {
@@ -20,7 +21,7 @@ pub(super) struct Budget {
     cancel: CancellationToken,
     deadline: Instant,
     limits: Limits,
-    secrets: Secrets,
+    secrets: Mutex<Secrets>,
     progress: Mutex<Progress>,
 }
 
@@ -52,15 +53,26 @@ impl Budget {
         secrets: Secrets,
     ) -> Arc<Self> {
         let deadline = Instant::now() + limits.deadline;
-        Arc::new(Self { runtime, cancel, deadline, limits, secrets, progress: Mutex::default() })
+        let (secrets, progress) = (Mutex::new(secrets), Mutex::default());
+        Arc::new(Self { runtime, cancel, deadline, limits, secrets, progress })
     }
 
     pub(super) fn limits(&self) -> Limits {
         self.limits
     }
 
-    pub(super) fn secrets(&self) -> &Secrets {
-        &self.secrets
+    /// Adds to what must not be printed.
+    pub(super) fn hide(&self, secret: Secret) {
+        self.secrets().hide(secret);
+    }
+
+    /// Returns a text that came from elsewhere without what must not be printed.
+    pub(super) fn redact(&self, text: &str) -> String {
+        self.secrets().redact(text)
+    }
+
+    fn secrets(&self) -> MutexGuard<'_, Secrets> {
+        self.secrets.lock().expect("no code panics while it holds the secrets")
     }
 
     pub(super) fn received(&self) -> u64 {

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::{FetchError, GitCause, ReadError, StorageCause};
 use super::generation::{Generation, held};
+use super::github_app::Tokens;
 use super::reference::{CommitId, Reference};
 use super::remote::{Remote, Tip};
 use super::revision::Revision;
@@ -27,6 +28,7 @@ pub struct Cache {
     runtime: Handle,
     cancel: CancellationToken,
     slots: Mutex<HashMap<String, Arc<Slot>>>,
+    tokens: Tokens,
     /// Held as long as the cache is: two processes would remove each other's files.
     _lock: File,
 }
@@ -86,7 +88,8 @@ impl Cache {
             Err(TryLockError::WouldBlock) => return Err(CacheError::InUse { root: root.to_owned() }),
             Err(TryLockError::Error(source)) => return Err(unusable(source)),
         }
-        Ok(Self { root: root.to_owned(), runtime, cancel, slots: Mutex::default(), _lock: lock })
+        let (slots, tokens) = (Mutex::default(), Tokens::default());
+        Ok(Self { root: root.to_owned(), runtime, cancel, slots, tokens, _lock: lock })
     }
 
     /// Returns the commit that the source's reference stands for, fetching nothing.
@@ -156,7 +159,7 @@ impl Cache {
     }
 
     fn connect(&self, source: &Source) -> Result<Remote, FetchError> {
-        Remote::connect(source, &self.runtime, &self.cancel)
+        Remote::connect(source, &self.runtime, &self.cancel, &self.tokens)
     }
 
     fn slot(&self, source: &Source) -> Result<Arc<Slot>, FetchError> {

@@ -7,7 +7,9 @@ use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 use reqwest::{Certificate, Identity};
 
+use super::budget::Budget;
 use super::error::FetchError;
+use super::github_app;
 use super::source::{CredentialFiles, Proxy, Source};
 use crate::config::{Secret, SecretError};
 
@@ -97,21 +99,38 @@ impl Source {
             (Some(password), None) => {
                 let username = material.username.as_ref().map(|found| found.text.expose());
                 let username = username.or(self.url.username()).unwrap_or("git");
-                let encoded = STANDARD.encode(format!("{username}:{}", password.text.expose()));
-                let header = format!("Basic {encoded}");
-                secrets.0.extend([password.text.clone(), Secret::new(encoded)]);
-                header
+                secrets.hide(password.text.clone());
+                basic(username, &password.text)
             }
             (None, Some(token)) => {
-                secrets.0.push(token.text.clone());
-                format!("Bearer {}", token.text.expose())
+                secrets.hide(token.text.clone());
+                Secret::new(format!("Bearer {}", token.text.expose()))
             }
             (Some(_), Some(_)) => return Err(FetchError::CredentialsAmbiguous { url: self.url.to_string() }),
         };
-        let mut header = HeaderValue::from_str(&header)
+        self.header(header, secrets).map(Some)
+    }
+
+    fn header(&self, header: Secret, secrets: &mut Secrets) -> Result<HeaderValue, FetchError> {
+        let mut value = HeaderValue::from_str(header.expose())
             .map_err(|_| FetchError::CredentialsUnprintable { url: self.url.to_string() })?;
-        header.set_sensitive(true);
-        Ok(Some(header))
+        value.set_sensitive(true);
+        // Also without the word before it, which everybody may see.
+        let bare = header.expose().split_once(' ').map(|(_, bare)| Secret::new(bare.to_owned()));
+        secrets.0.extend(bare);
+        Ok(value)
+    }
+
+    /// Returns the header for a token that was given out for this app.
+    pub(super) fn app_authorization(
+        &self,
+        token: &Secret,
+        budget: &Budget,
+    ) -> Result<HeaderValue, FetchError> {
+        let mut secrets = Secrets::default();
+        let header = self.header(basic(github_app::USER, token), &mut secrets)?;
+        secrets.0.into_iter().for_each(|secret| budget.hide(secret));
+        Ok(header)
     }
 
     fn authorities(&self, found: &Found) -> Result<Vec<Certificate>, FetchError> {
@@ -154,7 +173,7 @@ impl Source {
             return Ok(configured);
         };
         let authorized = configured.basic_auth(username.expose(), password.expose());
-        secrets.0.push(password);
+        secrets.hide(password);
         Ok(authorized)
     }
 }
@@ -171,6 +190,7 @@ impl Material {
             ssh_key,
             ssh_passphrase,
             known_hosts,
+            github_app: _,
         } = files;
         let read = |path: &Option<PathBuf>| path.as_deref().map(Found::read).transpose();
         Ok(Self {
@@ -188,12 +208,20 @@ impl Material {
 }
 
 impl Found {
-    fn read(path: &Path) -> Result<Self, SecretError> {
+    pub(super) fn read(path: &Path) -> Result<Self, SecretError> {
         Ok(Self { text: Secret::read(path)?, place: path.display().to_string() })
     }
 }
 
+fn basic(username: &str, password: &Secret) -> Secret {
+    Secret::new(format!("Basic {}", STANDARD.encode(format!("{username}:{}", password.expose()))))
+}
+
 impl Secrets {
+    pub(super) fn hide(&mut self, secret: Secret) {
+        self.0.push(secret);
+    }
+
     /// Returns the text without what must not be printed. Servers have been seen to repeat what they were sent.
     pub(super) fn redact(&self, text: &str) -> String {
         self.0.iter().fold(text.to_owned(), |text, secret| text.replace(secret.expose(), "***"))

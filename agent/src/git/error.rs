@@ -44,6 +44,25 @@ pub enum FetchError {
         "failed to fetch {url}: SSH needs a private key and known hosts; name their files under credentials"
     )]
     SshKeyMissing { url: String },
+    #[error(
+        "failed to fetch {url}: {place} holds no RSA private key as PEM; it is the one that GitHub gave out for the app"
+    )]
+    AppKeyInvalid { url: String, place: String },
+    #[error("failed to fetch {url}: {api:?} is no https:// address of GitHub's interface")]
+    AppAddress { url: String, api: String },
+    #[error("failed to fetch {url}: {api} cannot be asked for a token")]
+    AppUnreachable { url: String, api: String, source: reqwest::Error },
+    #[error("failed to fetch {url}: {api} gives no token to {who} ({status}); check both ids and the key")]
+    AppRefused {
+        url: String,
+        api: String,
+        /// App and installation by their ids.
+        who: String,
+        status: u16,
+        retry_after: Option<Duration>,
+    },
+    #[error("failed to fetch {url}: {api} does not answer as GitHub does; check the address")]
+    AppAnswer { url: String, api: String },
     #[error("failed to fetch {url}: the private key in {place} cannot be used: {problem}")]
     SshKeyInvalid { url: String, place: String, problem: String },
     #[error("failed to fetch {url}: credentials are not sent over plain HTTP; use https")]
@@ -65,7 +84,7 @@ pub enum FetchError {
     #[error("failed to fetch {url}: the server cannot be reached")]
     SshUnreachable { url: String, source: io::Error },
     #[error("failed to fetch {url}: SSH failed after {received} bytes")]
-    SshFailed { url: String, received: u64, source: russh::Error },
+    SshFailed { url: String, received: u64, source: Box<russh::Error> },
     #[error(
         "failed to fetch {url}: the server is not in {known_hosts}; its key is {offered}: add it there if that is its own"
     )]
@@ -190,7 +209,12 @@ impl FetchError {
             | Self::ProxyInvalid { .. }
             | Self::SshKeyMissing { .. }
             | Self::SshKeyInvalid { .. }
+            | Self::AppKeyInvalid { .. }
+            | Self::AppAddress { .. }
             | Self::InsecureCredentials { .. } => "CredentialsInvalid",
+            Self::AppRefused { status: 401 | 403 | 404 | 422, .. } => "AccessDenied",
+            Self::AppRefused { status: 429, .. } => "RateLimited",
+            Self::AppRefused { .. } | Self::AppAnswer { .. } => "ServerError",
             Self::CredentialsWanted { .. }
             | Self::CredentialsRefused { .. }
             | Self::IdentityRefused { .. }
@@ -202,6 +226,7 @@ impl FetchError {
             Self::ProxyFailed { .. } => "ProxyFailed",
             Self::Unreachable { .. }
             | Self::Interrupted { .. }
+            | Self::AppUnreachable { .. }
             | Self::SshUnreachable { .. }
             | Self::SshFailed { .. }
             | Self::Ended { .. } => "Unreachable",
@@ -229,9 +254,14 @@ impl FetchError {
             Self::RateLimited { retry_after, .. } | Self::Status { retry_after, .. } => {
                 retry_after.map_or(Retry::Backoff, Retry::After)
             }
-            Self::Forbidden { retry_after, .. } => retry_after.map_or(Retry::AtInterval, Retry::After),
+            Self::Forbidden { retry_after, .. }
+            | Self::AppRefused { retry_after, status: 401 | 403 | 404 | 422, .. } => {
+                retry_after.map_or(Retry::AtInterval, Retry::After)
+            }
+            Self::AppRefused { retry_after, .. } => retry_after.map_or(Retry::Backoff, Retry::After),
             Self::Unreachable { .. }
             | Self::Interrupted { .. }
+            | Self::AppUnreachable { .. }
             | Self::SshUnreachable { .. }
             | Self::SshFailed { .. }
             | Self::Ended { .. }
@@ -247,6 +277,8 @@ impl FetchError {
             | Self::IdentityIncomplete { .. }
             | Self::IdentityInvalid { .. }
             | Self::SshKeyInvalid { .. }
+            | Self::AppKeyInvalid { .. }
+            | Self::AppAnswer { .. }
             | Self::CredentialsWanted { .. }
             | Self::CredentialsRefused { .. }
             | Self::CertificateRefused { .. }
@@ -268,6 +300,7 @@ impl FetchError {
             Self::CredentialsAmbiguous { .. }
             | Self::ProxyInvalid { .. }
             | Self::SshKeyMissing { .. }
+            | Self::AppAddress { .. }
             | Self::InsecureCredentials { .. }
             | Self::TransferTooLarge { .. }
             | Self::FileTooLarge { .. } => Retry::OnChange,

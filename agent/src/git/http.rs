@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, LOCATION, RETRY_AFTER};
 use jiff::{SignedDuration, Timestamp};
-use reqwest::{Client, Request, Response, Url};
+use reqwest::{Client, ClientBuilder, Request, Response, Url};
 
 use super::budget::{Budget, Failure};
 use super::credentials::Login;
@@ -55,21 +55,12 @@ impl Transfer {
     }
 
     fn build(&self, url: &Url) -> reqwest::Result<Client> {
-        let Login { authorization, authorities, identity, proxy } = &self.login;
-        let mut builder = Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            .connect_timeout(CONNECT);
-        if let Some(proxy) = proxy {
-            builder = builder.proxy(proxy.clone());
-        }
+        let Login { authorization, authorities: _, identity, proxy: _ } = &self.login;
+        let mut builder = trusting(&self.login);
         if url.scheme() != "https" {
             // Credentials in the clear are for this machine alone, so for no proxy either.
             let builder = if authorization.is_some() { builder.no_proxy() } else { builder };
             return builder.tls_certs_only([]).build();
-        }
-        if let Some(authorities) = authorities {
-            builder = builder.tls_certs_only(authorities.iter().cloned());
         }
         if let Some(identity) = identity
             && same_host(url, &self.origin)
@@ -143,6 +134,19 @@ impl Transfer {
     }
 }
 
+/// Returns the beginning of a client that trusts the source's authorities and takes its proxy.
+pub(super) fn trusting(login: &Login) -> ClientBuilder {
+    let mut builder =
+        Client::builder().redirect(reqwest::redirect::Policy::none()).referer(false).connect_timeout(CONNECT);
+    if let Some(proxy) = &login.proxy {
+        builder = builder.proxy(proxy.clone());
+    }
+    match &login.authorities {
+        Some(authorities) => builder.tls_certs_only(authorities.iter().cloned()),
+        None => builder,
+    }
+}
+
 fn was_not_sent(error: &reqwest::Error) -> bool {
     let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = next {
@@ -200,7 +204,7 @@ fn printable(url: &Url) -> String {
 }
 
 /// Reads `Retry-After`, which is seconds or a date.
-fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+pub(super) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse() {
         return Some(Duration::from_secs(seconds));

@@ -62,7 +62,7 @@ impl Peer {
             },
             Failure::Status { status, retry_after } => self.refused(status, retry_after),
             Failure::Redirect { to, problem } => {
-                FetchError::Redirect { url, to: budget.secrets().redact(&to), problem }
+                FetchError::Redirect { url, to: budget.redact(&to), problem }
             }
             Failure::Ssh(failure) => self.ssh_failed(failure),
             Failure::Deadline => FetchError::Deadline { url, deadline: budget.limits().deadline, received },
@@ -115,7 +115,7 @@ impl Peer {
             }
             SshFailure::HostKeyKinds { known } => FetchError::HostKeyKinds { url, known_hosts, known },
             SshFailure::KeyRefused { user, key } => FetchError::SshKeyRefused { url, user, key },
-            SshFailure::Protocol(source) => FetchError::SshFailed { url, received, source },
+            SshFailure::Protocol(source) => FetchError::SshFailed { url, received, source: Box::new(source) },
             SshFailure::Ended { said: words } if words.is_empty() => FetchError::Ended { url, received },
             SshFailure::Ended { said: words } => {
                 let source = said(budget, &words);
@@ -171,5 +171,5 @@ fn cause(budget: &Budget, error: &gix::Error) -> GitCause {
 }
 
 fn said(budget: &Budget, words: &str) -> GitCause {
-    GitCause::from_text(&budget.secrets().redact(words))
+    GitCause::from_text(&budget.redact(words))
 }

@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use super::budget::Budget;
 use super::credentials::Secrets;
 use super::error::{FetchError, GitCause, VersionsFound};
+use super::github_app::Tokens;
 use super::http::{Transfer, Wire};
 use super::peer::Peer;
 use super::reference::{CommitId, Reference};
@@ -58,17 +59,25 @@ impl Remote {
         source: &Source,
         runtime: &Handle,
         cancel: &CancellationToken,
+        tokens: &Tokens,
     ) -> Result<Self, FetchError> {
         let begin = |secrets| Budget::begin(runtime.clone(), cancel.clone(), source.limits, secrets);
         let (peer, mut transport) = match source.url.address() {
-            Address::Web(url) => over_http(source, url, begin)?,
+            Address::Web(url) => over_http(source, url, tokens, begin)?,
             Address::Ssh(address) => over_ssh(source, address, begin)?,
         };
         // Credentials are sent at once or not at all: no helper and no terminal is ever asked.
         let nobody = |_| Ok(None);
         let handshake =
             gix::protocol::handshake(&mut transport, Service::UploadPack, nobody, Vec::new(), &mut Discard)
-                .map_err(|error| peer.greeting_failed(&error))?;
+                .map_err(|error| peer.greeting_failed(&error))
+                .inspect_err(|error| {
+                    if let FetchError::CredentialsRefused { .. } = error
+                        && let Some(app) = &source.credentials.github_app
+                    {
+                        tokens.forget(app);
+                    }
+                })?;
         Ok(Self { peer, transport, handshake })
     }
 
@@ -179,12 +188,18 @@ impl Remote {
 fn over_http(
     source: &Source,
     url: &Url,
+    tokens: &Tokens,
     begin: impl FnOnce(Secrets) -> Arc<Budget>,
 ) -> Result<(Peer, Box<dyn Transport>), FetchError> {
-    let (login, secrets) = source.login()?;
+    let (mut login, secrets) = source.login()?;
+    let budget = begin(secrets);
+    if let Some(app) = &source.credentials.github_app {
+        let token = tokens.token(app, &source.url.to_string(), &login, &budget)?;
+        login.authorization = Some(source.app_authorization(&token, &budget)?);
+    }
     let peer = Peer {
         url: source.url.to_string(),
-        budget: begin(secrets),
+        budget,
         authorized: login.authorization.is_some(),
         proxy: source.proxy.as_ref().map(|proxy| proxy.url.clone()),
         known_hosts: String::new(),

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::github_app::GithubApp;
 use super::reference::Reference;
 use super::url::RepositoryUrl;
 
@@ -35,6 +36,8 @@ pub struct CredentialFiles {
     pub ssh_passphrase: Option<PathBuf>,
     /// What the keys of SSH servers must be, as OpenSSH writes it.
     pub known_hosts: Option<PathBuf>,
+    /// Instead of a password or a token.
+    pub github_app: Option<GithubApp>,
 }
 
 /// A server that requests go through.

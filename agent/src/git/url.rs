@@ -62,7 +62,7 @@ impl RepositoryUrl {
     /// Says whether nobody but this machine can listen to what is sent there in the clear.
     pub(super) fn is_private(&self) -> bool {
         match &self.address {
-            Address::Web(url) => url.scheme() == "https" || is_loopback(url),
+            Address::Web(url) => is_private(url),
             Address::Ssh(_) => true,
         }
     }
@@ -70,6 +70,11 @@ impl RepositoryUrl {
     pub(super) fn address(&self) -> &Address {
         &self.address
     }
+}
+
+/// Says whether nobody but this machine can listen to what is sent there.
+pub(super) fn is_private(url: &Url) -> bool {
+    url.scheme() == "https" || is_loopback(url)
 }
 
 fn is_loopback(url: &Url) -> bool {

@@ -8,6 +8,8 @@ mod disk;
 mod faults;
 #[path = "git/files.rs"]
 mod files;
+#[path = "git/github_app.rs"]
+mod github_app;
 #[path = "git/proxy.rs"]
 mod proxy;
 #[path = "git/references.rs"]

@@ -10,6 +10,7 @@ pub mod chart;
 pub mod cluster;
 pub mod fault_proxy;
 pub mod git_server;
+pub mod github;
 pub mod http_proxy;
 pub mod identity;
 pub mod kubelet;

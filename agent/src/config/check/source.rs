@@ -4,8 +4,8 @@ use skiff_shared::environment::RepoPath;
 use skiff_shared::version::Range;
 
 use super::Check;
-use crate::config::raw::{RawCredentials, RawProxy, RawReference, RawSource};
-use crate::config::{Credentials, Proxy, Reference, Source};
+use crate::config::raw::{RawCredentials, RawGithubApp, RawProxy, RawReference, RawSource};
+use crate::config::{Credentials, GithubApp, Proxy, Reference, Source};
 use crate::git::{RepositoryUrl, UrlError};
 
 impl Check<'_> {
@@ -78,11 +78,14 @@ impl Check<'_> {
             ssh_key_file,
             known_hosts_file,
             ssh_passphrase_file,
+            github_app,
         } = raw;
+        let has_app = github_app.is_some();
+        let github_app = github_app.and_then(|app| self.github_app(app, &format!("{at}/githubApp")));
         if over_ssh {
             let of_http =
                 [&username_file, &password_file, &token_file, &ca_file, &certificate_file, &key_file];
-            if of_http.iter().any(|file| file.is_some()) {
+            if has_app || of_http.iter().any(|file| file.is_some()) {
                 self.report(
                     at,
                     "over SSH only sshKeyFile, knownHostsFile and sshPassphraseFile count".to_owned(),
@@ -104,6 +107,12 @@ impl Check<'_> {
                 ("passwordFile", password_file.is_some()),
             );
             self.pair(at, ("certificateFile", certificate_file.is_some()), ("keyFile", key_file.is_some()));
+            if has_app && [&username_file, &password_file, &token_file].iter().any(|file| file.is_some()) {
+                self.report(
+                    at,
+                    "githubApp stands instead of a password or token, not beside them".to_owned(),
+                );
+            }
             if token_file.is_some() && (username_file.is_some() || password_file.is_some()) {
                 self.report(
                     at,
@@ -121,7 +130,31 @@ impl Check<'_> {
             ssh_key_file,
             known_hosts_file,
             ssh_passphrase_file,
+            github_app,
         }
+    }
+
+    fn github_app(&mut self, raw: RawGithubApp, at: &str) -> Option<GithubApp> {
+        let RawGithubApp { app_id, installation_id, private_key_file, api_url } = raw;
+        for (key, given) in [
+            ("appId", app_id.is_some()),
+            ("installationId", installation_id.is_some()),
+            ("privateKeyFile", private_key_file.is_some()),
+        ] {
+            if !given {
+                self.missing(at, key);
+            }
+        }
+        let api_url = api_url.unwrap_or_else(|| "https://api.github.com".to_owned());
+        if let Err(message) = check_url(&api_url) {
+            self.report(&format!("{at}/apiUrl"), message.to_owned());
+        }
+        Some(GithubApp {
+            app_id: app_id?,
+            installation_id: installation_id?,
+            private_key_file: private_key_file?,
+            api_url,
+        })
     }
 
     fn proxy(&mut self, raw: RawProxy, over_ssh: bool, at: &str) -> Option<Proxy> {

@@ -1,5 +1,6 @@
 //! The cache on disk: bounded, mended when it breaks, kept over a restart.
 
+use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -55,6 +56,32 @@ fn forty_pushes_neither_break_nor_fill_the_cache() {
     assert_eq!(world.packs_sent(), 41);
     assert_eq!(most, 24);
     assert!(size(&world.root()) < first + 100_000, "{} after {first}", size(&world.root()));
+}
+
+#[test]
+fn five_hundred_fetches_leave_no_more_than_one_generation_has_room_for() {
+    let world = World::new();
+    let mut stream = String::new();
+    for number in 0..500 {
+        write!(
+            stream,
+            "commit refs/heads/many\ncommitter Ada <ada@skiff.example> {number} +0000\ndata 1\nx\n\
+             M 100644 inline a\ndata {}\n{number}\n",
+            number.to_string().len()
+        )
+        .unwrap();
+    }
+    world.shop.git_with_input(&["fast-import", "--quiet"], stream.as_bytes()).unwrap();
+    let commits = world.shop.git(&["rev-list", "--reverse", "many"]).unwrap();
+    let (mut most, mut largest) = (0, 0);
+    for commit in commits.lines() {
+        world.cache().update(&world.source(commit), None).unwrap();
+        most = most.max(packs(&world).len());
+        largest = largest.max(size(&world.root()));
+    }
+    assert_eq!(world.packs_sent(), 500);
+    assert_eq!(most, 24);
+    assert!(largest < 200_000, "{largest} bytes at the most");
 }
 
 #[test]
