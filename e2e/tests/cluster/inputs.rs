@@ -77,17 +77,17 @@ apps:
   path: ../helm/mlops-sentiment
   namespace: sentiment-dev
   createNamespace: true
-  helm: {valueFiles: [values-dev.yaml], values: {namespace: {create: false}}}
+  helm: {valueFiles: [values-dev.yaml], values: {namespace: {create: false, name: sentiment-dev}}}
 - name: staging
   path: ../helm/mlops-sentiment
   namespace: sentiment-staging
   createNamespace: true
-  helm: {valueFiles: [values-staging.yaml], values: {namespace: {create: false}}}
+  helm: {valueFiles: [values-staging.yaml], values: {namespace: {create: false, name: sentiment-staging}}}
 - name: prod
   path: ../helm/mlops-sentiment
   namespace: sentiment-prod
   createNamespace: true
-  helm: {valueFiles: [values-prod.yaml], values: {namespace: {create: false}}}
+  helm: {valueFiles: [values-prod.yaml], values: {namespace: {create: false, name: sentiment-prod}}}
 ";
 
 /// The apps of the list, with the number of their objects and of those whose kinds have no definition.
