@@ -22,6 +22,8 @@ mod fleet;
 mod healing;
 #[path = "cluster/http.rs"]
 mod http;
+#[path = "cluster/incidents.rs"]
+mod incidents;
 #[path = "cluster/inputs.rs"]
 mod inputs;
 #[path = "cluster/production.rs"]

@@ -186,3 +186,32 @@ pub struct Stage {
     /// Things worth a span event: time, name, text.
     pub events: Vec<(Timestamp, String)>,
 }
+
+/// Returns a text of at most `limit` characters, two thirds of them from its beginning and the others from its end:
+/// an API server quotes what it refuses, and says at the very end why.
+pub fn shortened(text: &str, limit: usize) -> String {
+    const GAP: &str = " … ";
+    let length = text.chars().count();
+    if length <= limit {
+        return text.to_owned();
+    }
+    let room = limit.saturating_sub(GAP.chars().count());
+    let head = room * 2 / 3;
+    let start: String = text.chars().take(head).collect();
+    let end: String = text.chars().skip(length - (room - head)).collect();
+    format!("{start}{GAP}{end}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_keeps_its_beginning_and_its_end() {
+        let text = format!("spec.template: Invalid value: {}: field is immutable", "x".repeat(5_000));
+        let short = shortened(&text, 60);
+        assert_eq!(short, "spec.template: Invalid value: xxxxxxxx …  field is immutable");
+        assert_eq!(short.chars().count(), 60);
+        assert_eq!(shortened("as it is", 60), "as it is");
+    }
+}

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::desired;
 use crate::plan::Action;
-use crate::report::{self, Outcome, Recorded, Report};
+use crate::report::{self, Outcome, Recorded, Report, shortened};
 use crate::sync::event::{Approval, Ask};
 
 /// Finished syncs that a status remembers.
@@ -265,12 +265,12 @@ impl AppStatus {
             sync: report.sync.word().to_owned(),
             health: report.health.word().to_owned(),
             phase: report.phase.to_owned(),
-            message: cut(&headline(report), MAX_ROW_MESSAGE),
+            message: shortened(&headline(report), MAX_ROW_MESSAGE),
             revision: report.revision.as_ref().map(Revision::of),
             applied: report.applied.as_ref().map(Revision::of),
             assignment: report.assignment.as_ref().map(Assignment::of),
             plan: report.plan.as_ref().map(PlanSummary::of),
-            waiting_for: report.waiting_for.iter().map(|text| cut(text, MAX_ROW_MESSAGE)).collect(),
+            waiting_for: report.waiting_for.iter().map(|text| shortened(text, MAX_ROW_MESSAGE)).collect(),
             conditions: report
                 .conditions
                 .iter()
@@ -312,14 +312,6 @@ fn headline(report: &Report) -> String {
     })
 }
 
-/// Returns the first `limit` characters of a text.
-fn cut(text: &str, limit: usize) -> String {
-    match text.char_indices().nth(limit) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
-}
-
 impl Revision {
     fn of(revision: &desired::Revision) -> Self {
         Self {
@@ -327,8 +319,8 @@ impl Revision {
             url: revision.url.clone(),
             reference: revision.reference.clone(),
             commit: revision.commit.clone(),
-            author: cut(&revision.author, MAX_ROW_MESSAGE),
-            subject: cut(&revision.subject, MAX_ROW_MESSAGE),
+            author: shortened(&revision.author, MAX_ROW_MESSAGE),
+            subject: shortened(&revision.subject, MAX_ROW_MESSAGE),
             committed_at: revision.committed_at,
         }
     }
@@ -385,7 +377,7 @@ impl Condition {
             kind: condition.kind.to_owned(),
             status: status.to_owned(),
             reason: condition.reason.clone(),
-            message: cut(&condition.message, MAX_MESSAGE),
+            message: shortened(&condition.message, MAX_MESSAGE),
             last_transition_time: before.map_or(now, |before| before.last_transition_time),
         }
     }
@@ -407,7 +399,7 @@ impl ObjectRow {
             name: row.name.clone(),
             sync: row.sync.word().to_owned(),
             health: row.health.word().to_owned(),
-            message: cut(&row.message, MAX_ROW_MESSAGE),
+            message: shortened(&row.message, MAX_ROW_MESSAGE),
         }
     }
 }

@@ -10,14 +10,18 @@ use crate::desired::Interval;
 use crate::gate;
 use crate::health::Health;
 use crate::inventory::Record;
+use crate::object::ObjectId;
 use crate::plan::{Action, HeldReason};
 use crate::report::{
     Condition, MAX_FAILURES, MAX_ROWS, ObjectCounts, ObjectReport, Outcome, PlanReport, Report, RunRecord,
-    Stage, SyncStatus,
+    Stage, SyncStatus, shortened,
 };
 
 /// Characters of a message that a status shows at most; the log has it whole.
 const MESSAGE: usize = 1_000;
+
+/// Characters of one refusal that a condition shows at most.
+const REFUSAL: usize = 300;
 
 /// How long the first report after a start waits for the lists of all kinds.
 const LISTS: SignedDuration = SignedDuration::from_secs(10);
@@ -192,8 +196,7 @@ impl Machine {
 
     fn readiness(&self, objects: &ObjectCounts) -> (bool, &'static str, String) {
         if let Some(blocked) = &self.blocked {
-            let all: Vec<String> =
-                blocked.problems.iter().map(|(id, cause)| format!("{id}: {}", cause.message)).collect();
+            let all: Vec<String> = blocked.problems.iter().map(|(id, cause)| refused(id, cause)).collect();
             let text = format!("nothing was written, {} objects are refused: {}", all.len(), all.join("; "));
             return (false, "PreflightFailed", text);
         }
@@ -354,11 +357,13 @@ fn describe_drift(row: &Row) -> String {
     format!("{} {}{who}{colon}{}", row.id, drift.what.kind.word(), paths.join(", "))
 }
 
+/// Says why an object is refused, so shortly that several have room: the server may quote the object.
+fn refused(id: &ObjectId, cause: &Cause) -> String {
+    format!("{id}: {}", shortened(&cause.message, REFUSAL))
+}
+
 fn cut(message: &str) -> String {
-    if message.chars().count() <= MESSAGE {
-        return message.to_owned();
-    }
-    message.chars().take(MESSAGE).chain("…".chars()).collect()
+    shortened(message, MESSAGE)
 }
 
 impl Run {

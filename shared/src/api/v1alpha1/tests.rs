@@ -120,7 +120,7 @@ fn rows_messages_and_history_are_bounded() {
     let rows = (0..500).map(|n| row(&n.to_string(), &long)).collect();
     let status = AppStatus::of(&Report { rows, ..report() }, None, at(7));
     assert_eq!(status.objects.len(), 100);
-    assert_eq!(status.objects[0].message.chars().count(), MAX_ROW_MESSAGE + 1);
+    assert_eq!(status.objects[0].message.chars().count(), MAX_ROW_MESSAGE);
     let bytes = serde_json::to_vec(&status).expect("JSON").len();
     assert!(bytes < 100_000, "{bytes} bytes");
 }
