@@ -5,10 +5,11 @@
 
 use jiff::SignedDuration;
 use serde::Deserialize;
+use skiff_shared::report::shortened;
 use skiff_shared::sync::event::{Cause, Failure, Refusal};
 
 /// Characters of the server's message that are kept.
-const MAX_MESSAGE: usize = 1_024;
+const MAX_MESSAGE: usize = 4_096;
 
 /// The `Status` that the API server answers with, as far as it decides anything.
 #[derive(Deserialize, Default)]
@@ -38,7 +39,7 @@ struct StatusCause {
 /// Returns what an answer with status `code` means for the request.
 pub fn classify(code: u16, retry_after: Option<SignedDuration>, body: &[u8]) -> Failure {
     let status = read(body);
-    let cause = |reason| Cause { reason, code, message: cut(&status.message) };
+    let cause = |reason| Cause { reason, code, message: shortened(&status.message, MAX_MESSAGE) };
     match code {
         401 => Failure::Unavailable(cause(Refusal::Forbidden)),
         403 if status.has_cause("NamespaceTerminating") => {
@@ -57,7 +58,7 @@ pub fn classify(code: u16, retry_after: Option<SignedDuration>, body: &[u8]) -> 
         402..=499 => Failure::Rejected(cause(Refusal::Unclassified)),
         500 => internal(&status, cause),
         // The request may have been carried out behind a gateway, or after the server gave up waiting.
-        502 | 504 => Failure::Unknown(format!("HTTP {code}: {}", cut(&status.message))),
+        502 | 504 => Failure::Unknown(format!("HTTP {code}: {}", shortened(&status.message, MAX_MESSAGE))),
         501..=599 => Failure::Unavailable(cause(Refusal::ServerError)),
         _ => Failure::Unknown(format!("HTTP {code} from something that is no API server")),
     }
@@ -137,13 +138,6 @@ fn read(body: &[u8]) -> Status {
         let message = String::from_utf8_lossy(&body[..body.len().min(MAX_MESSAGE)]).trim().to_owned();
         Status { message, ..Status::default() }
     })
-}
-
-fn cut(message: &str) -> String {
-    match message.char_indices().nth(MAX_MESSAGE) {
-        Some((end, _)) => format!("{}…", &message[..end]),
-        None => message.to_owned(),
-    }
 }
 
 #[cfg(test)]
