@@ -185,7 +185,20 @@ impl Machine {
             out.push(Effect::Notice(Notice::Drifted(what)));
         }
         self.heals.insert(ix);
+        self.unblock(ix, kind, now);
         self.changed(now);
+    }
+
+    /// Tries a refused plan again at once when an object that it was refused for is gone: that may be how a person
+    /// makes room for a change of an immutable field. Healing would put the old object back.
+    fn unblock(&mut self, ix: RowIx, kind: DriftKind, now: Timestamp) {
+        let id = &self.rows[ix.get()].id;
+        if let Some(blocked) = &mut self.blocked
+            && kind != DriftKind::Changed
+            && blocked.problems.iter().any(|(refused, _)| refused == id)
+        {
+            blocked.retry_at = Some(now);
+        }
     }
 
     /// Has the content compared: by a heal, or by a dry run where drift is only shown.
