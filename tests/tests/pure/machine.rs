@@ -203,3 +203,23 @@ fn a_commit_that_touches_nothing_is_applied_when_the_sync_before_it_ends() {
     sim.settle().expect("sound");
     assert_eq!(sim.report().applied.as_ref().map(Revision::id), Some("c2"));
 }
+
+#[test]
+fn a_refused_plan_is_tried_again_when_the_object_it_was_refused_for_is_gone() {
+    let mut sim = Sim::shop();
+    sim.commit("c1", ["ConfigMap/shop/a", "ConfigMap/shop/b"]);
+    sim.settle().expect("sound");
+    let desired = sim.commit("c2", ["ConfigMap/shop/a v2 refused", "ConfigMap/shop/b v2"]);
+    sim.settle().expect("sound");
+    assert_eq!(sim.report().conditions[0].reason, "PreflightFailed");
+    // What refuses a change of an immutable field takes a new object of the same name.
+    let body =
+        desired.rows.iter().find(|row| row.id == notation::object("ConfigMap/shop/a")).expect("wanted").body;
+    sim.world.bodies.get_mut(&body).expect("the body is known").refused = None;
+    let healed = sim.counts().heals;
+    sim.meddle("ConfigMap/shop/a", Meddling::Delete);
+    sim.settle().expect("sound");
+    assert_eq!(sim.counts().heals, healed, "the old object is not put back");
+    assert!(sim.world.is_as(&notation::object("ConfigMap/shop/a"), body));
+    assert_eq!(sim.report().sync, SyncStatus::Synced);
+}
