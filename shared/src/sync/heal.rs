@@ -11,6 +11,7 @@ use super::event::{Answer, AppliedAnswer, Failure, Seen};
 use super::row::{Op, Proof, RowIx, Task};
 use super::state::{Machine, Phase};
 use super::waits::Timer;
+use crate::gate;
 use crate::inventory::{Applied, Record};
 use crate::managed_fields::{FieldSet, blame, drifted_paths, field_set_of};
 use crate::plan::HeldReason;
@@ -107,9 +108,7 @@ impl Machine {
         let ours = row.wanted.is_some() || self.heals_from_record();
         let free = match row.task {
             Task::None => true,
-            // A plan that waits, for a person or for the health of others, does not keep the objects from
-            // being as they were.
-            Task::Write { .. } => matches!(self.phase, Phase::Gated | Phase::Applying),
+            Task::Write { .. } => self.waits_long(row.wave),
             Task::Writing { .. } | Task::Prune | Task::AwaitGone => false,
         };
         let served = self.apis.served(row.id.kind(), &row.version);
@@ -120,6 +119,19 @@ impl Machine {
         let (target, body) = (row.target(), applied.body);
         let token = self.depart(ix, Op::Apply { body, heals: true });
         out.push(Effect::Apply(token, target, body, Urgency::Heal, WithFields::Yes));
+    }
+
+    /// Whether the plan's write of a row in this wave has to wait, for a person or for the health of others: that does
+    /// not keep the object from being as it was. What is about to be written is not put back before.
+    fn waits_long(&self, wave: i32) -> bool {
+        match self.phase {
+            Phase::Gated => matches!(self.verdict(), Some(gate::Verdict::Wait(_))),
+            Phase::Applying => {
+                let place = self.run.as_ref().and_then(|run| run.place);
+                place.is_some_and(|place| wave > place.wave)
+            }
+            _ => false,
+        }
     }
 
     /// Looks up rows whose state is in doubt.
