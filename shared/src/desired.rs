@@ -100,11 +100,27 @@ pub struct Assignment {
     pub url: String,
     /// From the repository's root; empty for the root itself.
     pub path: String,
+    /// Digest of the cluster's name, labels and variables; empty where a version before this one recorded none.
+    pub facts: String,
+}
+
+impl Assignment {
+    /// Whether both name the same environment and path, whatever the cluster's facts are.
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        let Self { environment, url, path, facts: _ } = self;
+        *environment == other.environment && *url == other.url && *path == other.path
+    }
+
+    /// Whether what this one brought may be judged by what the other brings: everything is the same.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let facts = self.facts.is_empty() || other.facts.is_empty() || self.facts == other.facts;
+        self.is_same_place(other) && facts
+    }
 }
 
 impl std::fmt::Display for Assignment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { environment, url, path } = self;
+        let Self { environment, url, path, facts: _ } = self;
         let path = if path.is_empty() { "." } else { path };
         write!(f, "path {path} of {url} (environment {environment})")
     }

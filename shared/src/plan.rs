@@ -114,6 +114,8 @@ pub enum HeldReason {
     HandedOver { app: Arc<str> },
     /// It comes from what the configuration assigned before: a changed configuration never prunes.
     AssignmentChanged { before: Arc<Assignment> },
+    /// It was wanted with other facts of the cluster: a changed configuration never prunes.
+    FactsChanged,
     /// Another app of the environment may want it: nobody knows while that one is not rendered.
     Undecided { app: Arc<str> },
 }
@@ -133,6 +135,7 @@ impl HeldReason {
             Self::IncompleteDiscovery => "IncompleteDiscovery",
             Self::HandedOver { .. } => "HandedOver",
             Self::AssignmentChanged { .. } => "AssignmentChanged",
+            Self::FactsChanged => "FactsChanged",
             Self::Undecided { .. } => "Undecided",
         }
     }
@@ -176,6 +179,9 @@ impl std::fmt::Display for HeldReason {
             Self::AssignmentChanged { before } => write!(
                 f,
                 "it comes from {before}, and a changed configuration never prunes: ask for a sync (spec.sync of the App) to prune it"
+            ),
+            Self::FactsChanged => f.write_str(
+                "it was wanted with another name, label or variable of the cluster, and a changed configuration never prunes: ask for a sync (spec.sync of the App) to prune it",
             ),
             Self::Undecided { app } => write!(
                 f,

@@ -13,7 +13,7 @@ use skiff_shared::environment::{
     self, AppName, AppSpec, Environment as AppList, Facts, ListReason, RendererKind, RepoPath, Setting,
 };
 use skiff_shared::limits::Limits;
-use skiff_shared::object::{Digest, Interner};
+use skiff_shared::object::{Digest, Hashing, Interner};
 use skiff_shared::policy::Policy;
 use skiff_shared::sync::event::Event;
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -191,6 +191,7 @@ impl Environment {
         let Some(moved) = self.current.clone() else { return };
         let Some(apis) = self.apis.borrow_and_update().clone() else { return };
         let rules = self.rules.borrow_and_update().clone();
+        self.apps.assignment.facts = rules.facts.digest().to_string();
         let listed = self.list(&moved, &rules).await;
         let list = match listed {
             Ok(list) => list,
@@ -395,6 +396,8 @@ impl Job {
         .await?;
         let directory = self.workshop.scratch.clone();
         let key = render::input_digest(&self.request(&directory), &inputs.key.to_string());
+        // Also where nothing of them is used: what the facts were is recorded with the set.
+        let key = Hashing::default().part(&key.0).part(&self.rules.facts.digest().0).finish();
         Ok(Inputs { key, ..inputs })
     }
 

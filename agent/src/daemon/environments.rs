@@ -235,6 +235,8 @@ fn assignment_of(config: &EnvironmentConfig, source: &git::Source) -> Assignment
         environment: config.name.to_string(),
         url: source.url.canonical(),
         path: config.source.path.as_str().to_owned(),
+        // Known with the first revision: they may change without a new source.
+        facts: String::new(),
     }
 }
 

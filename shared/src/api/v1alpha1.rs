@@ -170,6 +170,9 @@ pub struct Assignment {
     pub url: String,
     /// From the repository's root; empty for the root itself.
     pub path: String,
+    /// Digest of the cluster's name, labels and variables.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub facts: String,
 }
 
 /// A plan in numbers.
@@ -342,13 +345,13 @@ impl Revision {
 
 impl Assignment {
     fn of(assignment: &desired::Assignment) -> Self {
-        let desired::Assignment { environment, url, path } = assignment.clone();
-        Self { environment, url, path }
+        let desired::Assignment { environment, url, path, facts } = assignment.clone();
+        Self { environment, url, path, facts }
     }
 
     fn read(&self) -> desired::Assignment {
-        let Self { environment, url, path } = self.clone();
-        desired::Assignment { environment, url, path }
+        let Self { environment, url, path, facts } = self.clone();
+        desired::Assignment { environment, url, path, facts }
     }
 }
 

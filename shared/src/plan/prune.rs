@@ -40,7 +40,11 @@ fn guard(candidate: &Candidate<'_>, inputs: &Inputs<'_>) -> Option<HeldReason> {
         return Some(HeldReason::Keep);
     }
     if let Some(before) = inputs.assigned_before {
-        return Some(HeldReason::AssignmentChanged { before: before.clone() });
+        return Some(if before.is_same_place(&inputs.desired.assignment) {
+            HeldReason::FactsChanged
+        } else {
+            HeldReason::AssignmentChanged { before: before.clone() }
+        });
     }
     if let Some(app) = claims.undecided.first() {
         return Some(HeldReason::Undecided { app: app.clone() });

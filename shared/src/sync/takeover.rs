@@ -156,12 +156,14 @@ impl Machine {
     /// person has asked for a sync since.
     fn assigned_before(&self, desired: &Desired) -> Option<&Arc<Assignment>> {
         let before = self.assignment.as_ref()?;
-        (**before != desired.assignment && !self.asked_for_sync()).then_some(before)
+        (!before.is_same(&desired.assignment) && !self.asked_for_sync()).then_some(before)
     }
 
     /// Takes over what assigns the app now, unless objects of the assignment before are still held.
     fn assign(&mut self, plan: &Plan, desired: &Desired) {
-        let is_old = |held: &Held| matches!(held.reason, HeldReason::AssignmentChanged { .. });
+        let is_old = |held: &Held| {
+            matches!(held.reason, HeldReason::AssignmentChanged { .. } | HeldReason::FactsChanged)
+        };
         if !plan.held.iter().any(is_old) && self.assignment.as_deref() != Some(&desired.assignment) {
             self.assignment = Some(Arc::new(desired.assignment.clone()));
         }

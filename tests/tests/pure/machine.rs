@@ -223,3 +223,27 @@ fn a_refused_plan_is_tried_again_when_the_object_it_was_refused_for_is_gone() {
     assert!(sim.world.is_as(&notation::object("ConfigMap/shop/a"), body));
     assert_eq!(sim.report().sync, SyncStatus::Synced);
 }
+
+#[test]
+fn changed_facts_of_the_cluster_prune_nothing_until_a_person_asks() {
+    let mut sim = Sim::shop();
+    let commit = |sim: &mut Sim, facts: &str, lines: &[&str]| {
+        let app = sim.replicas[0].app.clone();
+        let mut desired = notation::desired(&mut sim.world, &app, "c1", lines.iter().copied());
+        Arc::make_mut(&mut desired).assignment.facts = facts.to_owned();
+        sim.say(0, Event::Desired(desired));
+        sim.settle().expect("sound");
+    };
+    commit(&mut sim, "region=eu", &["ConfigMap/shop/eu"]);
+    commit(&mut sim, "region=us", &["ConfigMap/shop/us"]);
+    assert!(exists(&sim, "ConfigMap/shop/eu") && exists(&sim, "ConfigMap/shop/us"));
+    insta::assert_snapshot!(sim.report().rows[0].message, @"it was wanted with another name, label or variable of the cluster, and a changed configuration never prunes: ask for a sync (spec.sync of the App) to prune it");
+    sim.ask(Ask { sync: Some("now".into()), ..Ask::default() });
+    sim.settle().expect("sound");
+    assert!(!exists(&sim, "ConfigMap/shop/eu"));
+    // Facts that change nothing hold nothing back later.
+    commit(&mut sim, "region=us,tier=gold", &["ConfigMap/shop/us"]);
+    commit(&mut sim, "region=us,tier=gold", &["ConfigMap/shop/more"]);
+    assert!(!exists(&sim, "ConfigMap/shop/us"));
+    assert_eq!(sim.report().sync, SyncStatus::Synced);
+}

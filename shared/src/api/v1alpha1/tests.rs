@@ -178,6 +178,7 @@ fn what_a_status_remembers_is_read_back_at_the_next_start() {
         environment: "production".into(),
         url: "https://git.example/shop".into(),
         path: "clusters/eu".into(),
+        facts: "4f2c".into(),
     };
     let before = Report {
         applied: revision.clone(),
