@@ -7,7 +7,7 @@ use skiff_shared::report::SyncStatus;
 use skiff_shared::sync::event::{Event, Observation, Point};
 use skiff_tests::notation::object;
 use skiff_tests::sim::{End, Sim};
-use skiff_tests::world::Meddling;
+use skiff_tests::world::{Live, Meddling};
 
 #[test]
 fn a_label_that_is_taken_away_while_another_agent_has_the_lease_is_put_back() {
@@ -245,4 +245,63 @@ fn an_object_of_others_that_takes_the_place_of_one_still_to_be_written_is_not_ta
     sim.say(0, Event::Relisted { kind, watch: 9 });
     sim.wait(SignedDuration::from_mins(1)).expect("sound");
     assert_eq!(sim.report().objects.held, 1, "{:#?}", sim.report());
+}
+
+#[test]
+fn a_delete_names_the_object_that_was_looked_at_and_not_the_one_on_record() {
+    let mut sim = Sim::with_policy(Policy { self_heal: false, ..Policy::default() });
+    sim.commit("c1", ["ConfigMap/shop/a", "ConfigMap/shop/b"]);
+    sim.settle().expect("sound");
+    sim.world.meddle(&object("ConfigMap/shop/a"), Meddling::Replace);
+    sim.world.touch(&object("ConfigMap/shop/a"), |live, _| live.labelled = true);
+    sim.flow();
+    sim.commit("c2", ["ConfigMap/shop/b"]);
+    assert_eq!(sim.settle().expect("sound"), End::Idle);
+    assert!(!sim.world.objects.contains_key(&object("ConfigMap/shop/a")));
+}
+
+/// Commits two versions of an object one after the other and returns the first as a list of a later generation
+/// shows it, and as it was stored.
+fn overtaken(sim: &mut Sim) -> (Event, Live) {
+    let id = object("ConfigMap/shop/a");
+    sim.commit("c1", ["ConfigMap/shop/a v1"]);
+    sim.settle().expect("sound");
+    let old = sim.world.objects[&id].clone();
+    let seen = sim.world.seen(&old, 2);
+    sim.commit("c2", ["ConfigMap/shop/a v2"]);
+    sim.settle().expect("sound");
+    (Event::Observed(id, Observation::Present(Box::new(seen))), old)
+}
+
+#[test]
+fn a_list_that_is_older_than_the_answer_is_no_drift() {
+    let mut sim = Sim::shop();
+    let (event, _) = overtaken(&mut sim);
+    sim.say(0, event);
+    sim.settle().expect("sound");
+    assert_eq!((sim.counts().gets, sim.counts().heals), (1, 0));
+}
+
+#[test]
+fn an_older_state_of_a_newer_list_counts_where_the_store_was_restored() {
+    let mut sim = Sim::shop();
+    let (event, old) = overtaken(&mut sim);
+    sim.world.objects.insert(object("ConfigMap/shop/a"), old);
+    sim.world.disturbed.insert(object("ConfigMap/shop/a"), u64::MAX);
+    sim.say(0, event);
+    sim.settle().expect("sound");
+    let body = sim.replicas[0].desired.as_ref().expect("committed").rows[0].body;
+    assert!(sim.world.is_as(&object("ConfigMap/shop/a"), body));
+}
+
+#[test]
+fn an_object_on_its_way_out_is_not_forgotten_because_its_label_is_gone() {
+    let mut sim = Sim::shop();
+    sim.commit("c1", ["ConfigMap/shop/a finalizer=stuck", "ConfigMap/shop/b"]);
+    sim.settle().expect("sound");
+    sim.commit("c2", ["ConfigMap/shop/b"]);
+    sim.run_now().expect("sound");
+    sim.meddle("ConfigMap/shop/a", Meddling::Unlabel);
+    sim.wait(SignedDuration::from_mins(1)).expect("sound");
+    assert!(sim.world.stores["shop"].row(&object("ConfigMap/shop/a")).is_some());
 }
