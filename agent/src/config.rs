@@ -23,7 +23,8 @@
 //!
 //! `SKIFF__AGENT__NAMESPACE` sets `agent.namespace`: two underscores part the keys, one parts the words of a key
 //! (`SKIFF__ENVIRONMENTS__0__SYNC__SELF_HEAL` sets `environments[0].sync.selfHeal`). Values are read as in the file, empty ones are
-//! ignored.//! `cluster.labels` and `cluster.vars` have keys of any case and so are set in the file alone.
+//! ignored.
+//! `cluster.labels` and `cluster.vars` have keys of any case and so are set in the file alone.
 
 mod check;
 mod layers;

@@ -16,7 +16,7 @@ use skiff_shared::sync::event::Event;
 
 use super::launch::Launcher;
 use super::mailbox::Mailbox;
-use super::registry::{Added, Registry};
+use super::registry::{Added, Owned, Registry};
 use crate::store::Hold;
 
 /// Waits between tries to list the apps of before: a busy API server refuses some. After about half a
@@ -42,10 +42,19 @@ struct WantedSet {
     before: Option<Arc<Desired>>,
     /// The newest revision has been rendered; otherwise the app may want anything.
     known: bool,
+    /// The newest list has the app: a render that was begun for an older one must not count.
+    listed: bool,
 }
 
 /// Rendered sets by app that wait until ownership is decided.
-pub type Waiting = Arc<Mutex<BTreeMap<Arc<str>, Arc<Desired>>>>;
+pub type Waiting = Arc<Mutex<BTreeMap<Arc<str>, WaitingSet>>>;
+
+/// A set that waits, and what is told after it.
+pub struct WaitingSet {
+    desired: Arc<Desired>,
+    /// A newer revision cannot be rendered.
+    failed: Option<Event>,
+}
 
 /// The apps of one environment.
 pub struct Apps {
@@ -167,9 +176,15 @@ impl Apps {
                 rendered: None,
             };
             let desired = Arc::new(desired);
+            self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(app);
             self.wanted.set(app, &self.environment, desired.clone());
+            self.wanted.unlist(app);
             self.registry.send(app, Event::Desired(desired));
         }
+    }
+
+    pub fn is_listed(&self, app: &str) -> bool {
+        self.wanted.is_listed(app)
     }
 
     /// Notes the apps of the list: nobody knows what those want that have not been rendered.
@@ -198,8 +213,11 @@ impl Apps {
             self.registry.send(&app, Event::Claims(claims));
         }
         let waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
-        for (app, desired) in waiting {
+        for (app, WaitingSet { desired, failed }) in waiting {
             self.registry.send(&app, Event::Desired(desired));
+            if let Some(failed) = failed {
+                self.registry.send(&app, failed);
+            }
         }
     }
 }
@@ -216,18 +234,31 @@ impl AppSender {
     /// Tells an app that its newest revision cannot be rendered.
     pub fn failed(&self, app: &Arc<str>, revision: Revision, problems: Vec<Problem>, tried: Interval) {
         self.wanted.unknown(app);
-        self.registry.send(app, Event::RenderFailed { revision, problems, tried: Some(tried) });
+        let failed = Event::RenderFailed { revision, problems, tried: Some(tried) };
+        match self.waiting.lock().unwrap_or_else(PoisonError::into_inner).get_mut(app) {
+            Some(set) => set.failed = Some(failed),
+            None => _ = self.registry.send(app, failed),
+        }
     }
 
     /// Tells an app that the newest revision has what the one before it had.
     pub fn unmoved(&self, app: &Arc<str>, revision: Revision) {
         self.wanted.confirmed(app);
-        self.registry.send(app, Event::Unmoved(revision));
+        match self.waiting.lock().unwrap_or_else(PoisonError::into_inner).get_mut(app) {
+            Some(set) => {
+                Arc::make_mut(&mut set.desired).revision = revision;
+                set.failed = None;
+            }
+            None => _ = self.registry.send(app, Event::Unmoved(revision)),
+        }
     }
 
-    /// Takes a rendered set: one that lets nothing go is sent at once, one from which objects leave
-    /// waits until it is known whether another app wants them.
+    /// Takes a rendered set: one that lets nothing go and takes nothing from others is sent at once, any
+    /// other waits until every app of the revision is rendered and it is known who wants what.
     pub fn wanted(&self, app: &Arc<str>, desired: Desired, hold: Hold) {
+        if !self.wanted.is_listed(app) {
+            return;
+        }
         let desired = Arc::new(desired);
         self.wanted.set(app, &self.environment, desired.clone());
         // From here on the bodies are live as those of the app's newest set.
@@ -235,13 +266,16 @@ impl AppSender {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(app);
         let owned = self.registry.owned_by(app);
         let wanted: HashSet<&ObjectId> = desired.rows.iter().map(|row| &row.id).collect();
-        if owned.keys().all(|id| wanted.contains(id)) {
+        let new: Vec<&ObjectId> = wanted.iter().copied().filter(|id| !owned.contains_key(id)).collect();
+        let takes = |others: &Owned| new.iter().any(|id| others.contains_key(id));
+        let takes = self.registry.owned().iter().any(|(other, others)| other != app && takes(others));
+        if !takes && owned.keys().all(|id| wanted.contains(id)) {
             let claims = self.wanted.claims(&self.registry).remove(app).unwrap_or_default();
             self.registry.send(app, Event::Claims(claims));
             self.registry.send(app, Event::Desired(desired));
         } else {
             let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            waiting.insert(app.clone(), desired);
+            waiting.insert(app.clone(), WaitingSet { desired, failed: None });
         }
     }
 }
@@ -249,15 +283,29 @@ impl AppSender {
 impl WantedSets {
     fn expect(&self, app: &Arc<str>, environment: &Arc<str>) {
         let mut sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = || WantedSet { environment: environment.clone(), now: None, before: None, known: false };
-        sets.entry(app.clone()).or_insert_with(fresh);
+        let environment = environment.clone();
+        let fresh = || WantedSet { environment, now: None, before: None, known: false, listed: true };
+        sets.entry(app.clone()).or_insert_with(fresh).listed = true;
     }
 
     fn set(&self, app: &Arc<str>, environment: &Arc<str>, desired: Arc<Desired>) {
         let mut sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = sets.remove(app).and_then(|set| set.now);
+        let before = sets.remove(app);
+        let listed = before.as_ref().is_none_or(|set| set.listed);
+        let before = before.and_then(|set| set.now);
         let environment = environment.clone();
-        sets.insert(app.clone(), WantedSet { environment, now: Some(desired), before, known: true });
+        let set = WantedSet { environment, now: Some(desired), before, known: true, listed };
+        sets.insert(app.clone(), set);
+    }
+
+    fn unlist(&self, app: &str) {
+        if let Some(set) = self.sets.lock().unwrap_or_else(PoisonError::into_inner).get_mut(app) {
+            set.listed = false;
+        }
+    }
+
+    fn is_listed(&self, app: &str) -> bool {
+        self.sets.lock().unwrap_or_else(PoisonError::into_inner).get(app).is_none_or(|set| set.listed)
     }
 
     fn unknown(&self, app: &str) {

@@ -67,6 +67,8 @@ pub struct Environment {
     /// What the files of each app became, while the app is not being rendered.
     pub files: BTreeMap<Arc<str>, FileCache>,
     pub current: Option<Moved>,
+    /// Why the newest list could not be read; it is tried again at every poll.
+    pub unlisted: Option<Vec<Problem>>,
     pub readiness: Readiness,
     /// Failures of the source in a row, and the last one as it was told.
     pub failures: u32,
@@ -148,7 +150,8 @@ impl Environment {
             Sourced::Unmoved => {
                 self.source_read();
                 self.apps.tell_all(&Event::SourceOk);
-                if self.last.values().any(|last| last.outcome == Outcome::FailedInPassing) {
+                let failed = self.last.values().any(|last| last.outcome == Outcome::FailedInPassing);
+                if failed || self.unlisted.is_some() {
                     self.revise().await;
                 }
             }
@@ -197,6 +200,7 @@ impl Environment {
             Ok(list) => list,
             Err(unlisted) => return self.list_failed(&moved, unlisted).await,
         };
+        self.unlisted = None;
         self.warn(&list.warnings);
         let names: BTreeSet<Arc<str>> = list.apps.iter().map(|app| app.name.as_str().into()).collect();
         self.apps.only(&names, &moved.revision.record());
@@ -244,10 +248,12 @@ impl Environment {
                 Err(_) => return,
             },
         };
-        if let Some(last) = news {
-            self.last.insert(name.clone(), last);
+        if self.apps.is_listed(&name) {
+            if let Some(last) = news {
+                self.last.insert(name.clone(), last);
+            }
+            self.files.insert(name.clone(), files);
         }
-        self.files.insert(name.clone(), files);
         if let Some(Some(next)) = self.busy.remove(&name) {
             self.order(next);
         }
@@ -259,12 +265,14 @@ impl Environment {
     async fn list_failed(&mut self, moved: &Moved, unlisted: Unlisted) {
         let Unlisted { reason, problems } = unlisted;
         let revision = moved.revision.record();
-        for problem in &problems {
+        let is_news = self.unlisted.as_ref() != Some(&problems);
+        for problem in problems.iter().filter(|_| is_news) {
             let environment = &self.config.name;
             tracing::error!(%environment, %revision, "error.type" = reason, %problem, "the app list cannot be read");
         }
         self.apps.ensure_one(&self.config.name, &self.config.policy).await;
         self.apps.list_is_bad(&revision, &problems);
+        self.unlisted = Some(problems);
     }
 
     /// Reads the app list of a revision.
@@ -301,7 +309,8 @@ impl Environment {
                 Ok(inputs) => inputs,
                 Err(problems) => {
                     apps.failed(&name, revision, problems, Interval { start, end: Timestamp::now() });
-                    let last = Last { key: Digest::of(b""), outcome: Outcome::Failed };
+                    // Disk and cache fail in passing; what is wrong in Git is told again, which changes nothing.
+                    let last = Last { key: Digest::of(b""), outcome: Outcome::FailedInPassing };
                     return Finished { name, news: Some(last), files };
                 }
             };

@@ -80,7 +80,7 @@ impl Environments {
         self.pollers.cancel();
         self.pollers = CancellationToken::new();
         let names: BTreeSet<String> = configured.iter().map(|new| new.name.to_string()).collect();
-        for ended in self.running.keys().filter(|name| !names.contains(*name)) {
+        for ended in self.launcher.registry.environments().iter().filter(|name| !names.contains(&***name)) {
             self.end(ended);
         }
         self.running.clear();
@@ -194,6 +194,7 @@ impl Environments {
             renders: JoinSet::new(),
             busy: BTreeMap::new(),
             current: None,
+            unlisted: None,
             readiness: self.readiness.clone(),
         };
         let stop = self.pollers.child_token();

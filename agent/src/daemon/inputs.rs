@@ -91,15 +91,18 @@ fn follow_kustomization(
     folder: &RepoPath,
     roots: &mut BTreeSet<RepoPath>,
 ) -> Result<(), ReadError> {
-    let Some(text) = kustomization_of(snapshot, folder)? else { return Ok(()) };
-    // What cannot be read here is told by kustomize itself, with its own words.
-    let Ok(document) = yaml::load(&text) else { return Ok(()) };
-    let entries = FOLDER_KEYS.iter().filter_map(|key| document.value.get(key)?.as_array()).flatten();
-    for entry in entries.filter_map(|entry| entry.as_str()) {
-        let Ok(target) = folder.join(entry) else { continue };
-        let is_folder = snapshot.tree_id(target.as_str())?.is_some();
-        if is_folder && roots.insert(target.clone()) {
-            follow_kustomization(snapshot, &target, roots)?;
+    let mut unread = vec![folder.clone()];
+    while let Some(folder) = unread.pop() {
+        let Some(text) = kustomization_of(snapshot, &folder)? else { continue };
+        // What cannot be read here is told by kustomize itself, with its own words.
+        let Ok(document) = yaml::load(&text) else { continue };
+        let entries = FOLDER_KEYS.iter().filter_map(|key| document.value.get(key)?.as_array()).flatten();
+        for entry in entries.filter_map(|entry| entry.as_str()) {
+            let Ok(target) = folder.join(entry) else { continue };
+            let is_folder = snapshot.tree_id(target.as_str())?.is_some();
+            if is_folder && roots.insert(target.clone()) {
+                unread.push(target);
+            }
         }
     }
     Ok(())

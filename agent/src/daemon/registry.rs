@@ -2,7 +2,7 @@
 //!
 //! Between everything that observes and the drivers. It forwards and decides nothing.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use skiff_shared::object::{Digest, ObjectId};
@@ -89,6 +89,12 @@ impl Registry {
             .filter(|(_, entry)| &*entry.environment == environment)
             .map(|(app, _)| app.clone())
             .collect()
+    }
+
+    /// Returns the environments that have apps.
+    pub fn environments(&self) -> BTreeSet<Arc<str>> {
+        let apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
+        apps.values().map(|entry| entry.environment.clone()).collect()
     }
 
     pub fn knows(&self, app: &str) -> bool {

@@ -62,7 +62,8 @@ impl Source {
         let material = self.material()?;
         let mut secrets = Secrets::default();
         let authorization = self.authorization(&material, &mut secrets)?;
-        if authorization.is_some() && !self.url.is_private() {
+        let authorizes = authorization.is_some() || self.credentials.github_app.is_some();
+        if authorizes && !self.url.is_private() {
             return Err(FetchError::InsecureCredentials { url: self.url.to_string() });
         }
         let authorities = material.authorities.as_ref().map(|found| self.authorities(found)).transpose()?;

@@ -161,7 +161,8 @@ async fn exchange(client: &Client, address: Url, assertion: &str) -> reqwest::Re
     headers.insert("x-github-api-version", HeaderValue::from_static("2022-11-28"));
     let agent = concat!("skiff/", env!("CARGO_PKG_VERSION"));
     headers.insert(http::header::USER_AGENT, HeaderValue::from_static(agent));
-    let request = client.post(address).headers(headers);
+    // The installation may be allowed more; this token is not.
+    let request = client.post(address).headers(headers).body(r#"{"permissions":{"contents":"read"}}"#);
     let response = request.send().await.map_err(reqwest::Error::without_url)?;
     let (status, wait) = (response.status(), retry_after(response.headers(), Timestamp::now()));
     let body = response.bytes().await.map_err(reqwest::Error::without_url)?;

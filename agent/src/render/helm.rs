@@ -124,8 +124,10 @@ fn call<'a>(request: &'a Request<'_>, arguments: &[OsString], chart: OsString) -
         Renderer::Helm(HelmOptions { release_name: Some(name), .. }) => name,
         _ => request.app,
     };
-    let mut all: Vec<OsString> = vec!["template".into(), release.into(), chart];
+    let mut all: Vec<OsString> = vec!["template".into()];
     all.extend_from_slice(arguments);
+    // What comes from Git must not be read as an option.
+    all.extend(["--".into(), release.into(), chart]);
     Call { name: "helm", program: &request.tools.helm, arguments: all }
 }
 

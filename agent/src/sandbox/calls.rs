@@ -52,6 +52,13 @@ const REFUSED: &[i64] = &[
     libc::SYS_fanotify_init,
     libc::SYS_unshare,
     libc::SYS_setns,
+    // What other processes may use.
+    libc::SYS_setpriority,
+    libc::SYS_sched_setaffinity,
+    libc::SYS_sched_setattr,
+    libc::SYS_sched_setparam,
+    libc::SYS_sched_setscheduler,
+    libc::SYS_ioprio_set,
     // Keys, programs in the kernel, counters, and what is the administrator's.
     libc::SYS_add_key,
     libc::SYS_request_key,
@@ -122,15 +129,21 @@ fn filters() -> Result<[BpfProgram; 2], Error> {
     for number in [libc::SYS_kill, libc::SYS_tgkill] {
         refused.insert(number, vec![rule(SeccompCmpOp::Ne, own)?]);
     }
+    // Limits are its own business, those of other processes are not; 0 is the process itself.
+    let others = [condition(SeccompCmpOp::Ne, own)?, condition(SeccompCmpOp::Ne, 0)?];
+    refused.insert(libc::SYS_prlimit64, vec![SeccompRule::new(others.into()).map_err(Error::Backend)?]);
     // Its flags are in memory, where no filter looks. Programs fall back to `clone` where it does not exist.
     let unknown = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
     Ok([compiled(refused, EPERM)?, compiled(unknown, ENOSYS)?])
 }
 
 /// Returns the condition on the lower half of a call's first argument.
+fn condition(operator: SeccompCmpOp, value: u64) -> Result<SeccompCondition, Error> {
+    SeccompCondition::new(0, SeccompCmpArgLen::Dword, operator, value).map_err(Error::Backend)
+}
+
 fn rule(operator: SeccompCmpOp, value: u64) -> Result<SeccompRule, Error> {
-    let condition = SeccompCondition::new(0, SeccompCmpArgLen::Dword, operator, value);
-    condition.and_then(|condition| SeccompRule::new(vec![condition])).map_err(Error::Backend)
+    SeccompRule::new(vec![condition(operator, value)?]).map_err(Error::Backend)
 }
 
 fn compiled(mut rules: BTreeMap<i64, Vec<SeccompRule>>, errno: i32) -> Result<BpfProgram, Error> {

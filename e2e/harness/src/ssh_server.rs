@@ -276,7 +276,9 @@ async fn run(
     });
     send(output, writing, answer).await?;
     if let Answer::Cut { .. } = answer {
-        child.start_kill()?;
+        // What it started may keep its error stream open: nobody waits for the end of that.
+        child.kill().await?;
+        return Ok(255);
     }
     tokio::io::copy(&mut errors, &mut beside).await?;
     let status = child.wait().await?.code();

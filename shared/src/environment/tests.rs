@@ -502,3 +502,19 @@ fn dependencies_that_can_never_be_met_are_refused() {
     environments/production/skiff.yaml:11: app "alone" depends on itself
     "#);
 }
+
+#[test]
+fn a_release_name_that_helm_would_read_as_an_option_is_refused() {
+    let list = |name: &str| format!("apps:\n- name: web\n  helm: {{releaseName: {name:?}}}\n");
+    read(&list("web-1.x"));
+    for name in ["--set-file=x=/etc/passwd", "-x", "Web", "", &"w".repeat(54)] {
+        let errors = errors(&list(name));
+        assert!(errors.contains("is no release name"), "{name}: {errors}");
+    }
+}
+
+#[test]
+fn a_variable_in_a_selector_is_a_mistake_and_never_a_mismatch() {
+    let errors = errors("apps:\n- name: web\n  clusters: {matchLabels: {region: \"${vars.region}\"}}\n");
+    assert!(errors.contains("variables are not completed in clusters"), "{errors}");
+}

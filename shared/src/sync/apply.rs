@@ -141,7 +141,7 @@ impl Machine {
 impl Run {
     /// Whether a write at `place` may start: the place before it has been answered, and the waves
     /// before it are healthy.
-    fn may_enter(&self, place: Place) -> bool {
+    pub(super) fn may_enter(&self, place: Place) -> bool {
         match self.place {
             Some(current) if current == place => true,
             Some(current) if current.wave == place.wave => self.unanswered.is_empty(),

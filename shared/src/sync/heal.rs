@@ -127,8 +127,11 @@ impl Machine {
         match self.phase {
             Phase::Gated => matches!(self.verdict(), Some(gate::Verdict::Wait(_))),
             Phase::Applying => {
-                let place = self.run.as_ref().and_then(|run| run.place);
-                place.is_some_and(|place| wave > place.wave)
+                let Some(run) = &self.run else { return false };
+                match run.place {
+                    Some(place) => wave > place.wave,
+                    None => run.plan.writes.get(run.cursor).is_some_and(|write| !run.may_enter(write.place)),
+                }
             }
             _ => false,
         }

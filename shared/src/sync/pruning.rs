@@ -2,6 +2,8 @@
 //!
 //! Forget last: the inventory drops an object only when the server has confirmed that it is gone.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use super::backoff::Pace;
@@ -98,8 +100,25 @@ impl Machine {
                 }
             }
             Ok(_) => {}
-            Err(Failure::NotFound(cause)) if cause.reason == Refusal::KindMissing => self.gone(ix, now, out),
+            Err(Failure::NotFound(cause)) if cause.reason == Refusal::KindMissing => {
+                self.unserved(ix, cause, now, out);
+            }
             Err(failure) => self.put_off(ix, &failure, now),
+        }
+    }
+
+    /// Handles an object whose version is not served: only where no version is, the kind is gone and its objects
+    /// with it.
+    fn unserved(&mut self, ix: RowIx, cause: Cause, now: Timestamp, out: &mut Vec<Effect>) {
+        let kind = self.rows[ix.get()].id.kind().clone();
+        let version = self.apis.kinds.get(&kind).and_then(|served| served.versions.first());
+        match version.map(|version| Arc::from(&**version)) {
+            Some(version) if version != self.rows[ix.get()].version => {
+                self.row(ix).version = version;
+                self.examine(ix, out);
+            }
+            None if !self.apis.incomplete.contains(&kind.group) => self.gone(ix, now, out),
+            _ => self.put_off(ix, &Failure::NotFound(cause), now),
         }
     }
 

@@ -23,6 +23,12 @@ enum Subject<'a> {
 impl Check<'_> {
     /// Says whether an entry is for this cluster. A selector with a mistake is reported, and taken for a match.
     pub(super) fn is_here(&mut self, item: &Value, at: &str) -> bool {
+        for key in ["clusters", "except"] {
+            if has_variable(&item[key]) {
+                let message = format!("variables are not completed in {key}: write the value itself");
+                self.report(ListReason::InvalidAppList, &format!("{at}/{key}"), message);
+            }
+        }
         let reading = yaml::read::<Option<RawSelector>>(&item["clusters"]);
         let Some(raw) = reading.value.flatten().filter(|_| reading.mismatches.is_empty()) else {
             return true;
@@ -348,6 +354,13 @@ impl Check<'_> {
             .map(|(index, file)| self.path(&format!("{at}/helm/valueFiles/{index}"), path, file))
             .collect();
         let value_files = checked.into_iter().collect::<Option<_>>()?;
+        if let Some(name) = release_name.as_deref().filter(|name| !is_release_name(name)) {
+            let message = format!(
+                "{name:?} is no release name: at most 53 lower-case letters, digits, '-' and '.', with a letter or digit at both ends"
+            );
+            self.report(ListReason::InvalidAppList, &format!("{at}/helm/releaseName"), message);
+            return None;
+        }
         let parameters = parameters
             .into_iter()
             .map(|raw| Parameter { name: raw.name, value: raw.value, force_string: raw.force_string })
@@ -376,5 +389,21 @@ impl Check<'_> {
         policy.prune.enabled = sync.prune.unwrap_or(policy.prune.enabled);
         policy.self_heal = sync.self_heal.unwrap_or(policy.self_heal);
         policy
+    }
+}
+
+/// Whether Helm takes a text as the name of a release.
+fn is_release_name(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let ends = text.bytes().next().is_some_and(plain) && text.bytes().next_back().is_some_and(plain);
+    text.len() <= 53 && ends && text.bytes().all(|byte| plain(byte) || matches!(byte, b'-' | b'.'))
+}
+
+fn has_variable(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains("${"),
+        Value::Array(items) => items.iter().any(has_variable),
+        Value::Object(fields) => fields.values().any(has_variable),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
 }
