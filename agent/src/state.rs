@@ -73,7 +73,7 @@ pub enum StateError {
     Render { name: String, source: kube::Error },
     #[error("stored render {name} is damaged")]
     Damaged { name: String, source: std::io::Error },
-    #[error("failed to read or to make the App object: {0:?}")]
+    #[error("failed to read the App object: {0:?}")]
     App(Failure),
     #[error("failed to keep a body of stored render {name} on disk")]
     Disk { name: String, source: std::io::Error },
@@ -292,9 +292,18 @@ impl State {
         }
     }
 
-    /// Returns the app's object, created if it is not there.
-    pub async fn ensure_app(&self, app: &str, environment: &str) -> Result<App, Failure> {
-        let found = match within(self.apps.get_opt(app)).await? {
+    /// Returns the app's object, if it is there.
+    pub async fn find_app(&self, app: &str) -> Result<Option<App>, Failure> {
+        let found = within(self.apps.get_opt(app)).await?;
+        if let Some(status) = found.as_ref().and_then(|found| found.status.clone()) {
+            self.statuses.lock().unwrap_or_else(PoisonError::into_inner).insert(app.to_owned(), status);
+        }
+        Ok(found)
+    }
+
+    /// Makes the app's object if it is not there.
+    async fn ensure_app(&self, app: &str, environment: &str) -> Result<App, Failure> {
+        let found = match self.find_app(app).await? {
             Some(found) => found,
             None => {
                 let mut fresh = App::new(app, AppSpec::default());
@@ -311,9 +320,6 @@ impl State {
                 }
             }
         };
-        if let Some(status) = found.status.clone() {
-            self.statuses.lock().unwrap_or_else(PoisonError::into_inner).insert(app.to_owned(), status);
-        }
         Ok(found)
     }
 

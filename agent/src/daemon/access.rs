@@ -36,9 +36,9 @@ pub struct ClusterAccess {
 impl ClusterAccess {
     /// Reads an app's recorded state, again and again until it is there: nothing may be decided
     /// without it.
-    pub async fn load(&self, app: &str, environment: &str) -> Loaded {
+    pub async fn load(&self, app: &str) -> Loaded {
         loop {
-            match self.try_load(app, environment).await {
+            match self.try_load(app).await {
                 Ok(loaded) => return loaded,
                 Err(error) => tracing::error!(app, error = chain(&error), "failed to load recorded state"),
             }
@@ -46,12 +46,15 @@ impl ClusterAccess {
         }
     }
 
-    async fn try_load(&self, app: &str, environment: &str) -> Result<Loaded, StateError> {
+    async fn try_load(&self, app: &str) -> Result<Loaded, StateError> {
         let inventory = self.state.load(app, &self.interner).await?;
         self.state.restore(&inventory, &self.store).await?;
-        let found = self.state.ensure_app(app, environment).await.map_err(StateError::App)?;
-        let recorded = found.status.map(|status| status.recorded()).unwrap_or_default();
-        Ok(Loaded { inventory, recorded, ask: found.spec.ask() })
+        // Where there is none yet the first status makes it: a definition that was installed in this moment answers
+        // the first creation only after two seconds.
+        let found = self.state.find_app(app).await.map_err(StateError::App)?;
+        let recorded = found.as_ref().and_then(|found| Some(found.status.as_ref()?.recorded()));
+        let ask = found.map(|found| found.spec.ask()).unwrap_or_default();
+        Ok(Loaded { inventory, recorded: recorded.unwrap_or_default(), ask })
     }
 
     /// Returns a body as it is sent.

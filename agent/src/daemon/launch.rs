@@ -47,7 +47,6 @@ impl Launcher {
         let (report, reports) = watch::channel(None);
         let performer = Performer {
             app: app.clone(),
-            environment: environment.clone(),
             cluster: self.cluster.clone(),
             mailbox: mailbox.clone(),
             telemetry: self.telemetry.app(AppName {

@@ -22,7 +22,6 @@ use crate::telemetry::AppTelemetry;
 #[derive(Clone)]
 pub struct Performer {
     pub app: Arc<str>,
-    pub environment: Arc<str>,
     pub cluster: Arc<ClusterAccess>,
     pub mailbox: Arc<Mailbox>,
     pub telemetry: AppTelemetry,
@@ -108,7 +107,7 @@ impl Performer {
     async fn load(&self) {
         // Bodies that are restored for it are nobody's until the driver has counted them.
         let _hold = self.cluster.store.hold();
-        let loaded = self.cluster.load(&self.app, &self.environment).await;
+        let loaded = self.cluster.load(&self.app).await;
         self.mailbox.send(Event::Loaded(Box::new(loaded)));
     }
 
