@@ -1,6 +1,8 @@
 //! What goes wrong on real clusters around the objects themselves: deleted namespaces and definitions, immutable
 //! fields, admission webhooks whose backend is gone.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
@@ -22,7 +24,7 @@ async fn deleted_namespace_and_definition_come_back_with_everything_in_them() ->
     let first = shop.commit("a namespace, a definition and objects of both")?;
     site.start_agent(json!([Site::environment("staging", shop.url(), "apps")]))?;
     site.synced("staging", &first).await?;
-    let before = site.inventory("staging").await?;
+    let before = recorded(&site).await?;
     assert_eq!(before.len(), 5);
 
     site.kubectl(User::Dev, &["delete", "namespace", "shop", "--wait=false"]).await?;
@@ -31,8 +33,14 @@ async fn deleted_namespace_and_definition_come_back_with_everything_in_them() ->
     site.kubectl(User::Admin, &["delete", "crd", "widgets.lab.skiff.dev"]).await?;
     everything_is_back(&site, "the definition").await?;
     site.synced("staging", &first).await?;
-    assert_eq!(site.inventory("staging").await?, before);
+    assert_eq!(recorded(&site).await?, before);
     Ok(())
+}
+
+/// Returns what is on record, once nothing of it is only claimed.
+async fn recorded(site: &Site) -> anyhow::Result<BTreeSet<String>> {
+    site.until("everything is settled", async || Ok(site.inventory("staging").await.is_ok())).await?;
+    site.inventory("staging").await
 }
 
 /// Waits until all objects are there and none of them is on its way out.

@@ -1,5 +1,7 @@
 //! Pruning and what stops it.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::Api;
 use serde_json::json;
@@ -150,9 +152,11 @@ async fn object_that_moves_to_an_app_that_cannot_be_rendered_stays() -> anyhow::
     site.synced("taker", &mended).await?;
     site.synced("giver", &mended).await?;
     site.until("the object has changed hands", async || {
-        let ids = site.inventory("taker").await?;
-        Ok(ids.iter().any(|id| id == "ConfigMap/default/moves")
-            && site.inventory("giver").await?.iter().eq(["ConfigMap/default/stays"]))
+        // A record that is only claimed is not there yet.
+        let has = |ids: &BTreeSet<String>| ids.contains("ConfigMap/default/moves");
+        let taken = site.inventory("taker").await.is_ok_and(|ids| has(&ids));
+        let given = site.inventory("giver").await.is_ok_and(|ids| ids.iter().eq(["ConfigMap/default/stays"]));
+        Ok(taken && given)
     })
     .await?;
     assert_eq!(maps.get("moves").await?.metadata.uid, uid, "it was deleted in between");
