@@ -52,9 +52,7 @@ use crate::render::{Bounds, Tools};
 use crate::sandbox::{self, Demand, Level};
 use crate::state::State;
 use crate::store::Store;
-use crate::telemetry::{
-    Detail, Identity, LogFormat, SHUTDOWN_CAP, Telemetry, TelemetryConfig, Variables, chain,
-};
+use crate::telemetry::{Identity, SHUTDOWN_CAP, Telemetry, TelemetryConfig, chain};
 
 /// Writes in flight over all apps.
 const LANES: usize = 16;
@@ -339,19 +337,8 @@ async fn start_http(
 }
 
 fn start_telemetry(fixed: &Fixed) -> Telemetry {
-    let config::Telemetry { otlp: config::Otlp { endpoint, headers_file }, detail } = fixed.telemetry.clone();
-    let telemetry = Telemetry::start(TelemetryConfig {
-        identity: Identity::new(&fixed.cluster.name, &fixed.agent.instance, None),
-        endpoint,
-        headers_file,
-        detail: match detail {
-            config::Detail::Full => Detail::Stages,
-            config::Detail::App => Detail::App,
-        },
-        log_format: LogFormat::Text,
-        log_filter: None,
-        variables: Variables::of_process(),
-    });
+    let identity = Identity::new(&fixed.cluster.name, &fixed.agent.instance, None);
+    let telemetry = Telemetry::start(TelemetryConfig::of(identity, &fixed.telemetry));
     telemetry.install();
     telemetry
 }

@@ -7,7 +7,7 @@ mod pack;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -101,7 +101,7 @@ impl State {
             .map_err(|_| StateError::Deadline { app: app.to_owned() })?
             .map_err(|source| StateError::List { app: app.to_owned(), source })?;
         let mut found: BTreeMap<ShardSlot, Shard> = BTreeMap::new();
-        self.versions.lock().unwrap_or_else(PoisonError::into_inner).retain(|(of, _), _| of != app);
+        self.versions().retain(|(of, _), _| of != app);
         for stored in listed.items {
             let name = stored.metadata.name.clone().unwrap_or_default();
             let Some(slot) = slot_of(&name, app) else { continue };
@@ -198,10 +198,18 @@ impl State {
         }
     }
 
+    fn versions(&self) -> MutexGuard<'_, HashMap<(String, ShardSlot), Version>> {
+        self.versions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn statuses(&self) -> MutexGuard<'_, HashMap<String, AppStatus>> {
+        self.statuses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Returns the version to compare with, after finding out what became of an unanswered write.
     async fn settle_doubt(&self, app: &str, slot: ShardSlot) -> Result<Option<String>, Failure> {
         let known = {
-            let versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
+            let versions = self.versions();
             versions.get(&(app.to_owned(), slot)).cloned()
         };
         let (before, sent) = match known {
@@ -223,7 +231,7 @@ impl State {
     }
 
     fn know(&self, app: &str, slot: ShardSlot, version: Version) {
-        let mut versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut versions = self.versions();
         versions.insert((app.to_owned(), slot), version);
     }
 
@@ -273,7 +281,7 @@ impl State {
     /// Removes the shards of counts below `below`: their rows stand in the newer shards.
     pub async fn forget_shards(&self, app: &str, below: u32) {
         let old: Vec<ShardSlot> = {
-            let versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
+            let versions = self.versions();
             versions
                 .keys()
                 .filter(|(of, slot)| of == app && slot.count < below)
@@ -284,7 +292,7 @@ impl State {
             let name = shard_name(app, slot);
             match within(self.shards.delete(&name, &DeleteParams::default())).await {
                 Ok(_) | Err(Failure::NotFound(_)) => {
-                    let mut versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
+                    let mut versions = self.versions();
                     versions.remove(&(app.to_owned(), slot));
                 }
                 Err(error) => tracing::debug!(app, name, ?error, "failed to remove an outgrown shard"),
@@ -296,31 +304,23 @@ impl State {
     pub async fn find_app(&self, app: &str) -> Result<Option<App>, Failure> {
         let found = within(self.apps.get_opt(app)).await?;
         if let Some(status) = found.as_ref().and_then(|found| found.status.clone()) {
-            self.statuses.lock().unwrap_or_else(PoisonError::into_inner).insert(app.to_owned(), status);
+            self.statuses().insert(app.to_owned(), status);
         }
         Ok(found)
     }
 
-    /// Makes the app's object if it is not there.
-    async fn ensure_app(&self, app: &str, environment: &str) -> Result<App, Failure> {
-        let found = match self.find_app(app).await? {
-            Some(found) => found,
-            None => {
-                let mut fresh = App::new(app, AppSpec::default());
-                fresh.metadata.labels = Some(BTreeMap::from([
-                    (LABEL_AGENT.to_owned(), self.instance.clone()),
-                    (LABEL_ENVIRONMENT.to_owned(), environment.to_owned()),
-                ]));
-                let params =
-                    PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-                match within(self.apps.create(&params, &fresh)).await {
-                    Ok(created) => created,
-                    Err(Failure::Replaced(_)) => within(self.apps.get(app)).await?,
-                    Err(failure) => return Err(failure),
-                }
-            }
-        };
-        Ok(found)
+    /// Makes the app's object, unless somebody else just has.
+    async fn create_app(&self, app: &str, environment: &str) -> Result<(), Failure> {
+        let mut fresh = App::new(app, AppSpec::default());
+        fresh.metadata.labels = Some(BTreeMap::from([
+            (LABEL_AGENT.to_owned(), self.instance.clone()),
+            (LABEL_ENVIRONMENT.to_owned(), environment.to_owned()),
+        ]));
+        let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        match within(self.apps.create(&params, &fresh)).await {
+            Ok(_) | Err(Failure::Replaced(_)) => Ok(()),
+            Err(failure) => Err(failure),
+        }
     }
 
     /// Returns the names of the apps that an environment had when the agent last ran.
@@ -338,7 +338,7 @@ impl State {
         report: &Report,
         now: Timestamp,
     ) -> Result<(), Failure> {
-        let previous = self.statuses.lock().unwrap_or_else(PoisonError::into_inner).get(app).cloned();
+        let previous = self.statuses().get(app).cloned();
         let status = AppStatus::of(report, previous.as_ref(), now);
         if previous.as_ref() == Some(&status) {
             return Ok(());
@@ -350,13 +350,13 @@ impl State {
         let patched = within(self.apps.patch_status(app, &params, &Patch::Apply(&patch))).await;
         if let Err(Failure::NotFound(_)) = patched {
             // Somebody deleted the App: its objects are orphaned, not lost; it comes back empty.
-            self.statuses.lock().unwrap_or_else(PoisonError::into_inner).remove(app);
-            self.ensure_app(app, environment).await?;
+            self.statuses().remove(app);
+            self.create_app(app, environment).await?;
             within(self.apps.patch_status(app, &params, &Patch::Apply(&patch))).await?;
         } else {
             patched?;
         }
-        self.statuses.lock().unwrap_or_else(PoisonError::into_inner).insert(app.to_owned(), status);
+        self.statuses().insert(app.to_owned(), status);
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -47,7 +47,14 @@ struct WantedSet {
 }
 
 /// Rendered sets by app that wait until ownership is decided.
-pub type Waiting = Arc<Mutex<BTreeMap<Arc<str>, WaitingSet>>>;
+#[derive(Clone, Default)]
+pub struct Waiting(Arc<Mutex<BTreeMap<Arc<str>, WaitingSet>>>);
+
+impl Waiting {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, WaitingSet>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// A set that waits, and what is told after it.
 pub struct WaitingSet {
@@ -176,7 +183,7 @@ impl Apps {
                 rendered: None,
             };
             let desired = Arc::new(desired);
-            self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(app);
+            self.waiting.lock().remove(app);
             self.wanted.set(app, &self.environment, desired.clone());
             self.wanted.unlist(app);
             self.registry.send(app, Event::Desired(desired));
@@ -212,7 +219,7 @@ impl Apps {
         for (app, claims) in claims {
             self.registry.send(&app, Event::Claims(claims));
         }
-        let waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        let waiting = std::mem::take(&mut *self.waiting.lock());
         for (app, WaitingSet { desired, failed }) in waiting {
             self.registry.send(&app, Event::Desired(desired));
             if let Some(failed) = failed {
@@ -235,7 +242,7 @@ impl AppSender {
     pub fn failed(&self, app: &Arc<str>, revision: Revision, problems: Vec<Problem>, tried: Interval) {
         self.wanted.unknown(app);
         let failed = Event::RenderFailed { revision, problems, tried: Some(tried) };
-        match self.waiting.lock().unwrap_or_else(PoisonError::into_inner).get_mut(app) {
+        match self.waiting.lock().get_mut(app) {
             Some(set) => set.failed = Some(failed),
             None => _ = self.registry.send(app, failed),
         }
@@ -244,7 +251,7 @@ impl AppSender {
     /// Tells an app that the newest revision has what the one before it had.
     pub fn unmoved(&self, app: &Arc<str>, revision: Revision) {
         self.wanted.confirmed(app);
-        match self.waiting.lock().unwrap_or_else(PoisonError::into_inner).get_mut(app) {
+        match self.waiting.lock().get_mut(app) {
             Some(set) => {
                 Arc::make_mut(&mut set.desired).revision = revision;
                 set.failed = None;
@@ -263,7 +270,7 @@ impl AppSender {
         self.wanted.set(app, &self.environment, desired.clone());
         // From here on the bodies are live as those of the app's newest set.
         drop(hold);
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(app);
+        self.waiting.lock().remove(app);
         let owned = self.registry.owned_by(app);
         let wanted: HashSet<&ObjectId> = desired.rows.iter().map(|row| &row.id).collect();
         let new: Vec<&ObjectId> = wanted.iter().copied().filter(|id| !owned.contains_key(id)).collect();
@@ -274,22 +281,26 @@ impl AppSender {
             self.registry.send(app, Event::Claims(claims));
             self.registry.send(app, Event::Desired(desired));
         } else {
-            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut waiting = self.waiting.lock();
             waiting.insert(app.clone(), WaitingSet { desired, failed: None });
         }
     }
 }
 
 impl WantedSets {
+    fn sets(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, WantedSet>> {
+        self.sets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn expect(&self, app: &Arc<str>, environment: &Arc<str>) {
-        let mut sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sets = self.sets();
         let environment = environment.clone();
         let fresh = || WantedSet { environment, now: None, before: None, known: false, listed: true };
         sets.entry(app.clone()).or_insert_with(fresh).listed = true;
     }
 
     fn set(&self, app: &Arc<str>, environment: &Arc<str>, desired: Arc<Desired>) {
-        let mut sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sets = self.sets();
         let before = sets.remove(app);
         let listed = before.as_ref().is_none_or(|set| set.listed);
         let before = before.and_then(|set| set.now);
@@ -299,41 +310,41 @@ impl WantedSets {
     }
 
     fn unlist(&self, app: &str) {
-        if let Some(set) = self.sets.lock().unwrap_or_else(PoisonError::into_inner).get_mut(app) {
+        if let Some(set) = self.sets().get_mut(app) {
             set.listed = false;
         }
     }
 
     fn is_listed(&self, app: &str) -> bool {
-        self.sets.lock().unwrap_or_else(PoisonError::into_inner).get(app).is_none_or(|set| set.listed)
+        self.sets().get(app).is_none_or(|set| set.listed)
     }
 
     fn unknown(&self, app: &str) {
-        if let Some(set) = self.sets.lock().unwrap_or_else(PoisonError::into_inner).get_mut(app) {
+        if let Some(set) = self.sets().get_mut(app) {
             set.known = false;
         }
     }
 
     fn confirmed(&self, app: &str) {
-        if let Some(set) = self.sets.lock().unwrap_or_else(PoisonError::into_inner).get_mut(app) {
+        if let Some(set) = self.sets().get_mut(app) {
             set.known = set.now.is_some();
         }
     }
 
     /// Returns the bodies of every app's newest set, and of the one before, which may be being written.
     pub fn bodies(&self) -> HashSet<Digest> {
-        let sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
+        let sets = self.sets();
         let sets = sets.values().flat_map(|set| set.before.iter().chain(&set.now));
         sets.flat_map(|desired| &desired.rows).map(|row| row.body).collect()
     }
 
     pub fn remove(&self, app: &str) {
-        self.sets.lock().unwrap_or_else(PoisonError::into_inner).remove(app);
+        self.sets().remove(app);
     }
 
     fn claims(&self, registry: &Registry) -> BTreeMap<Arc<str>, Claims> {
         let owned = registry.owned();
-        let wanted = self.sets.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let wanted = self.sets().clone();
         let apps: Vec<AppObjects<'_>> = wanted
             .iter()
             .map(|(app, set)| AppObjects {

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::apps::{Apps, WantedSets};
+use super::apps::{Apps, Waiting, WantedSets};
 use super::environment::{Environment, Rules, Workshop};
 use super::launch::Launcher;
 use super::source::{Poller, Sourced};
@@ -167,7 +167,7 @@ impl Environments {
             wanted: self.wanted.clone(),
             running: self.launcher.registry.apps_of(&name).into_iter().collect(),
             known: Vec::new(),
-            waiting: Arc::default(),
+            waiting: Waiting::default(),
         };
         apps.find_known().await;
         apps

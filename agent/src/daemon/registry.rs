@@ -3,7 +3,7 @@
 //! Between everything that observes and the drivers. It forwards and decides nothing.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use skiff_shared::object::{Digest, ObjectId};
 use skiff_shared::ownership::OnRecord;
@@ -42,9 +42,13 @@ pub struct NameTaken {
 }
 
 impl Registry {
+    fn apps(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Entry>> {
+        self.apps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Adds an app and returns its mailbox; an app of the same environment is returned as it runs.
     pub fn add(&self, app: &Arc<str>, environment: &Arc<str>) -> Result<(Arc<Mailbox>, Added), NameTaken> {
-        let mut apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut apps = self.apps();
         if let Some(entry) = apps.get(app) {
             if entry.environment == *environment {
                 return Ok((entry.mailbox.clone(), Added::WasThere));
@@ -67,12 +71,12 @@ impl Registry {
     }
 
     pub fn remove(&self, app: &str) {
-        self.apps.lock().unwrap_or_else(PoisonError::into_inner).remove(app);
+        self.apps().remove(app);
     }
 
     /// Sends an event to one app; returns whether there is such an app.
     pub fn send(&self, app: &str, event: Event) -> Sent {
-        let apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
+        let apps = self.apps();
         match apps.get(app) {
             Some(entry) => {
                 entry.mailbox.send(event);
@@ -84,7 +88,7 @@ impl Registry {
 
     /// Returns the names of an environment's apps.
     pub fn apps_of(&self, environment: &str) -> Vec<Arc<str>> {
-        let apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
+        let apps = self.apps();
         apps.iter()
             .filter(|(_, entry)| &*entry.environment == environment)
             .map(|(app, _)| app.clone())
@@ -93,24 +97,24 @@ impl Registry {
 
     /// Returns the environments that have apps.
     pub fn environments(&self) -> BTreeSet<Arc<str>> {
-        let apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
+        let apps = self.apps();
         apps.values().map(|entry| entry.environment.clone()).collect()
     }
 
     pub fn knows(&self, app: &str) -> bool {
-        self.apps.lock().unwrap_or_else(PoisonError::into_inner).contains_key(app)
+        self.apps().contains_key(app)
     }
 
     /// Sends an event to every app.
     pub fn broadcast(&self, event: &Event) {
-        for entry in self.apps.lock().unwrap_or_else(PoisonError::into_inner).values() {
+        for entry in self.apps().values() {
             entry.mailbox.send(event.clone());
         }
     }
 
     /// Notes what an app owns and which bodies it needs, as its driver knows it.
     pub fn note(&self, app: &str, owned: Owned, bodies: HashSet<Digest>) {
-        let mut apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut apps = self.apps();
         if let Some(entry) = apps.get_mut(app) {
             (entry.owned, entry.bodies) = (Arc::new(owned), Arc::new(bodies));
         }
@@ -125,19 +129,19 @@ impl Registry {
 
     /// Returns what one app owns.
     pub fn owned_by(&self, app: &str) -> Arc<Owned> {
-        let apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
+        let apps = self.apps();
         apps.get(app).map(|entry| entry.owned.clone()).unwrap_or_default()
     }
 
     /// Returns what every app owns.
     pub fn owned(&self) -> BTreeMap<Arc<str>, Arc<Owned>> {
-        let apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
+        let apps = self.apps();
         apps.iter().map(|(app, entry)| (app.clone(), entry.owned.clone())).collect()
     }
 
     /// Returns the bodies that any app needs, as far as its driver has told.
     pub fn bodies(&self) -> HashSet<Digest> {
-        let apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
+        let apps = self.apps();
         apps.values().flat_map(|entry| entry.bodies.iter().copied()).collect()
     }
 }

@@ -5,11 +5,11 @@ use jiff::Timestamp;
 use super::backoff::Pace;
 use super::effect::{Effect, Notice};
 use super::event::{Answer, AppliedAnswer, Cause, Failure, Observation, Refusal, Token};
-use super::preflight::FAILURES;
 use super::row::{Flight, Op, RowIx, Task};
 use super::state::{Machine, Open};
 use crate::inventory::Record;
 use crate::plan::{Action, HeldReason};
+use crate::report::MAX_FAILURES;
 
 impl Machine {
     pub(super) fn finished(
@@ -164,7 +164,7 @@ impl Machine {
         let attempt = row.trouble().attempts;
         let id = row.id.clone();
         if let Some(run) = &mut self.run
-            && run.failures.len() < FAILURES
+            && run.failures.len() < MAX_FAILURES
             && attempt == 1
         {
             run.failures.push((id.to_string(), cause.reason.word(), cause.message.clone()));

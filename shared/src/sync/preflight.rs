@@ -17,13 +17,10 @@ use crate::managed_fields::ForeignOwner;
 use crate::object::{GroupKind, ObjectId};
 use crate::plan::{Action, Held, HeldReason, Preflight};
 use crate::policy::{Adopt, OnInvalid};
-use crate::report::Outcome;
+use crate::report::{MAX_FAILURES, Outcome};
 
 /// Dry runs of one object that may fail in passing before it is written without one.
 const TRIES: u32 = 3;
-
-/// Failures of a sync that its record names at most.
-pub(super) const FAILURES: usize = 20;
 
 /// What becomes of an object that exists without being recorded.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -388,7 +385,7 @@ impl Machine {
         let pace = if quick { Pace::Quick } else { Pace::Slow };
         let retry_at = now + backoff::pause(first, attempts, pace);
         if !again {
-            for (id, cause) in problems.iter().take(FAILURES) {
+            for (id, cause) in problems.iter().take(MAX_FAILURES) {
                 run.failures.push((id.to_string(), cause.reason.word(), cause.message.clone()));
                 let (id, cause) = (id.clone(), cause.clone());
                 out.push(Effect::Notice(Notice::WriteFailed { id, cause, attempt: 0 }));
@@ -421,7 +418,7 @@ impl Machine {
             self.row(ix).trouble().refused = true;
             self.retry_at(ix, at);
             self.hold(ix, Hold::Refused);
-            if let Some(run) = self.run.as_mut().filter(|run| run.failures.len() < FAILURES) {
+            if let Some(run) = self.run.as_mut().filter(|run| run.failures.len() < MAX_FAILURES) {
                 run.failures.push((id.to_string(), cause.reason.word(), cause.message.clone()));
             }
             out.push(Effect::Notice(Notice::WriteFailed { id, cause, attempt: 0 }));

@@ -227,6 +227,15 @@ impl Machine {
         self.phase = Phase::Idle;
     }
 
+    /// Says why a sync to this revision runs: the first one to a commit is its release.
+    pub(super) fn cause_of(&self, revision: &Revision) -> report::Cause {
+        if self.released.as_ref() == Some(&revision.commit) {
+            report::Cause::Resync
+        } else {
+            report::Cause::Release
+        }
+    }
+
     fn new_run(
         &mut self,
         desired: Arc<Desired>,
@@ -234,8 +243,7 @@ impl Machine {
         before: Option<Box<Run>>,
         now: Timestamp,
     ) -> Run {
-        let first = self.released.as_ref() != Some(&desired.revision.commit);
-        let cause = if first { report::Cause::Release } else { report::Cause::Resync };
+        let cause = self.cause_of(&desired.revision);
         let (began, stages, announced, failures, approved_by) = match before {
             Some(before) => {
                 (before.began, before.stages, before.announced, before.failures, before.approved_by)

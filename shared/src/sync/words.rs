@@ -12,7 +12,7 @@ use crate::desired::{Desired, Interval, Problem, Revision};
 use crate::inventory::Record;
 use crate::object::ApiSet;
 use crate::plan::HeldReason;
-use crate::report::{self, MAX_FAILURES, Outcome, RunRecord, Stage};
+use crate::report::{MAX_FAILURES, Outcome, RunRecord, Stage};
 
 impl Machine {
     pub(super) fn wanted(&mut self, desired: Arc<Desired>, now: Timestamp) {
@@ -54,11 +54,10 @@ impl Machine {
 
     /// Returns the record of a sync that ended before there was a plan.
     fn failed_render(&self, revision: &Revision, problems: &[Problem], tried: Interval) -> RunRecord {
-        let first = self.released.as_ref() != Some(&revision.commit);
         let failures = problems.iter().take(MAX_FAILURES);
         RunRecord {
             revision: revision.clone(),
-            cause: if first { report::Cause::Release } else { report::Cause::Resync },
+            cause: self.cause_of(revision),
             outcome: Outcome::Blocked,
             stages: vec![Stage { name: "render", interval: tried, events: Vec::new() }],
             began: tried.start,
