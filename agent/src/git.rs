@@ -31,6 +31,6 @@ pub use github_app::GithubApp;
 pub use reference::{CommitId, IdError, Reference, ReferenceError, TreeId};
 pub use revision::Revision;
 pub use schedule::{Polled, next_poll};
-pub use snapshot::{Child, ChildKind, Entry, EntryKind, Exported, Snapshot};
+pub use snapshot::{Child, ChildKind, Entry, EntryKind, Exported, Snapshot, check_depth};
 pub use source::{CredentialFiles, Limits, Proxy, Source};
 pub use url::{RepositoryUrl, UrlError};

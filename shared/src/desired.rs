@@ -154,7 +154,7 @@ pub fn render_digest(rows: &[DesiredRow]) -> Digest {
 /// One thing wrong with an input, with the place it is written at.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Problem {
-    /// `base/web.yaml:12`, a chart's template, or the path that was asked for.
+    /// `base/web.yaml:12`, with the column behind it where that is known; a chart's template; the path asked for.
     pub place: String,
     pub message: String,
 }

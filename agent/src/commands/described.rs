@@ -51,7 +51,7 @@ impl Described {
         let one = |place: String, message: String| vec![Problem { place, message }];
         let bytes = std::fs::read(path)
             .map_err(|error| one(file.clone(), format!("the file cannot be read: {error}")))?;
-        let broken = |error: yaml::YamlError| one(format!("{file}:{}", error.line), error.kind.to_string());
+        let broken = |error: yaml::YamlError| one(error.place(&file), error.kind.to_string());
         let text = yaml::decode(&bytes).map_err(broken)?;
         let document = yaml::load(&text).map_err(broken)?;
         if document.value.get("cluster").is_some() {

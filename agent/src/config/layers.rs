@@ -44,8 +44,7 @@ pub(super) fn merge(
     file: &str,
     variables: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Layers, ConfigErrors> {
-    let unreadable =
-        |error: yaml::YamlError| ConfigErrors::one(format!("{file}:{}", error.line), error.kind.to_string());
+    let unreadable = |error: yaml::YamlError| ConfigErrors::one(error.place(file), error.kind.to_string());
     let text = yaml::decode(bytes).map_err(unreadable)?;
     let document = yaml::load(&text).map_err(unreadable)?;
     let (Value::Object(settings), lines) = document.into_parts() else {

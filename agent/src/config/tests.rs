@@ -243,8 +243,8 @@ fn an_empty_configuration_says_what_it_needs() {
     "#);
     insta::assert_snapshot!(errors(""), @"config.yaml:1: the file holds no document");
     insta::assert_snapshot!(errors("- a\n"), @"config.yaml:1: expected a mapping");
-    insta::assert_snapshot!(errors("cluster:\n  name: [a\n"), @"config.yaml:2: unclosed bracket '['");
-    insta::assert_snapshot!(errors("cluster: {}\ncluster: {}\n"), @r#"config.yaml:2: duplicate key "cluster" (first at line 1)"#);
+    insta::assert_snapshot!(errors("cluster:\n  name: [a\n"), @"config.yaml:2:9: unclosed bracket '['");
+    insta::assert_snapshot!(errors("cluster: {}\ncluster: {}\n"), @r#"config.yaml:2:1: duplicate key "cluster" (first at line 1)"#);
     insta::assert_snapshot!(Config::load(Path::new("/nowhere/config.yaml"), []).unwrap_err(), @"/nowhere/config.yaml: cannot be read: No such file or directory (os error 2)");
 }
 

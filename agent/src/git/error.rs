@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::reference::CommitId;
+use super::snapshot::DEEPEST_FOLDER;
 use crate::config::SecretError;
 
 /// When it is worth trying again.
@@ -337,6 +338,8 @@ pub enum ReadError {
     LargeFilePointer { path: String },
     #[error("{path} has {size} bytes; the limit is {limit}")]
     FileTooLarge { path: String, size: u64, limit: u64 },
+    #[error("{path} is nested more than {DEEPEST_FOLDER} folders deep; move its files up")]
+    TooDeep { path: String },
     #[error("failed to write {path}", path = path.display())]
     Write { path: PathBuf, source: io::Error },
 }
@@ -353,7 +356,7 @@ impl ReadError {
             }
             Self::Submodule { .. } => "SubmoduleRefused",
             Self::LargeFilePointer { .. } => "LargeFilePointerRefused",
-            Self::FileTooLarge { .. } => "TooLarge",
+            Self::FileTooLarge { .. } | Self::TooDeep { .. } => "TooLarge",
         }
     }
 

@@ -23,6 +23,12 @@ pub use export::Exported;
 const POINTER_SIZE: u64 = 1024;
 const POINTER: &[u8] = b"version https://git-lfs.github.com/spec/v1\n";
 
+/// How many folders may lie in one another. Git itself reads 2,048, which is more than the kernel takes in a path.
+pub(super) const DEEPEST_FOLDER: usize = 256;
+
+/// How many folders of a path that is too deep are named.
+const NAMED_FOLDERS: usize = 4;
+
 /// A fetched commit, open for reading. It stays readable whatever is fetched meanwhile.
 pub struct Snapshot {
     repository: gix::Repository,
@@ -241,7 +247,10 @@ impl Snapshot {
             path.push(name.to_owned());
             let node = Node { mode: entry.mode().kind(), id: entry.object_id(), path };
             match node.kind() {
-                None => self.collect(&node, root, entries)?,
+                None => {
+                    check_depth(&node.path.join("/"))?;
+                    self.collect(&node, root, entries)?;
+                }
                 Some(kind) => entries.push(self.entry(&node, kind, root)?),
             }
         }
@@ -314,6 +323,15 @@ impl Entry {
         };
         Node { mode, id: self.id.0, path: Vec::new() }
     }
+}
+
+/// Refuses a folder that lies in too many others: whoever walks a tree goes no deeper.
+pub fn check_depth(folder: &str) -> Result<(), ReadError> {
+    if folder.split('/').count() <= DEEPEST_FOLDER {
+        return Ok(());
+    }
+    let beginning: Vec<&str> = folder.split('/').take(NAMED_FOLDERS).collect();
+    Err(ReadError::TooDeep { path: format!("{}/…", beginning.join("/")) })
 }
 
 /// Takes a path apart; `.` and repeated slashes are nothing, `..` and absolute paths are refused.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::plain::contents;
 use super::tree::{self, Entry};
 use super::{Reason, RenderError};
-use crate::git::{Child, ChildKind, EntryKind, ReadError, Snapshot, TreeId};
+use crate::git::{Child, ChildKind, EntryKind, ReadError, Snapshot, TreeId, check_depth};
 use crate::telemetry::chain;
 
 /// Where the files are. Paths start at the root of the repository.
@@ -87,6 +87,11 @@ impl Files {
     }
 }
 
+/// Refuses a folder that lies in too many others; `app` is the app's own.
+pub(super) fn check_folder(folder: &str, app: &str) -> Result<(), RenderError> {
+    check_depth(folder).map_err(|error| unread(app, &error))
+}
+
 /// Returns the path of something in a folder.
 pub(super) fn joined(folder: &str, name: &str) -> String {
     if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
@@ -141,7 +146,7 @@ fn unread(path: &str, error: &ReadError) -> RenderError {
         ReadError::CommitMissing { .. } | ReadError::Damaged { .. } | ReadError::Write { .. } => {
             Reason::Internal
         }
-        ReadError::FileTooLarge { .. } => Reason::TooLarge,
+        ReadError::FileTooLarge { .. } | ReadError::TooDeep { .. } => Reason::TooLarge,
         _ => Reason::PathRefused,
     };
     RenderError::new(reason, path, chain(error))

@@ -207,11 +207,15 @@ fn document(collector: &mut Collector<'_>, chart: &Chart<'_>, chunk: Chunk) -> R
         Some(source) => chart.place(source),
         None => chart.request.path.to_string(),
     };
-    let rendered = |line: u32, message: String| format!("line {line} of what it renders: {message}");
+    let rendered = |place: String, message: String| format!("{place} of what it renders: {message}");
     let text = match yaml::decode(&chunk.text) {
         Ok(text) => text,
         Err(error) => {
-            collector.problem(Reason::InvalidYaml, origin, rendered(error.line, error.kind.to_string()));
+            collector.problem(
+                Reason::InvalidYaml,
+                origin,
+                rendered(error.position(), error.kind.to_string()),
+            );
             return Ok(());
         }
     };
@@ -221,12 +225,13 @@ fn document(collector: &mut Collector<'_>, chart: &Chart<'_>, chunk: Chunk) -> R
                 for duplicate in &document.duplicates {
                     let message =
                         format!("the key {:?} is there twice: the last one is taken", duplicate.key);
-                    collector.warn(format!("{origin}: {}", rendered(duplicate.line, message)));
+                    collector
+                        .warn(format!("{origin}: {}", rendered(format!("line {}", duplicate.line), message)));
                 }
                 collector.document(document.value, &origin)?;
             }
             Err(error) => {
-                let message = rendered(error.line, error.kind.to_string());
+                let message = rendered(error.position(), error.kind.to_string());
                 collector.problem(Reason::InvalidYaml, origin.as_str(), message);
             }
         }

@@ -51,7 +51,7 @@ fn document(collector: &mut Collector<'_>, chunk: &Chunk) -> Result<(), RenderEr
         match document {
             Ok(document) => collector.document(document.value, &origin)?,
             Err(error) => {
-                let message = format!("line {} of a document it builds: {}", error.line, error.kind);
+                let message = format!("{} of a document it builds: {}", error.position(), error.kind);
                 collector.problem(Reason::InvalidYaml, origin.as_str(), message);
             }
         }

@@ -9,7 +9,7 @@ use skiff_shared::yaml::{self, DuplicateKeys, KeepLines, Options};
 
 use super::cache::FileCache;
 use super::collect::{Collector, Listed};
-use super::files::{Files, Found, Kind, joined};
+use super::files::{Files, Found, Kind, check_folder, joined};
 use super::{Reason, RenderError};
 
 /// How manifests are read: duplicate keys are refused, and no line but the document's is asked for.
@@ -66,6 +66,10 @@ fn find(
         let path = joined(folder, &name);
         match kind {
             Kind::Folder => {
+                if let Err(error) = check_folder(&path, collector.request.path.as_str()) {
+                    collector.refuse(error);
+                    continue;
+                }
                 let entries = files.entries(&path)?;
                 if entries.iter().any(|found| found.name == "Chart.yaml" && matches!(found.kind, Kind::File))
                 {
@@ -119,7 +123,7 @@ async fn read(collector: &mut Collector<'_>, files: &mut Files, file: &Listed) -
     let text = match yaml::decode(&bytes) {
         Ok(text) => text,
         Err(error) => {
-            collector.problem(Reason::InvalidYaml, format!("{path}:{}", error.line), error.kind.to_string());
+            collector.problem(Reason::InvalidYaml, error.place(path), error.kind.to_string());
             return Ok(());
         }
     };
@@ -129,11 +133,9 @@ async fn read(collector: &mut Collector<'_>, files: &mut Files, file: &Listed) -
                 let origin = format!("{path}:{}", document.line);
                 collector.document(document.value, &origin)?;
             }
-            Err(error) => collector.problem(
-                Reason::InvalidYaml,
-                format!("{path}:{}", error.line),
-                error.kind.to_string(),
-            ),
+            Err(error) => {
+                collector.problem(Reason::InvalidYaml, error.place(path), error.kind.to_string());
+            }
         }
         // A large folder must not keep a thread of the runtime to itself.
         tokio::task::yield_now().await;

@@ -130,7 +130,7 @@ fn every_mistake_of_every_app_is_told_with_file_and_line() {
     eu-1      web    web-eu      UnknownVariable   apps/web
     eu-1      edge   -           elsewhere         -
     warning: cluster eu-1: fleet/skiff.yaml:11: no folder matches "../none/*": the entry lists no app
-    error: cluster eu-1: app db: apps/db/map.yaml:4: mismatched bracket '[' closed by '}'
+    error: cluster eu-1: app db: apps/db/map.yaml:4:11: mismatched bracket '[' closed by '}'
     error: cluster eu-1: app web: apps/web/map.yaml:1: ConfigMap/web: .data.value: unknown variable "vars.domian": did you mean "vars.domain"? known here: app.name, cluster.name, labels.region, vars.domain; write "$${vars.domian}" for the text itself
     exit code 1
     "#);

@@ -117,7 +117,7 @@ pub fn parse(text: &str, setting: &Setting<'_>) -> Result<Environment, Environme
     let file = folder.join(FILE_NAME).map_or_else(|_| FILE_NAME.to_owned(), |path| path.to_string());
     let document = yaml::load(text).map_err(|error| EnvironmentErrors {
         reason: ListReason::InvalidAppList,
-        problems: vec![Problem { place: format!("{file}:{}", error.line), message: error.kind.to_string() }],
+        problems: vec![Problem { place: error.place(&file), message: error.kind.to_string() }],
     })?;
     let reading = yaml::read::<RawEnvironment>(&document.value);
     let mut check = Check::new(file, setting, &document);

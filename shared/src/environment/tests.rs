@@ -202,7 +202,7 @@ fn another_kind_of_file_is_refused() {
     "#);
     insta::assert_snapshot!(parse("- a\n", &folder(), &Policy::default()).unwrap_err(), @"environments/production/skiff.yaml:1: expected a mapping, found a list");
     insta::assert_snapshot!(parse("", &folder(), &Policy::default()).unwrap_err(), @"environments/production/skiff.yaml:1: the file holds no document");
-    insta::assert_snapshot!(parse("a: [", &RepoPath::default(), &Policy::default()).unwrap_err(), @"skiff.yaml:1: unclosed bracket '['");
+    insta::assert_snapshot!(parse("a: [", &RepoPath::default(), &Policy::default()).unwrap_err(), @"skiff.yaml:1:4: unclosed bracket '['");
 }
 
 #[test]

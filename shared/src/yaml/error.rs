@@ -19,13 +19,28 @@ pub struct YamlError {
     pub kind: YamlErrorKind,
 }
 
+impl YamlError {
+    /// Returns the place in a file as editors open it, `base/web.yaml:12:7`; without the column where the file as a
+    /// whole is wrong.
+    pub fn place(&self, file: &str) -> String {
+        match self.document {
+            Some(_) => format!("{file}:{}:{}", self.line, self.column),
+            None => format!("{file}:{}", self.line),
+        }
+    }
+
+    /// Returns the place in a text that has no file, for a sentence: `line 12, column 7`.
+    pub fn position(&self) -> String {
+        format!("line {}, column {}", self.line, self.column)
+    }
+}
+
 impl fmt::Display for YamlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { document, line, column, kind } = self;
-        if let Some(document) = document {
+        if let Some(document) = self.document {
             write!(f, "document {document}, ")?;
         }
-        write!(f, "line {line}, column {column}: {kind}")
+        write!(f, "{}: {}", self.position(), self.kind)
     }
 }
 

@@ -94,7 +94,7 @@ impl Search<'_> {
         for document in yaml::documents(&text, reading) {
             match document {
                 Ok(document) => self.entries(folder, file, &document),
-                Err(error) => self.report(format!("{file}:{}", error.line), error.kind.to_string()),
+                Err(error) => self.report(error.place(file.as_str()), error.kind.to_string()),
             }
         }
     }
@@ -189,7 +189,7 @@ impl Search<'_> {
                         }
                     }
                 }
-                Err(error) => self.report(format!("{file}:{}", error.line), error.kind.to_string()),
+                Err(error) => self.report(error.place(file.as_str()), error.kind.to_string()),
             }
         }
     }
@@ -197,7 +197,7 @@ impl Search<'_> {
     fn yaml(&mut self, file: &RepoPath) {
         let Some(text) = self.text(file) else { return };
         for error in yaml::documents(&text, READING).filter_map(Result::err) {
-            self.report(format!("{file}:{}", error.line), error.kind.to_string());
+            self.report(error.place(file.as_str()), error.kind.to_string());
         }
     }
 
@@ -210,7 +210,7 @@ impl Search<'_> {
         match yaml::decode(&bytes) {
             Ok(text) => Some(text.into_owned()),
             Err(error) => {
-                self.report(format!("{file}:{}", error.line), error.kind.to_string());
+                self.report(error.place(file.as_str()), error.kind.to_string());
                 None
             }
         }

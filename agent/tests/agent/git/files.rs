@@ -243,3 +243,16 @@ fn tree_made_to_lead_elsewhere_is_refused() {
     let error = world.snapshot().export("", &target).unwrap_err();
     assert!(matches!(error, ReadError::Write { .. }), "{error:?}");
 }
+
+#[test]
+fn tree_that_is_nested_without_end_is_refused() {
+    let mut world = World::new();
+    world.shop.git(&["config", "core.maxTreeDepth", "10000"]).unwrap();
+    world.shop.write(&format!("app/{}file", "deep/".repeat(5_000)), "1").commit("Deep").unwrap();
+    let error = world.snapshot().list("app").unwrap_err();
+    assert_eq!((error.reason(), error.retry()), ("TooLarge", Retry::OnChange));
+    insta::assert_snapshot!(error, @"app/deep/deep/deep/… is nested more than 256 folders deep; move its files up");
+
+    world.shop.remove("app").write(&format!("app/{}file", "d/".repeat(255)), "1").commit("Less").unwrap();
+    assert_eq!(world.snapshot().list("").unwrap().len(), 1);
+}

@@ -373,3 +373,15 @@ async fn whatever_is_edited_the_render_is_the_one_rendered_from_nothing() {
         "the test has tested something: {good} good renders, {reused} files reused"
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn folders_without_end_are_refused() {
+    let deep = format!("app/{}a.yaml", "deep/".repeat(5_000));
+    let mut fetched = fetched(&[("app/good.yaml", &config("good", 0))]);
+    fetched.shop.git(&["config", "core.maxTreeDepth", "10000"]).unwrap();
+    fetched.shop.write(&deep, config("deep", 0));
+    fetched.edited();
+    let error = fetched.try_render().await.unwrap_err();
+    assert_eq!(error.reason(), Reason::TooLarge);
+    insta::assert_snapshot!(error, @"failed to render: app: app/deep/deep/deep/… is nested more than 256 folders deep; move its files up");
+}

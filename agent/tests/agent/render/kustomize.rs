@@ -39,8 +39,8 @@ async fn everything_wrong_with_what_a_kustomization_reads_is_named() {
     ]);
     insta::assert_snapshot!(world.problems().await, @r#"
     KustomizeFailed
-    base/twice.yaml:5: duplicate key "name" (first at line 4)
-    base/broken.yaml:5: mapping values are not allowed in this context
+    base/twice.yaml:5:3: duplicate key "name" (first at line 4)
+    base/broken.yaml:5:5: mapping values are not allowed in this context
     base/values.yaml:1: a mapping without apiVersion and kind is not a Kubernetes object
     base/kustomization.yml:5: base/nothing has no kustomization.yaml: commit one, or name its files
     overlay/kustomization.yaml:3: gone.yaml is not there: there is no overlay/gone.yaml in this revision

@@ -66,8 +66,8 @@ async fn every_problem_is_named_with_its_file_and_line() {
     ]);
     insta::assert_snapshot!(world.problems().await, @r#"
     InvalidYaml
-    a.yaml:7: duplicate key "key" (first at line 6)
-    a.yaml:14: unclosed bracket '['
+    a.yaml:7:1: duplicate key "key" (first at line 6)
+    a.yaml:14:4: unclosed bracket '['
     c.yaml:1: ConfigMap: metadata.name must be text (put it in quotes), not a number
     d.yaml:1: Pod has no apiVersion
     d.yaml:1: Pod has no metadata.name
