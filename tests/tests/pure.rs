@@ -25,4 +25,5 @@ mod pure {
     mod lives;
     mod machine;
     mod scenarios;
+    mod unserved;
 }
