@@ -174,8 +174,11 @@ fn decode(text: &str) -> Option<String> {
     let mut parts = text.split('%');
     let mut bytes = parts.next()?.as_bytes().to_vec();
     for part in parts {
-        bytes.push(u8::from_str_radix(part.get(..2)?, 16).ok()?);
-        bytes.extend_from_slice(&part.as_bytes()[2..]);
+        let (digits, rest) = part.split_at_checked(2)?;
+        // A number may have a sign, a byte may not.
+        let is_byte = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+        bytes.push(u8::from_str_radix(digits, 16).ok().filter(|_| is_byte)?);
+        bytes.extend_from_slice(rest.as_bytes());
     }
     String::from_utf8(bytes).ok()
 }
@@ -279,6 +282,7 @@ mod tests {
             "ssh://git.example:x/shop",
             "ssh://git.example/%ff",
             "ssh://git.example/%2",
+            "ssh://git.example/%+5",
         ] {
             assert!(matches!(text.parse::<RepositoryUrl>(), Err(UrlError::Malformed { .. })), "{text:?}");
         }

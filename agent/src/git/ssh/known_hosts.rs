@@ -131,16 +131,27 @@ impl Host {
     }
 }
 
-/// Compares with `*` for anything and `?` for one letter.
-fn matches(pattern: &[u8], name: &[u8]) -> bool {
-    match (pattern, name) {
-        ([], []) => true,
-        ([b'*', rest @ ..], _) => {
-            matches(rest, name) || matches!(name, [_, left @ ..] if matches(pattern, left))
+/// Compares with `*` for anything and `?` for one letter. Only the last `*` is ever tried again, so many of them cost
+/// no more than one.
+fn matches(mut pattern: &[u8], mut name: &[u8]) -> bool {
+    let mut star = None;
+    loop {
+        match (pattern, name) {
+            ([b'*', rest @ ..], _) => {
+                star = Some((rest, name));
+                pattern = rest;
+                continue;
+            }
+            ([first, rest @ ..], [letter, left @ ..]) if matches!(first, b'?') || first == letter => {
+                (pattern, name) = (rest, left);
+                continue;
+            }
+            ([], []) => return true,
+            _ => {}
         }
-        ([b'?', rest @ ..], [_, left @ ..]) => matches(rest, left),
-        ([first, rest @ ..], [letter, left @ ..]) => first == letter && matches(rest, left),
-        _ => false,
+        let Some((rest, [_, left @ ..])) = star else { return false };
+        star = Some((rest, left));
+        (pattern, name) = (rest, left);
     }
 }
 
@@ -194,6 +205,25 @@ mod tests {
     fn revoked_key_is_refused_wherever_it_stands() {
         let known = format!("git ssh-ed25519 {ADA}\n@revoked * ssh-ed25519 {ADA}\n");
         assert_eq!(judge(&known, "git", 22), Verdict::Revoked { line: 2 });
+    }
+
+    #[test]
+    fn many_stars_are_matched_as_one_would_be() {
+        let stars = "*a".repeat(40);
+        let name = "a".repeat(60);
+        assert_eq!(judge(&format!("{stars}* ssh-ed25519 {ADA}"), &name, 22), Verdict::Known);
+        assert_eq!(judge(&format!("{stars}b ssh-ed25519 {ADA}"), &name, 22), Verdict::Unknown);
+        for (pattern, name, expected) in [
+            ("*", "", true),
+            ("a*b*c", "aXbXbc", true),
+            ("a*b*c", "aXbXbcX", false),
+            ("*.ab", "x.a.ab", true),
+            ("?*?", "ab", true),
+            ("?*?", "a", false),
+            ("", "a", false),
+        ] {
+            assert_eq!(matches(pattern.as_bytes(), name.as_bytes()), expected, "{pattern} {name}");
+        }
     }
 
     #[test]
