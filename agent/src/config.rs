@@ -45,6 +45,7 @@ use skiff_shared::limits::Limits;
 use skiff_shared::policy::Policy;
 use skiff_shared::version::Range;
 
+use crate::git::{CommitId, RepositoryUrl};
 use crate::sandbox::Demand;
 
 pub use secret::{Secret, SecretError};
@@ -97,7 +98,7 @@ pub struct EnvironmentConfig {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
     /// Of HTTP without user and password, or of SSH.
-    pub url: String,
+    pub url: RepositoryUrl,
     pub reference: Reference,
     pub path: RepoPath,
     pub credentials: Credentials,
@@ -121,8 +122,7 @@ pub enum Reference {
     Tag(String),
     /// The newest tag that is a version in the range.
     Versions(Range),
-    /// The full id of a commit, in lower case.
-    Commit(String),
+    Commit(CommitId),
 }
 
 /// Files with what a repository asks for. Read at each use.

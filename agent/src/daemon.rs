@@ -235,6 +235,7 @@ impl Daemon {
                     Err(errors) => {
                         self.readiness.known("config", "the changed file is refused, the one before it is in force");
                         tracing::error!(%errors, "the changed configuration is refused: the one before it stays in force");
+                        self.registry.config_refused(Some(errors.to_string().replace('\n', "; ")));
                     }
                 },
             }
@@ -288,6 +289,7 @@ impl Daemon {
             );
         }
         tracing::info!("the changed configuration is in force");
+        self.registry.config_refused(None);
         self.environments.apply(environments, facts).await;
     }
 

@@ -135,25 +135,18 @@ impl Check<'_> {
         let mut environments = Vec::new();
         for (index, item) in items.iter().enumerate() {
             let at = format!("/environments/{index}");
-            let Some(environment) = self.environment(item, &at) else { continue };
-            let pointer = format!("{at}/name");
-            if let Some(first) = places.get(&environment.name) {
-                self.report(
-                    &pointer,
-                    format!(
-                        "environment {:?} is declared twice (first at {first})",
-                        environment.name.as_str()
-                    ),
-                );
-            } else {
-                places.insert(environment.name.clone(), self.layers.place(&pointer));
-            }
-            environments.push(environment);
+            environments.extend(self.environment(item, &at, &mut places));
         }
         environments
     }
 
-    fn environment(&mut self, item: &Value, at: &str) -> Option<EnvironmentConfig> {
+    /// Checks one environment; `places` says where each name was first declared.
+    fn environment(
+        &mut self,
+        item: &Value,
+        at: &str,
+        places: &mut HashMap<AppName, String>,
+    ) -> Option<EnvironmentConfig> {
         let reading = yaml::read::<RawEnvironment>(item);
         for mismatch in reading.mismatches {
             self.report(&format!("{at}{}", mismatch.pointer), mismatch.message);
@@ -164,11 +157,18 @@ impl Check<'_> {
             self.missing(at, "name");
             return None;
         };
+        let pointer = format!("{at}/name");
+        if let Some(first) = places.get(&name) {
+            let message = format!("environment {:?} is declared twice (first at {first})", name.as_str());
+            self.report(&pointer, message);
+        } else {
+            places.insert(name.clone(), self.layers.place(&pointer));
+        }
         let interval = self.positive(sync.interval, Duration::from_secs(60), &format!("{at}/sync/interval"));
         let policy = self.policy(&name, &sync, &format!("{at}/sync"));
         let limits = self.limits(&name, limits, &format!("{at}/limits"));
         let source = source?;
-        if let Err(refusal) = limits.repository(&source.url) {
+        if let Err(refusal) = limits.repository(&source.url.to_string()) {
             self.report(&format!("{at}/source/url"), refusal.to_string());
         }
         Some(EnvironmentConfig { name, source, policy, interval, on_duplicate, limits })

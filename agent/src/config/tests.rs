@@ -111,6 +111,21 @@ environments:
 ";
 
 #[test]
+fn a_repository_or_commit_that_nobody_can_fetch_is_refused() {
+    let port = MINIMAL.replace("git.example/", "git.example:99999/");
+    insta::assert_snapshot!(errors(&port), @"config.yaml:4: not a URL: invalid port number; write it as in https://git.example/shop or git@git.example:shop");
+    let commit = |id: &str| MINIMAL.replace("branch: main", &format!("commit: {id}"));
+    let Reference::Commit(id) = load(&commit(&"4f2c9a7d3b".repeat(4))).environments[0].source.reference
+    else {
+        unreachable!()
+    };
+    assert_eq!(id.to_string(), format!("sha1:{}", "4f2c9a7d3b".repeat(4)));
+    for wrong in ["4f2c9a7d3b", &"4F2C9A7D3B".repeat(4), &format!("sha1:{}", "4f2c9a7d3b".repeat(4))] {
+        assert!(errors(&commit(wrong)).ends_with("commit is not a full commit id in lower case"), "{wrong}");
+    }
+}
+
+#[test]
 fn repositories_over_ssh_need_a_key_and_known_hosts() {
     let credentials = &load(OVER_SSH).environments[0].source.credentials;
     assert_eq!(credentials.ssh_key_file.as_deref(), Some(Path::new("/etc/ssh/key")));
@@ -266,7 +281,7 @@ fn variables_lie_over_the_file() {
     .unwrap();
     assert_eq!((config.cluster.name.as_str(), config.agent.instance.as_str()), ("us-2", "us-2"));
     assert!(!config.environments[0].policy.self_heal);
-    assert_eq!(config.environments[0].source.url, "https://git.example/shop.git");
+    assert_eq!(config.environments[0].source.url.to_string(), "https://git.example/shop.git");
     assert_eq!(config.environments[0].source.credentials.ca_file.as_deref(), Some(Path::new("/etc/ca.crt")));
     assert_eq!(config.lease.renew_interval, Duration::from_secs(2));
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use skiff_shared::desired::{Assignment, Problem};
+use skiff_shared::desired::Assignment;
 use skiff_shared::environment::Facts;
 use skiff_shared::sync::event::Event;
 use tokio::sync::{mpsc, watch};
@@ -100,8 +100,7 @@ impl Environments {
 
     /// Removes from the disk what was fetched of repositories that no environment reads any more.
     async fn forget_repositories(&self, configured: &[EnvironmentConfig]) {
-        let urls: Vec<RepositoryUrl> =
-            configured.iter().filter_map(|config| config.source.url.parse().ok()).collect();
+        let urls: Vec<RepositoryUrl> = configured.iter().map(|config| config.source.url.clone()).collect();
         let cache = self.workshop.cache.clone();
         // Nothing is asked for meanwhile: it must not be removed while it is being fetched.
         let removed = tokio::task::spawn_blocking(move || cache.retain(&urls)).await;
@@ -126,13 +125,7 @@ impl Environments {
         let mut readers: Vec<(git::Source, Duration, Vec<mpsc::Sender<Sourced>>)> = Vec::new();
         let mut starting = Vec::new();
         for config in configured {
-            let source = match source_of(&config) {
-                Ok(source) => source,
-                Err(problem) => {
-                    tracing::error!(environment = %config.name, %problem, "the environment cannot be read");
-                    continue;
-                }
-            };
+            let source = source_of(&config);
             let (sender, sourced) = mpsc::channel(8);
             match readers.iter_mut().find(|(known, ..)| *known == source) {
                 Some((_, interval, list)) => {
@@ -242,19 +235,16 @@ fn assignment_of(config: &EnvironmentConfig, source: &git::Source) -> Assignment
 }
 
 /// Turns the configured source into the one that Git reads.
-fn source_of(config: &EnvironmentConfig) -> Result<git::Source, Problem> {
+fn source_of(config: &EnvironmentConfig) -> git::Source {
     let config::Source { url, reference, path: _, credentials, proxy } = &config.source;
-    let problem = |message: String| Problem { place: url.clone(), message };
     let reference = match reference {
         config::Reference::Branch(name) => git::Reference::Branch(name.clone()),
         config::Reference::Tag(name) => git::Reference::Tag(name.clone()),
         config::Reference::Versions(range) => git::Reference::Versions(range.clone()),
-        config::Reference::Commit(id) => {
-            git::Reference::Commit(id.parse().map_err(|error: git::IdError| problem(error.to_string()))?)
-        }
+        config::Reference::Commit(id) => git::Reference::Commit(*id),
     };
-    Ok(git::Source {
-        url: url.parse::<RepositoryUrl>().map_err(|error| problem(chain(&error)))?,
+    git::Source {
+        url: url.clone(),
         reference,
         credentials: files_of(credentials.clone()),
         proxy: proxy.clone().map(|config::Proxy { url, username_file, password_file }| git::Proxy {
@@ -263,7 +253,7 @@ fn source_of(config: &EnvironmentConfig) -> Result<git::Source, Problem> {
             password: password_file,
         }),
         limits: git::Limits::default(),
-    })
+    }
 }
 
 fn files_of(credentials: config::Credentials) -> CredentialFiles {

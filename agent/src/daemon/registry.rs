@@ -16,6 +16,8 @@ use super::mailbox::Mailbox;
 #[derive(Default)]
 pub struct Registry {
     apps: Mutex<BTreeMap<Arc<str>, Entry>>,
+    /// What is wrong with the configuration that came last, for apps that are added later.
+    refused: Mutex<Option<String>>,
     /// Changes whenever an app owns something else than before.
     noted: watch::Sender<()>,
 }
@@ -67,6 +69,9 @@ impl Registry {
             bodies: Arc::default(),
         };
         apps.insert(app.clone(), entry);
+        if let Some(problem) = self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone() {
+            mailbox.send(Event::ConfigRefused(Some(problem)));
+        }
         Ok((mailbox, Added::New))
     }
 
@@ -109,6 +114,15 @@ impl Registry {
     pub fn broadcast(&self, event: &Event) {
         for entry in self.apps().values() {
             entry.mailbox.send(event.clone());
+        }
+    }
+
+    /// Tells every app, also those to come, what is wrong with the configuration that came last.
+    pub fn config_refused(&self, problem: Option<String>) {
+        let apps = self.apps();
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&problem);
+        for entry in apps.values() {
+            entry.mailbox.send(Event::ConfigRefused(problem.clone()));
         }
     }
 

@@ -7,7 +7,7 @@ use serde_json::json;
 use skiff_e2e::agent;
 use skiff_e2e::manifests::{config_map, in_namespace};
 use skiff_e2e::site::{NAMESPACE, Site};
-use skiff_e2e::words::says;
+use skiff_e2e::words::{condition, says};
 use skiff_harness::cluster::{Component, Options, User};
 use skiff_harness::git_server::{Fault, Repository};
 
@@ -139,6 +139,12 @@ async fn changed_configuration_is_taken_up_and_a_bad_one_is_refused() -> anyhow:
     let bookmark = site.bookmark();
     site.configure(json!([wrong]))?;
     site.logged(bookmark, &["the changed configuration is refused", "selfHeel"]).await?;
+    for name in ["development", "staging"] {
+        site.app(name, "its configuration is refused", |app| {
+            says(app, "Configured", "ConfigRefused", "unknown key \"selfHeel\"")
+        })
+        .await?;
+    }
     let second =
         shop.write("stage/a.yaml", in_namespace("default", &config_map("stage", "newer"))).commit("more")?;
     site.synced("staging", &second).await?;
@@ -151,6 +157,8 @@ async fn changed_configuration_is_taken_up_and_a_bad_one_is_refused() -> anyhow:
     let bookmark = site.bookmark();
     site.configure(json!([development, staging]))?;
     site.logged(bookmark, &["the changed configuration is in force"]).await?;
+    site.app("staging", "its configuration is good again", |app| condition(app, "Configured").is_none())
+        .await?;
     site.until("the drift of before is healed", async || {
         Ok(value(&site, "dev").await?.as_deref() == Some("ours"))
     })

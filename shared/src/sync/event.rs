@@ -219,6 +219,8 @@ pub enum Event {
         message: String,
     },
     SourceOk,
+    /// The agent's changed file is refused: what it said before stays in force. `None` when it is good again.
+    ConfigRefused(Option<String>),
     Policy(Policy),
     Claims(Claims),
     Asked(Ask),

@@ -216,6 +216,7 @@ pub struct Machine {
     pub(super) assignment: Option<Arc<Assignment>>,
     pub(super) render_problems: Option<(Revision, Vec<Problem>)>,
     pub(super) source_problem: Option<(String, String)>,
+    pub(super) config_problem: Option<String>,
     pub(super) history: VecDeque<HistoryEntry>,
     /// The last commit whose first sync has ended here.
     pub(super) released: Option<String>,
@@ -276,6 +277,7 @@ impl Machine {
             assignment: None,
             render_problems: None,
             source_problem: None,
+            config_problem: None,
             history: VecDeque::new(),
             released: None,
             synced_for: None,
@@ -312,6 +314,7 @@ impl Machine {
             }
             Event::SourceFailed { reason, message } => self.source_failed(reason, message, now, out),
             Event::SourceOk => self.source_ok(now),
+            Event::ConfigRefused(problem) => self.config_refused(problem, now),
             Event::Policy(policy) => {
                 if self.policy != policy {
                     self.replan = true;

@@ -163,6 +163,16 @@ impl Machine {
                 message: cut(message),
             });
         }
+        if let Some(problem) = &self.config_problem {
+            conditions.push(Condition {
+                kind: "Configured",
+                status: false,
+                reason: "ConfigRefused".to_owned(),
+                message: cut(&format!(
+                    "the agent's changed file is refused, the one before it stays in force: {problem}"
+                )),
+            });
+        }
         if let Some((_, problems)) = &self.render_problems {
             let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
             conditions.push(Condition {

@@ -99,6 +99,13 @@ impl Machine {
         }
     }
 
+    pub(super) fn config_refused(&mut self, problem: Option<String>, now: Timestamp) {
+        if self.config_problem != problem {
+            self.config_problem = problem;
+            self.changed(now);
+        }
+    }
+
     /// Heals a row that is known to have drifted, and looks up one that a complete list did not show.
     pub(super) fn doubt(&mut self, ix: RowIx) {
         let row = &self.rows[ix.get()];

@@ -158,6 +158,23 @@ fn a_paused_app_is_not_touched_by_an_agent_that_has_just_started() {
 }
 
 #[test]
+fn a_configuration_that_is_refused_is_said_on_the_app_until_it_is_good_again() {
+    let mut sim = Sim::shop();
+    sim.commit("c1", ["ConfigMap/shop/a"]);
+    sim.settle().expect("sound");
+    sim.say(0, Event::ConfigRefused(Some("config.yaml:4: unknown key \"nmae\"".into())));
+    sim.settle().expect("sound");
+    let told = &sim.replicas[0].published.as_ref().expect("it was published").conditions;
+    let told = told.iter().find(|condition| condition.kind == "Configured").expect("it is said");
+    assert_eq!((told.status, told.reason.as_str()), (false, "ConfigRefused"));
+    insta::assert_snapshot!(told.message, @r#"the agent's changed file is refused, the one before it stays in force: config.yaml:4: unknown key "nmae""#);
+    sim.say(0, Event::ConfigRefused(None));
+    sim.settle().expect("sound");
+    let told = &sim.replicas[0].published.as_ref().expect("it was published").conditions;
+    assert!(told.iter().all(|condition| condition.kind != "Configured"));
+}
+
+#[test]
 fn a_revision_that_cannot_be_rendered_is_a_failed_sync_once() {
     let mut sim = Sim::shop();
     sim.commit("c1", ["ConfigMap/shop/a"]);

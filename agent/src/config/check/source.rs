@@ -6,7 +6,7 @@ use skiff_shared::version::Range;
 use super::Check;
 use crate::config::raw::{RawCredentials, RawGithubApp, RawProxy, RawReference, RawSource};
 use crate::config::{Credentials, GithubApp, Proxy, Reference, Source};
-use crate::git::{RepositoryUrl, UrlError};
+use crate::git::{CommitId, RepositoryUrl, UrlError};
 
 impl Check<'_> {
     pub(super) fn source(&mut self, raw: RawSource, at: &str) -> Option<Source> {
@@ -24,47 +24,29 @@ impl Check<'_> {
             self.missing(at, "url");
             return None;
         };
-        let checked = if over_ssh {
-            url.parse::<RepositoryUrl>().map(drop).map_err(|error: UrlError| error.to_string())
-        } else if web_server(&url).is_none() {
-            Err("the URL must begin with https://, http:// or ssh://".to_owned())
-        } else {
-            check_url(&url).map_err(str::to_owned)
-        };
-        if let Err(message) = checked {
-            self.report(&format!("{at}/url"), message);
-        }
-        Some(Source { url, reference: reference?, path: path?, credentials, proxy })
+        let url = repository_url(&url).map_err(|message| self.report(&format!("{at}/url"), message)).ok();
+        Some(Source { url: url?, reference: reference?, path: path?, credentials, proxy })
     }
 
     fn reference(&mut self, raw: RawReference, at: &str) -> Option<Reference> {
         let RawReference { branch, tag, semver, commit } = raw;
-        let reference = match (branch, tag, semver, commit) {
-            (Some(branch), None, None, None) => Reference::Branch(branch),
-            (None, Some(tag), None, None) => Reference::Tag(tag),
+        let name = |name: String| is_reference_name(&name).then_some(name).ok_or("a name that Git allows");
+        let (key, checked) = match (branch, tag, semver, commit) {
+            (Some(branch), None, None, None) => ("branch", name(branch).map(Reference::Branch)),
+            (None, Some(tag), None, None) => ("tag", name(tag).map(Reference::Tag)),
             (None, None, Some(range), None) => {
                 let range = range.parse::<Range>();
                 let reported = range.map_err(|error| self.report(&format!("{at}/semver"), error.to_string()));
-                Reference::Versions(reported.ok()?)
+                ("semver", Ok(Reference::Versions(reported.ok()?)))
             }
-            (None, None, None, Some(commit)) => Reference::Commit(commit),
+            (None, None, None, Some(commit)) => ("commit", commit_id(&commit).map(Reference::Commit)),
             _ => {
                 self.report(at, "ref needs exactly one of branch, tag, semver and commit".to_owned());
                 return None;
             }
         };
-        let (key, valid) = match &reference {
-            Reference::Branch(name) => ("branch", is_reference_name(name)),
-            Reference::Tag(name) => ("tag", is_reference_name(name)),
-            Reference::Versions(_) => ("semver", true),
-            Reference::Commit(id) => ("commit", is_commit_id(id)),
-        };
-        if !valid {
-            let expected =
-                if key == "commit" { "a full commit id in lower case" } else { "a name that Git allows" };
-            self.report(&format!("{at}/{key}"), format!("{key} is not {expected}"));
-        }
-        Some(reference)
+        let report = |expected| self.report(&format!("{at}/{key}"), format!("{key} is not {expected}"));
+        checked.map_err(report).ok()
     }
 
     fn credentials(&mut self, raw: RawCredentials, over_ssh: bool, at: &str) -> Credentials {
@@ -189,6 +171,17 @@ fn is_over_ssh(url: &str) -> bool {
     url.starts_with("ssh://") || !url.contains("://") && server.contains(':')
 }
 
+/// Reads the URL of a repository, or says what is wrong with it.
+fn repository_url(url: &str) -> Result<RepositoryUrl, String> {
+    if !is_over_ssh(url) {
+        if web_server(url).is_none() {
+            return Err("the URL must begin with https://, http:// or ssh://".to_owned());
+        }
+        check_url(url)?;
+    }
+    url.parse().map_err(|error: UrlError| error.to_string())
+}
+
 /// Says what is wrong with the URL of a repository or a collector.
 pub(super) fn check_url(url: &str) -> Result<(), &'static str> {
     check_server(url)?;
@@ -229,6 +222,8 @@ fn is_reference_name(name: &str) -> bool {
         && name.split('/').all(parts)
 }
 
-fn is_commit_id(id: &str) -> bool {
-    matches!(id.len(), 40 | 64) && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+/// Reads the id of a commit; `CommitId` itself also takes one with its format before it.
+fn commit_id(id: &str) -> Result<CommitId, &'static str> {
+    let is_plain = id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    id.parse().ok().filter(|_| is_plain).ok_or("a full commit id in lower case")
 }
