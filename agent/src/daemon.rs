@@ -48,7 +48,7 @@ use crate::git::Cache;
 use crate::http::{self, Endpoint, Heartbeats, Readiness};
 use crate::lanes::Lanes;
 use crate::lease::{LeaseHolder, LeaseOptions};
-use crate::render::{Bounds, Tools};
+use crate::render::{self, Bounds, Found, Tools};
 use crate::sandbox::{self, Demand, Level};
 use crate::state::State;
 use crate::store::Store;
@@ -384,12 +384,14 @@ fn workshop(
         demand: fixed.render.sandbox,
         bounds: Bounds { output_bytes: fixed.render.limits.output, ..Bounds::default() },
     };
+    let tools = Arc::new(tools);
+    tokio::spawn(tell_programs(tools.clone()));
     Ok(Workshop {
         instance: fixed.agent.instance.as_str().into(),
         cache,
         store,
         interner,
-        tools: Arc::new(tools),
+        tools,
         benches: Arc::new(Semaphore::new(BENCHES)),
         scratch: scratch.into(),
     })
@@ -408,6 +410,17 @@ fn tell_sandbox(demand: Demand) {
             %level,
             "no chart and no kustomization is rendered on this node: render.sandbox is required, and the kernel restricts renderers in part only ({level})"
         ),
+    }
+}
+
+/// Says which programs render, and what is wrong with them: a chart that fails for it says so later, and once more.
+async fn tell_programs(tools: Arc<Tools>) {
+    for program in render::programs(&tools).await {
+        match program.found() {
+            Found::AsTested => tracing::info!("renderer: {program}"),
+            Found::Other(_) => tracing::warn!("renderer: {program}"),
+            Found::Broken(_) => tracing::error!("renderer: {program}"),
+        }
     }
 }
 

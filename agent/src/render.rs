@@ -29,6 +29,7 @@ mod plain;
 mod split;
 mod tool;
 mod tree;
+mod version;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -48,6 +49,7 @@ use files::Files;
 
 pub use cache::FileCache;
 pub use inputs::input_digest;
+pub use version::{Found, Program, programs};
 
 /// What to render.
 pub struct Request<'a> {

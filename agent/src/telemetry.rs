@@ -31,6 +31,7 @@ use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::resource::TelemetryResourceDetector;
 use opentelemetry_sdk::trace::Sampler;
 use prometheus::{Registry, TextEncoder};
+use skiff_shared::desired::Interval;
 use tracing::Dispatch;
 
 use crate::config;
@@ -94,6 +95,29 @@ pub enum LogFormat {
     #[default]
     Text,
     Json,
+}
+
+/// What came of rendering an app at a revision.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rendering {
+    /// Everything that the app reads is as it was: nothing was rendered.
+    Cached,
+    /// So many manifest files were read, and so many were known from the render before. A tool's are not counted.
+    Done {
+        read: usize,
+        reused: usize,
+    },
+    Failed,
+}
+
+impl Rendering {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Cached => "cached",
+            Self::Done { .. } => "rendered",
+            Self::Failed => "failed",
+        }
+    }
 }
 
 /// Whether everything was sent before the end.
@@ -185,6 +209,11 @@ impl Telemetry {
     /// Returns a layer that counts the requests of a client to the API server.
     pub fn count_requests(&self) -> CountRequests {
         CountRequests { shared: self.shared.clone() }
+    }
+
+    /// Counts and measures a render of an app.
+    pub fn rendered(&self, app: &AppName, rendering: Rendering, took: Interval) {
+        self.shared.metrics.rendered(app, rendering, took);
     }
 
     /// Notes that the source of an environment is to be read from now on.

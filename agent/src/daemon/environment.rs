@@ -28,7 +28,7 @@ use crate::git::{self, Cache, ReadError, Snapshot};
 use crate::http::Readiness;
 use crate::render::{self, FileCache, FilesRead, OnDuplicate, Rendered, Tools};
 use crate::store::{Hold, Store};
-use crate::telemetry::{SourceFailure, chain};
+use crate::telemetry::{self, Rendering, SourceFailure, chain};
 
 /// Failures in a row of a source that was never read, before an app shows them.
 const SHOWN_AFTER: u32 = 3;
@@ -295,6 +295,7 @@ impl Environment {
         let before = self.last.get(&name).filter(|last| last.outcome == Outcome::Good).map(|last| last.key);
         let (workshop, source, apps) = (self.workshop.clone(), self.source.clone(), self.apps.sender());
         let assignment = self.apps.assignment.clone();
+        let measured = self.measured(&name);
         let on_duplicate = match self.config.on_duplicate {
             crate::config::OnDuplicate::Refuse => OnDuplicate::Refuse,
             crate::config::OnDuplicate::LastWins => OnDuplicate::LastWins,
@@ -309,6 +310,7 @@ impl Environment {
                 Ok(inputs) => inputs,
                 Err(problems) => {
                     apps.failed(&name, revision, problems, Interval { start, end: Timestamp::now() });
+                    measured(Rendering::Failed, start);
                     // Disk and cache fail in passing; what is wrong in Git is told again, which changes nothing.
                     let last = Last { key: Digest::of(b""), outcome: Outcome::FailedInPassing };
                     return Finished { name, news: Some(last), files };
@@ -316,6 +318,7 @@ impl Environment {
             };
             let key = prepared.key;
             if before == Some(key) {
+                measured(Rendering::Cached, start);
                 apps.unmoved(&name, revision);
                 return Finished { name, news: None, files };
             }
@@ -323,6 +326,7 @@ impl Environment {
                 Ok(rendered) => {
                     let FilesRead { read, reused } = rendered.files;
                     tracing::debug!(app = %name, read, reused, "rendered");
+                    measured(Rendering::Done { read, reused }, start);
                     let rendered_at = Interval { start, end: Timestamp::now() };
                     let source = DesiredSource { revision, assignment, rendered_at };
                     let (desired, hold) = desired(source, rendered, &moved);
@@ -330,11 +334,22 @@ impl Environment {
                     Outcome::Good
                 }
                 Err(Unrendered { problems, outcome }) => {
+                    measured(Rendering::Failed, start);
                     apps.failed(&name, revision, problems, Interval { start, end: Timestamp::now() });
                     outcome
                 }
             };
             Finished { name, news: Some(Last { key, outcome }), files }
+        }
+    }
+
+    /// Returns what counts and measures the renders of an app.
+    fn measured(&self, app: &str) -> impl Fn(Rendering, Timestamp) + use<> {
+        let telemetry = self.apps.launcher.telemetry.clone();
+        let environment = self.config.name.to_string();
+        let app = telemetry::AppName { environment, app: app.to_owned(), namespace: None };
+        move |rendering, start| {
+            telemetry.rendered(&app, rendering, Interval { start, end: Timestamp::now() });
         }
     }
 }

@@ -60,11 +60,7 @@ impl<'a> Workshop<'a> {
     pub(super) fn open(request: &'a Request<'a>) -> Result<Self, RenderError> {
         let tools = request.tools;
         let failed = |error| RenderError::internal("make a scratch folder", &error);
-        let scratch =
-            tempfile::Builder::new().prefix("render-").tempdir_in(&tools.scratch).map_err(failed)?;
-        for folder in ["home", "tmp", "bin"] {
-            std::fs::create_dir(scratch.path().join(folder)).map_err(failed)?;
-        }
+        let scratch = throw_away(&tools.scratch, "render-").map_err(failed)?;
         let root = tree::root(request.directory)?;
         Ok(Self { request, tools, scratch, root, deadline: Instant::now() + tools.timeout })
     }
@@ -112,16 +108,6 @@ impl<'a> Workshop<'a> {
         })
     }
 
-    /// Returns what a tool is given of this machine: the revision to read, and a folder to write to.
-    fn surroundings(&self) -> Sandbox {
-        Sandbox {
-            limits: self.tools.limits,
-            demand: self.tools.demand,
-            read: vec![self.root.clone()],
-            write: vec![self.scratch().to_owned()],
-        }
-    }
-
     /// Returns when the tool has written more than it may; no limit of the kernel covers all files together.
     async fn written_too_much(&self) {
         let limit = self.tools.bounds.scratch_bytes;
@@ -136,34 +122,8 @@ impl<'a> Workshop<'a> {
     }
 
     fn start(&self, call: &Call<'_>) -> Result<Child, RenderError> {
-        let mut command = match &self.tools.sandbox {
-            Some(sandbox) => {
-                let mut command = Command::new(sandbox);
-                command.args(self.surroundings().arguments(call.program));
-                command
-            }
-            None => Command::new(call.program),
-        };
-        let scratch = self.scratch();
-        let home = scratch.join("home");
-        command
-            .args(&call.arguments)
-            .current_dir(&self.root)
-            .env_clear()
-            .env("PATH", scratch.join("bin"))
-            .env("TMPDIR", scratch.join("tmp"))
-            .env("GOMEMLIMIT", (self.tools.limits.memory_bytes / 5 * 4).to_string())
-            .envs(["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"].map(|name| (name, NOWHERE)))
-            .env("HOME", &home)
-            .envs(["XDG_CACHE_HOME", "HELM_CACHE_HOME"].map(|name| (name, home.join("cache"))))
-            .envs(["XDG_CONFIG_HOME", "HELM_CONFIG_HOME"].map(|name| (name, home.join("config"))))
-            .envs(["XDG_DATA_HOME", "HELM_DATA_HOME"].map(|name| (name, home.join("data"))))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .kill_on_drop(true);
-        command.spawn().map_err(|error| {
+        let mut command = confined(self.tools, call.program, &self.root, self.scratch());
+        command.args(&call.arguments).spawn().map_err(|error| {
             let what = format!("start {} ({})", call.name, call.program.display());
             RenderError::internal(&what, &error)
         })
@@ -262,6 +222,52 @@ impl<'a> Workshop<'a> {
         }
         text.trim().to_owned()
     }
+}
+
+/// Makes a folder that a tool may write to.
+pub(super) fn throw_away(scratch: &Path, prefix: &str) -> io::Result<tempfile::TempDir> {
+    let folder = tempfile::Builder::new().prefix(prefix).tempdir_in(scratch)?;
+    for part in ["home", "tmp", "bin"] {
+        std::fs::create_dir(folder.path().join(part))?;
+    }
+    Ok(folder)
+}
+
+/// Returns the command of a tool that sees `root` and its own throw-away folder, and nothing of the agent's
+/// environment.
+pub(super) fn confined(tools: &Tools, program: &Path, root: &Path, scratch: &Path) -> Command {
+    let mut command = match &tools.sandbox {
+        Some(sandbox) => {
+            let surroundings = Sandbox {
+                limits: tools.limits,
+                demand: tools.demand,
+                read: vec![root.to_owned()],
+                write: vec![scratch.to_owned()],
+            };
+            let mut command = Command::new(sandbox);
+            command.args(surroundings.arguments(program));
+            command
+        }
+        None => Command::new(program),
+    };
+    let home = scratch.join("home");
+    command
+        .current_dir(root)
+        .env_clear()
+        .env("PATH", scratch.join("bin"))
+        .env("TMPDIR", scratch.join("tmp"))
+        .env("GOMEMLIMIT", (tools.limits.memory_bytes / 5 * 4).to_string())
+        .envs(["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"].map(|name| (name, NOWHERE)))
+        .env("HOME", &home)
+        .envs(["XDG_CACHE_HOME", "HELM_CACHE_HOME"].map(|name| (name, home.join("cache"))))
+        .envs(["XDG_CONFIG_HOME", "HELM_CONFIG_HOME"].map(|name| (name, home.join("config"))))
+        .envs(["XDG_DATA_HOME", "HELM_DATA_HOME"].map(|name| (name, home.join("data"))))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true);
+    command
 }
 
 /// The one place where the words of Go's runtime are matched: a limit that bites has no exit code of its own.

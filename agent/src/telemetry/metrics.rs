@@ -11,9 +11,11 @@ use jiff::Timestamp;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram, Meter};
 use opentelemetry_semantic_conventions::{attribute as name, metric};
+use skiff_shared::desired::Interval;
 use skiff_shared::report::{Cause, Outcome, Report};
 use skiff_shared::sync::effect::Notice;
 
+use super::Rendering;
 use super::app::AppName;
 use super::spans::{Sync, error_type};
 
@@ -47,6 +49,7 @@ pub(super) struct Metrics {
     heal_duration: Histogram<f64>,
     contested: Counter<u64>,
     requests: Counter<u64>,
+    render_files: Counter<u64>,
     lives: AtomicU64,
     observed: Arc<Observed>,
 }
@@ -112,8 +115,8 @@ impl Metrics {
             ),
             render_duration: seconds(
                 "skiff.render.duration",
-                &RUN,
-                "Duration of the render that a sync began with",
+                &RENDER,
+                "Duration of making an app's objects of a revision, by what came of it",
             ),
             drifts: counter("skiff.drifts", "{drift}", "Changes by others to what Git declares"),
             heals: counter("skiff.heals", "{heal}", "Objects re-applied after drift"),
@@ -131,6 +134,11 @@ impl Metrics {
                 "skiff.api.requests",
                 "{request}",
                 "Requests to the API server by verb and code",
+            ),
+            render_files: counter(
+                "skiff.render.files",
+                "{file}",
+                "Manifest files of rendered apps, by whether they had to be read",
             ),
             lives: AtomicU64::new(0),
             observed,
@@ -162,12 +170,6 @@ impl Metrics {
             let pending = KeyValue::new(name::CICD_PIPELINE_RUN_STATE, "pending");
             self.run_duration.record(waited, &with(labels, [pending]));
         }
-        // A later sync to the commit brings the render of the first along.
-        let renders =
-            run.stages.iter().filter(|stage| stage.name == "render" && sync.cause == Cause::Release);
-        renders.for_each(|stage| {
-            self.render_duration.record(seconds(stage.interval.start, stage.interval.end), labels);
-        });
         let mut executing = with(
             labels,
             [
@@ -201,6 +203,19 @@ impl Metrics {
             }
             Notice::Contested { .. } => self.contested.add(1, labels),
             _ => {}
+        }
+    }
+
+    pub(super) fn rendered(&self, app: &AppName, rendering: Rendering, took: Interval) {
+        let labels = labels(app);
+        let result = KeyValue::new("skiff.render.result", rendering.word());
+        self.render_duration.record(seconds(took.start, took.end), &with(&labels, [result]));
+        let Rendering::Done { read, reused } = rendering else { return };
+        for (word, count) in [("read", read), ("reused", reused)] {
+            let count = u64::try_from(count).unwrap_or(u64::MAX);
+            if count > 0 {
+                self.render_files.add(count, &with(&labels, [KeyValue::new("skiff.render.file", word)]));
+            }
         }
     }
 
@@ -284,6 +299,7 @@ impl Shown {
 }
 
 const SHORT: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
+const RENDER: [f64; 13] = [0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
 const RUN: [f64; 14] = [0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0];
 const LONG: [f64; 12] =
     [5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 14_400.0, 86_400.0, 604_800.0];

@@ -187,11 +187,23 @@ fn drift_heals_and_fights_are_counted() {
 #[test]
 fn renders_and_sources_have_their_series() {
     let telemetry = telemetry();
-    let mut render = run(Outcome::Success);
-    render.stages[0].name = "render";
-    web(&telemetry).finished(&render);
-    web(&telemetry).finished(&RunRecord { cause: Cause::Resync, ..render });
-    insta::assert_snapshot!(samples(&telemetry, "skiff_render_duration_seconds_sum"), @r#"skiff_render_duration_seconds_sum{cicd_pipeline_name="web",deployment_environment_name="production"} 30"#);
+    let web = AppName { environment: "production".to_owned(), app: "web".to_owned(), namespace: None };
+    let took = |seconds| Interval { start: at(0), end: at(seconds) };
+    telemetry.rendered(&web, Rendering::Done { read: 3, reused: 0 }, took(2));
+    telemetry.rendered(&web, Rendering::Done { read: 1, reused: 2 }, took(1));
+    telemetry.rendered(&web, Rendering::Cached, took(0));
+    telemetry.rendered(&web, Rendering::Failed, took(5));
+    let labels = r#"cicd_pipeline_name="web",deployment_environment_name="production","#;
+    let of = |name| samples(&telemetry, name).replace(labels, "");
+    insta::assert_snapshot!(of("skiff_render_duration_seconds_sum"), @r#"
+    skiff_render_duration_seconds_sum{skiff_render_result="cached"} 0
+    skiff_render_duration_seconds_sum{skiff_render_result="failed"} 5
+    skiff_render_duration_seconds_sum{skiff_render_result="rendered"} 3
+    "#);
+    insta::assert_snapshot!(of("skiff_render_files"), @r#"
+    skiff_render_files_total{skiff_render_file="read"} 4
+    skiff_render_files_total{skiff_render_file="reused"} 2
+    "#);
 
     assert_eq!(samples(&telemetry, "skiff_source_age"), "");
     telemetry.source_expected("production");
@@ -242,6 +254,9 @@ fn every_metric_and_label_is_documented() {
     app.notice(&Notice::Healed { drift, seen_at: at(0), healed_at: at(1) });
     app.notice(&Notice::Contested { id, manager: "autoscaler".to_owned(), until: at(60) });
     telemetry.shared.metrics.request("apply", 200);
+    let name = AppName { environment: "production".to_owned(), app: "web".to_owned(), namespace: None };
+    let took = Interval { start: at(0), end: at(1) };
+    telemetry.rendered(&name, Rendering::Done { read: 1, reused: 1 }, took);
     telemetry.source_expected("production");
     let text = telemetry.prometheus().expect("the metrics can be encoded");
     let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());

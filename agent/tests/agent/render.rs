@@ -20,6 +20,8 @@ mod kustomize;
 mod limits;
 #[path = "render/plain.rs"]
 mod plain;
+#[path = "render/programs.rs"]
+mod programs;
 #[path = "render/substitute.rs"]
 mod substitute;
 

@@ -1,10 +1,13 @@
 //! All renderers in one environment, as its `skiff.yaml` lists them.
 
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::Api;
 use serde_json::json;
-use skiff_e2e::manifests::{config_map, deployment};
+use skiff_e2e::manifests::{config_map, deployment, in_namespace};
 use skiff_e2e::site::Site;
 use skiff_harness::cluster::Options;
 use skiff_harness::git_server::Repository;
@@ -139,6 +142,89 @@ async fn apps_of_all_renderers_are_synced_and_follow_what_they_read() -> anyhow:
     let web = Api::<ConfigMap>::namespaced(site.admin()?, "chart").get("web").await?;
     assert_eq!(web.data.unwrap_or_default()["mode"], "night");
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn renders_and_files_that_are_not_needed_are_counted_as_such() -> anyhow::Result<()> {
+    let mut site = Site::start(Options::default()).await?;
+    let mut shop = site.repository("shop")?;
+    let map = |name: &str, value: &str| in_namespace("default", &config_map(name, value));
+    let first = shop.write("apps/a.yaml", map("a", "1")).write("apps/b.yaml", map("b", "1")).commit("two")?;
+    site.start_agent(json!([Site::environment("development", shop.url(), "apps")]))?;
+    site.synced("development", &first).await?;
+    let second = shop.write("README.md", "Read me").commit("nothing that the app reads")?;
+    site.synced("development", &second).await?;
+    let third = shop.write("apps/b.yaml", map("b", "2")).commit("one of two files")?;
+    site.synced("development", &third).await?;
+    let (_, metrics) = site.ask("/metrics").await?;
+    let mut counts: Vec<&str> = metrics.lines().filter(|line| line.starts_with("skiff_render")).collect();
+    counts.retain(|line| line.contains("_total{") || line.contains("_count{"));
+    let counts = counts
+        .join("\n")
+        .replace(r#"cicd_pipeline_name="development",deployment_environment_name="development","#, "");
+    insta::assert_snapshot!(counts, @r#"
+    skiff_render_duration_seconds_count{skiff_render_result="cached"} 1
+    skiff_render_duration_seconds_count{skiff_render_result="rendered"} 2
+    skiff_render_files_total{skiff_render_file="read"} 3
+    skiff_render_files_total{skiff_render_file="reused"} 1
+    "#);
+    Ok(())
+}
+
+/// A kustomize that says that it has begun and then waits for leave to go on.
+const PATIENT: &str = r#"#!/bin/sh
+if [ "$1" = version ]; then echo v5.0.0; exit; fi
+: > "$TMPDIR/begun"
+until [ -e "$TMPDIR/go" ]; do :; done
+echo "apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: ${2##*/}
+  namespace: default"
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_apps_are_rendered_at_the_same_time() -> anyhow::Result<()> {
+    let mut site = Site::start(Options::default()).await?;
+    let tools = tempfile::tempdir()?;
+    let patient = tools.path().join("kustomize");
+    std::fs::write(&patient, PATIENT)?;
+    std::fs::set_permissions(&patient, std::fs::Permissions::from_mode(0o755))?;
+    site.set_variable("SKIFF__RENDER__KUSTOMIZE", &patient.display().to_string());
+    let mut shop = site.repository("shop")?;
+    shop.write("skiff.yaml", "apiVersion: skiff.dev/v1alpha1\nkind: Environment\napps: [{each: 'apps/*'}]\n")
+        .write("apps/a/kustomization.yaml", "resources: []\n")
+        .write("apps/b/kustomization.yaml", "resources: []\n");
+    let commit = shop.commit("two kustomizations")?;
+    let bookmark = site.bookmark();
+    site.start_agent(json!([Site::environment("development", shop.url(), "")]))?;
+    let version =
+        "is kustomize 5.0.0, and Skiff is tested with 5.8.1: kustomizations may come out differently";
+    site.logged(bookmark, &[version]).await?;
+    // Neither may go on before both have begun: one after the other would wait for ever.
+    let scratch = site.state_directory().join("scratch");
+    let mut begun = Vec::new();
+    site.until("both are being rendered", async || {
+        begun = waiting_renders(&scratch)?;
+        Ok(begun.len() == 2)
+    })
+    .await?;
+    for folder in begun {
+        std::fs::write(folder.join("go"), "")?;
+    }
+    for app in ["a", "b"] {
+        site.synced(app, &commit).await?;
+    }
+    Ok(())
+}
+
+/// Returns the folders of the renders that have said that they have begun.
+fn waiting_renders(scratch: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    // The agent makes the folder at its start.
+    let Ok(renders) = std::fs::read_dir(scratch) else { return Ok(Vec::new()) };
+    let folders = renders.map(|render| Ok(render?.path().join("tmp")));
+    let folders: Vec<PathBuf> = folders.collect::<std::io::Result<_>>()?;
+    Ok(folders.into_iter().filter(|folder| folder.join("begun").exists()).collect())
 }
 
 async fn image(site: &Site, namespace: &str, name: &str) -> anyhow::Result<String> {
