@@ -5,6 +5,7 @@ pub mod bench;
 pub mod build;
 pub mod demo;
 pub mod drift;
+pub mod inputs;
 pub mod inventory;
 pub mod manifests;
 pub mod people;

@@ -42,3 +42,5 @@ mod surgery;
 mod sync;
 #[path = "cluster/telemetry.rs"]
 mod telemetry;
+#[path = "cluster/unseen.rs"]
+mod unseen;

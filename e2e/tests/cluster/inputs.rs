@@ -2,20 +2,19 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Api;
 use kube::api::PostParams;
 use serde_json::{Value, json};
+use skiff_e2e::inputs::{self, write_folder};
 use skiff_e2e::site::{NAMESPACE, Site};
 use skiff_harness::cluster::Options;
-use skiff_harness::git_server::Repository;
 
 /// Returns the folder of a real input, or says that there is none.
 fn input(name: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("SKIFF_INPUTS").map(|inputs| Path::new(&inputs).join(name));
-    let found = folder.filter(|folder| folder.is_dir());
+    let found = inputs::folder(name);
     if found.is_none() {
         // Not `println!`: the test harness would keep it to itself.
         let _ = writeln!(
@@ -26,29 +25,26 @@ fn input(name: &str) -> Option<PathBuf> {
     found
 }
 
-/// Puts a folder of the disk into the next commit.
-fn write_folder(repository: &mut Repository, folder: &Path, path: &str) -> anyhow::Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let path = format!("{path}/{}", entry.file_name().display());
-        if entry.file_type()?.is_dir() {
-            write_folder(repository, &entry.path(), &path)?;
-        } else {
-            repository.write(&path, fs::read(entry.path())?);
-        }
-    }
-    Ok(())
+#[tokio::test(flavor = "multi_thread")]
+async fn kube_prometheus_is_synced_from_empty_as_a_plain_folder() -> anyhow::Result<()> {
+    kube_prometheus_is_complete("manifests").await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn kube_prometheus_is_synced_from_empty_as_a_plain_folder() -> anyhow::Result<()> {
+async fn kube_prometheus_is_synced_from_empty_as_a_kustomization() -> anyhow::Result<()> {
+    kube_prometheus_is_complete("").await
+}
+
+/// Syncs a folder of kube-prometheus, the root being its kustomization.
+async fn kube_prometheus_is_complete(path: &str) -> anyhow::Result<()> {
     let Some(folder) = input("kube-prometheus") else { return Ok(()) };
     let mut site = Site::start(Options::default()).await?;
     let mut repository = site.repository("kube-prometheus")?;
     write_folder(&mut repository, &folder.join("manifests"), "manifests")?;
+    repository.write("kustomization.yaml", fs::read(folder.join("kustomization.yaml"))?);
     repository.commit("131 objects")?;
     let mark = site.mark()?;
-    site.start_agent(json!([Site::environment("development", repository.url(), "manifests")]))?;
+    site.start_agent(json!([Site::environment("development", repository.url(), path)]))?;
     // Not `Healthy`: its aggregated API is served by a pod that does not exist here.
     let app = site
         .app("development", "all objects are in the cluster", |app| {
