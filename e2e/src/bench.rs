@@ -4,9 +4,12 @@
 //! Nothing is asserted: times are of this machine at this moment. It fails only where something did not happen.
 
 mod floor;
+mod group;
 mod kubectl;
 mod objects;
+mod renders;
 mod report;
+mod repository;
 mod results;
 mod skiff;
 mod window;
@@ -15,7 +18,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use skiff_harness::cluster::{Cluster, Options};
 use skiff_harness::toolchain;
 use tokio::signal::unix::{SignalKind, signal};
@@ -28,6 +31,15 @@ use results::{Machine, Results, Size};
 #[derive(Clone, Debug, Parser)]
 #[command(name = "cargo bench-lab", about, long_about = None)]
 pub struct Arguments {
+    /// What to measure
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "sizes,renders,repository",
+        value_name = "PART,…"
+    )]
+    pub parts: Vec<Part>,
     /// Numbers of objects, one row of measurements for each
     #[arg(long, value_delimiter = ',', default_value = "100,1000,10000", value_name = "N,…")]
     pub objects: Vec<usize>,
@@ -43,6 +55,17 @@ pub struct Arguments {
     /// Seconds of doing nothing, for the idle figures
     #[arg(long, default_value_t = 30)]
     pub idle: u64,
+}
+
+/// A part of the benchmark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// Syncs at each number of objects, beside the floor and kubectl
+    Sizes,
+    /// Renders of plain manifests, a chart and a kustomization
+    Renders,
+    /// Memory with a repository of 1 GB; takes 4 GB of disk
+    Repository,
 }
 
 /// Measures and prints; a signal drops everything.
@@ -70,14 +93,30 @@ async fn until_signal(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 
 async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
     let built = prepare().await?;
-    let mut results = Results { machine: Machine::observe(&built)?, sizes: Vec::new() };
-    for count in &arguments.objects {
-        let size = size(*count, arguments, &built).await;
-        results.sizes.push(size.with_context(|| format!("with {count} objects"))?);
-        report::size(results.sizes.last().expect("one has just been pushed"));
-        // What is measured is kept, whatever comes next.
-        if let Some(path) = &arguments.json {
-            results.write(path)?;
+    let machine = Machine::observe(&built)?;
+    let mut results = Results { machine, sizes: Vec::new(), renders: Vec::new(), large_repository: None };
+    // What is measured is kept, whatever comes next.
+    let keep = |results: &Results| arguments.json.as_ref().map_or(Ok(()), |path| results.write(path));
+    let wants = |part| arguments.parts.contains(&part);
+    if wants(Part::Renders) {
+        report::progress("renders");
+        results.renders = renders::measure(&built, arguments.commits).await.context("the renders")?;
+        report::renders(&results.renders);
+        keep(&results)?;
+    }
+    if wants(Part::Repository) {
+        report::progress("a large repository");
+        let measured = repository::measure(&built).await.context("the large repository")?;
+        report::large_repository(&measured);
+        results.large_repository = Some(measured);
+        keep(&results)?;
+    }
+    if wants(Part::Sizes) {
+        for count in &arguments.objects {
+            let size = size(*count, arguments, &built).await;
+            results.sizes.push(size.with_context(|| format!("with {count} objects"))?);
+            report::size(results.sizes.last().expect("one has just been pushed"));
+            keep(&results)?;
         }
     }
     report::budgets(&results);

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use super::results::{Cost, Results, Samples, Size, Skiff};
+use super::results::{Cost, LargeRepository, Render, Results, Samples, Size, Skiff};
 
 pub(super) fn progress(words: &str) {
     eprintln!("bench: {words}");
@@ -92,7 +92,36 @@ fn requests(what: &str, requests: &BTreeMap<String, usize>) {
 
 fn samples(what: &str, samples: &Samples) {
     let Samples { count, p50, p99, max } = samples;
-    println!("  {what:<40} p50 {p50:>7.1} ms  p99 {p99:>7.1} ms  max {max:>7.1} ms  ({count})");
+    println!("  {what:<62} p50 {p50:>7.1} ms  p99 {p99:>7.1} ms  max {max:>7.1} ms  ({count})");
+}
+
+/// Prints what renders took.
+pub(super) fn renders(renders: &[Render]) {
+    println!("\nRenders\n");
+    for Render { what, times } in renders {
+        samples(what, times);
+    }
+}
+
+/// Prints what a large repository costs.
+pub(super) fn large_repository(measured: &LargeRepository) {
+    let LargeRepository { history_mib, tip_mib, limit_kib, first_sync_seconds, .. } = measured;
+    println!("\nA repository of {history_mib} MiB, {tip_mib} MiB of them in its newest commit, at depth 1\n");
+    println!("  agent's start to synced {first_sync_seconds:.1} s");
+    let group = |kib: Option<u64>| kib.map_or_else(|| "not measured: no control group".to_owned(), mib);
+    println!(
+        "  control group     limit {}, peak {}, its own pages {} after the first fetch, {} in all",
+        group(*limit_kib),
+        group(measured.group_peak_kib),
+        group(measured.own_peak_first_fetch_kib),
+        group(measured.own_peak_kib),
+    );
+    println!(
+        "  agent's process   resident at the most {}, at rest {}, own pages {}",
+        mib(measured.resident_peak_kib),
+        mib(measured.at_rest_kib),
+        mib(measured.at_rest_own_kib),
+    );
 }
 
 /// Prints the budgets beside what was measured at the largest sizes.

@@ -15,6 +15,35 @@ use crate::usage::Memory;
 pub(super) struct Results {
     pub(super) machine: Machine,
     pub(super) sizes: Vec<Size>,
+    pub(super) renders: Vec<Render>,
+    pub(super) large_repository: Option<LargeRepository>,
+}
+
+/// What an app takes from the moment that its turn has come to its rows.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Render {
+    pub(super) what: String,
+    pub(super) times: Samples,
+}
+
+/// Memory of the agent with a large repository at depth 1.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct LargeRepository {
+    pub(super) history_mib: usize,
+    pub(super) tip_mib: usize,
+    /// The limit of the control group; `None` where none could be made.
+    pub(super) limit_kib: Option<u64>,
+    /// From the agent's start to all objects synced.
+    pub(super) first_sync_seconds: f64,
+    /// The most that the kernel charged to the group, the page cache included.
+    pub(super) group_peak_kib: Option<u64>,
+    /// The most of stacks and heaps in the group.
+    pub(super) own_peak_first_fetch_kib: Option<u64>,
+    pub(super) own_peak_kib: Option<u64>,
+    /// Of the agent's process alone; pages of mapped packs count as resident.
+    pub(super) resident_peak_kib: u64,
+    pub(super) at_rest_kib: u64,
+    pub(super) at_rest_own_kib: u64,
 }
 
 /// Where it was measured, and what.
