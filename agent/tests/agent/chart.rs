@@ -2,6 +2,8 @@
 
 #[path = "chart/installed.rs"]
 mod installed;
+#[path = "chart/switches.rs"]
+mod switches;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -19,15 +21,18 @@ fn chart() -> PathBuf {
 
 /// Renders the chart into namespace `skiff-system` with the committed example values and more arguments.
 fn render(arguments: &[&str]) -> Result<String, String> {
+    let example = chart().join("rendered/values.yaml").display().to_string();
+    let given = ["template", "skiff", "--namespace", "skiff-system", "--values", &example];
+    helm(&[&given, arguments].concat())
+}
+
+/// Runs a verb of helm over the chart.
+fn helm(arguments: &[&str]) -> Result<String, String> {
     let lab = toolchain::ensure().expect("the lab's programs are built");
-    let chart = chart();
     let home = tempfile::tempdir().expect("a folder can be made");
     let output = Command::new(lab.helm)
-        .args(["template", "skiff"])
-        .arg(&chart)
-        .args(["--namespace", "skiff-system", "--values"])
-        .arg(chart.join("rendered/values.yaml"))
         .args(arguments)
+        .arg(chart())
         .env("HOME", home.path())
         .output()
         .expect("helm starts");
@@ -111,9 +116,41 @@ fn configuration_of_the_chart_is_one_that_the_agent_takes() {
 }
 
 #[test]
+fn every_key_of_the_agents_file_is_a_value() {
+    let example = include_str!("../../src/config/example.yaml");
+    let mut values = skiff_shared::yaml::load(example).expect("the example is YAML").value;
+    values["agent"].as_object_mut().expect("keys").remove("namespace");
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let file = folder.path().join("values.json");
+    std::fs::write(&file, values.to_string()).expect("the file can be written");
+
+    let rendered = render(&["--values", &file.display().to_string()]).expect("every key is a value");
+
+    let wanted = example.replace("namespace: skiff ", "namespace: skiff-system ");
+    let parse = |text: &str| Config::parse(text.as_bytes(), "config.yaml", Vec::new()).expect("it is valid");
+    assert_eq!(parse(&config_file(&rendered)), parse(&wanted));
+}
+
+#[test]
+fn lint_has_nothing_to_say() {
+    let example = chart().join("rendered/values.yaml").display().to_string();
+    let said = helm(&["lint", "--strict", "--quiet", "--values", &example]);
+    assert_eq!(said.as_deref().map(str::trim), Ok(""));
+}
+
+#[test]
 fn values_that_the_chart_does_not_know_are_refused() {
     let error = render(&["--set", "enviroments[0].name=x"]).expect_err("a misspelt key");
     assert!(error.contains("additional properties 'enviroments' not allowed"), "{error}");
+    let error = render(&["--set", "environments[0].sync.selfheal=true"]).expect_err("a misspelt key within");
+    assert!(
+        error.contains("at '/environments/0/sync': additional properties 'selfheal' not allowed"),
+        "{error}"
+    );
+    let error = render(&["--set", "agent.namespace=elsewhere"]).expect_err("the release says it");
+    assert!(error.contains("at '/agent': additional properties 'namespace' not allowed"), "{error}");
     let error = render(&["--set", "cluster.name="]).expect_err("no name");
     assert!(error.contains("/cluster/name"), "{error}");
+    let error = render(&["--set-json", "environments=[]"]).expect_err("nothing to do");
+    assert!(error.contains("at '/environments': minItems: got 0, want 1"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! The JSON schemas in docs/schema: made of the types that read the files and of the tables that document them.
+//! The JSON schemas in docs/schema and of the chart's values: made of the types that read the files and of the tables that document them.
 
 #![expect(
     clippy::unwrap_used,
@@ -83,18 +83,18 @@ fn has_keys(node: &Map<String, Value>) -> bool {
         || node.get("anyOf").and_then(Value::as_array).is_some_and(|choices| choices.iter().any(within))
 }
 
-fn committed_as_generated(name: &str, title: &str, schema: &Value) {
+fn committed_as_generated(path: &str, title: &str, schema: &Value) {
     let mut schema = schema.clone();
     schema["title"] = title.into();
     let generated = serde_json::to_string_pretty(&schema).unwrap() + "\n";
-    let path = root().join("docs/schema").join(name);
+    let file = root().join(path);
     if std::env::var_os("UPDATE").is_some() {
-        std::fs::write(&path, &generated).unwrap();
+        std::fs::write(&file, &generated).unwrap();
     }
-    let committed = std::fs::read_to_string(&path).unwrap_or_default();
+    let committed = std::fs::read_to_string(&file).unwrap_or_default();
     assert!(
         committed == generated,
-        "docs/schema/{name} is out of date: run the test again with UPDATE=1 and commit the change"
+        "{path} is out of date: run the test again with UPDATE=1 and commit the change"
     );
 }
 
@@ -110,18 +110,41 @@ fn described(mut schema: Value) -> Value {
 #[test]
 fn schema_of_skiff_yaml_is_that_of_its_reader_and_every_key_is_documented() {
     let schema = described(skiff_shared::environment::schema());
-    committed_as_generated("environment.json", "skiff.yaml", &schema);
+    committed_as_generated("docs/schema/environment.json", "skiff.yaml", &schema);
 }
 
 #[test]
 fn schema_of_the_agents_file_is_that_of_its_reader_and_every_key_is_documented() {
-    committed_as_generated("config.json", "Skiff agent", &described(skiff::config::schema()));
+    committed_as_generated("docs/schema/config.json", "Skiff agent", &described(skiff::config::schema()));
+}
+
+/// The chart's values are the keys of the agent's file and its own, so one schema is made of both.
+#[test]
+fn schema_of_the_charts_values_has_every_key_of_the_agents_file() {
+    let own = std::fs::read_to_string(root().join("charts/skiff/own-values.schema.json")).unwrap();
+    let mut schema: Value = serde_json::from_str(&own).unwrap();
+    let mut config = described(skiff::config::schema());
+    // The release's namespace is the agent's.
+    config["properties"]["agent"]["properties"].as_object_mut().unwrap().remove("namespace");
+    let values = schema["properties"].as_object_mut().unwrap();
+    for (key, node) in config["properties"].as_object().unwrap() {
+        assert!(
+            values.insert(key.clone(), node.clone()).is_none(),
+            "{key} is the chart's own and the agent's"
+        );
+    }
+    let title = schema["title"].as_str().unwrap().to_owned();
+    committed_as_generated("charts/skiff/values.schema.json", &title, &schema);
 }
 
 #[test]
 fn schema_of_a_description_is_that_of_its_reader() {
     let schema = skiff::commands::description_schema();
-    committed_as_generated("cluster.json", "A cluster, described for skiff validate and render", &schema);
+    committed_as_generated(
+        "docs/schema/cluster.json",
+        "A cluster, described for skiff validate and render",
+        &schema,
+    );
 }
 
 #[test]

@@ -26,11 +26,27 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 
 {{/* Every value that is not the chart's own is the agent's configuration; what the release decides is filled in. */}}
 {{- define "skiff.config" -}}
-{{- $own := list "global" "image" "imagePullSecrets" "replicas" "resources" "env" "credentials" "serviceAccount" "rbac" "crd" "approvalPolicy" "podLabels" "podAnnotations" "nodeSelector" "tolerations" "affinity" "priorityClassName" }}
+{{- $own := list "global" "image" "imagePullSecrets" "replicas" "resources" "env" "credentials" "serviceAccount" "rbac" "podDisruptionBudget" "serviceMonitor" "networkPolicy" "crd" "approvalPolicy" "podLabels" "podAnnotations" "nodeSelector" "tolerations" "affinity" "priorityClassName" }}
 {{- $config := .Values }}
 {{- range $own }}{{ $config = omit $config . }}{{ end }}
 {{- $instance := .Values.agent.instance | default .Values.cluster.name }}
 {{- $_ := set $config "agent" (dict "namespace" .Release.Namespace "instance" $instance) }}
 {{- $_ = set $config "lease" (merge (dict) .Values.lease (dict "name" (include "skiff.name" .))) }}
 {{- toYaml $config }}
+{{- end }}
+
+{{/* What the agent reads once: a change of it restarts the pod, any other is taken up by the running agent. */}}
+{{- define "skiff.fixedConfig" -}}
+{{- $config := omit (include "skiff.config" . | fromYaml) "environments" }}
+{{- $_ := set $config "cluster" (omit $config.cluster "labels" "vars") }}
+{{- toYaml $config }}
+{{- end }}
+
+{{/* The port of a URL, or of `user@host:path` as SSH writes it. */}}
+{{- define "skiff.port" -}}
+{{- $defaults := dict "https" "443" "http" "80" "ssh" "22" }}
+{{- if contains "://" . }}
+{{- $authority := regexReplaceAll "^[^:]+://([^/?#]*).*$" . "${1}" }}
+{{- regexFind "[0-9]+$" (regexFind ":[0-9]+$" $authority) | default (get $defaults (regexFind "^[a-z]+" .)) }}
+{{- else }}22{{ end }}
 {{- end }}
