@@ -5,6 +5,7 @@
 //! from source; see CONTRIBUTING.md. No dependencies, so that it starts at once on a fresh machine.
 #![expect(clippy::print_stdout, reason = "a command line program that reports its steps")]
 
+mod image;
 mod steps;
 mod tools;
 

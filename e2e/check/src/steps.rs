@@ -1,8 +1,9 @@
 //! The steps of the test command.
 
+use std::path::Path;
 use std::process::Command;
 
-use crate::tools;
+use crate::{image, tools};
 
 /// One thing that must hold.
 pub struct Step {
@@ -29,6 +30,7 @@ pub const STEPS: &[Step] = &[
         purpose: "the musl target builds a static skiff under 30 MiB",
         run: static_binary,
     },
+    Step { name: "image", purpose: "the image holds what it should, and runs", run: image::image },
 ];
 
 /// Crates that may not be in the tree of `skiff-shared`.
@@ -74,7 +76,8 @@ fn deny() -> Result<(), String> {
     run(Command::new(program).args(["check", "--hide-inclusion-graph", "licenses", "bans", "sources"]))
 }
 
-fn lab() -> Result<(), String> {
+/// Builds control plane, helm and kustomize, if they are missing or out of date.
+pub fn lab() -> Result<(), String> {
     run(cargo().args(["run", "--quiet", "--package", "skiff-harness", "--bin", "lab"]))
 }
 
@@ -101,13 +104,19 @@ fn static_binary() -> Result<(), String> {
     if size > LARGEST {
         return Err(format!("{} has {size} bytes, the budget is {LARGEST}", binary.display()));
     }
-    let output = Command::new("ldd").arg(&binary).output();
+    is_static(&binary)?;
+    run(Command::new(&binary).arg("version"))
+}
+
+/// Checks that a program needs no library of the system.
+pub fn is_static(program: &Path) -> Result<(), String> {
+    let output = Command::new("ldd").arg(program).output();
     let printed = output.map(|output| [output.stdout, output.stderr].concat()).unwrap_or_default();
     let printed = String::from_utf8_lossy(&printed);
-    if !(printed.contains("statically linked") || printed.contains("not a dynamic executable")) {
-        return Err(format!("{} is not static: {printed}", binary.display()));
+    if printed.contains("statically linked") || printed.contains("not a dynamic executable") {
+        return Ok(());
     }
-    run(Command::new(&binary).arg("version"))
+    Err(format!("{} is not static: {printed}", program.display()))
 }
 
 /// Returns the cargo that runs this.
@@ -119,4 +128,14 @@ pub fn cargo() -> Command {
 pub fn run(command: &mut Command) -> Result<(), String> {
     let status = command.status().map_err(|error| format!("{command:?} cannot be started: {error}"))?;
     if status.success() { Ok(()) } else { Err(format!("{command:?} ended with {status}")) }
+}
+
+/// Runs a command and returns what it printed; what it complained about is in the error.
+pub fn printed(command: &mut Command) -> Result<String, String> {
+    let output = command.output().map_err(|error| format!("{command:?} cannot be started: {error}"))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    Err(format!("{command:?} ended with {}: {}", output.status, complaint.trim()))
 }

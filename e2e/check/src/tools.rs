@@ -60,16 +60,35 @@ fn ensure_musl() -> Result<(), String> {
     if !has_target {
         run(Command::new("rustup").args(["target", "add", MUSL]))?;
     }
-    if Command::new("musl-gcc").arg("--version").output().is_err() {
-        run(Command::new("apt-get").args(["install", "--yes", "--quiet", "musl-tools"])).or_else(|_| {
-            run(Command::new("apt-get").args(["update", "--quiet"]))?;
-            run(Command::new("apt-get").args(["install", "--yes", "--quiet", "musl-tools"]))
-        })?;
-    }
-    Ok(())
+    debian(&[("musl-gcc", "musl-tools")])
 }
 
-fn target() -> PathBuf {
+/// Installs Debian's packages of the programs that are missing, given as (program, package).
+pub fn debian(wanted: &[(&str, &str)]) -> Result<(), String> {
+    let is_missing = |program: &str| Command::new(program).arg("--version").output().is_err();
+    let missing = wanted.iter().filter(|(program, _)| is_missing(program));
+    let packages: Vec<&str> = missing.map(|(_, package)| *package).collect();
+    if packages.is_empty() {
+        return Ok(());
+    }
+    let install = || {
+        let mut apt = Command::new("apt-get");
+        run(apt.args(["install", "--yes", "--quiet", "--no-install-recommends"]).args(&packages))
+    };
+    install().or_else(|_| {
+        run(Command::new("apt-get").args(["update", "--quiet"]))?;
+        install()
+    })
+}
+
+/// Returns the folder of the lab's programs.
+pub fn lab_programs() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.lab");
+    std::env::var_os("SKIFF_LAB_DIR").map_or(here, PathBuf::from).join("bin")
+}
+
+/// Returns the folder of what is built.
+pub fn target() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target");
     std::env::var_os("CARGO_TARGET_DIR").map_or(here, PathBuf::from)
 }
