@@ -12,6 +12,7 @@ pub mod generations;
 mod live;
 mod path;
 pub mod requests;
+pub mod secrets;
 pub mod watch;
 
 pub use connection::Connection;

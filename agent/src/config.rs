@@ -2,7 +2,7 @@
 //!
 //! The first thing a verb reads. Everything is checked here, once, and every mistake is reported with its line or
 //! variable; what is left is a value without options that somebody else would have to interpret. Holds no secret,
-//! only the paths of files that do ([`Secret`]). The wiring takes [`Config`] apart by a pattern that names every
+//! only the paths of files that do ([`Secret`]), and names of Secrets. The wiring takes [`Config`] apart by a pattern that names every
 //! field, so that a key which nothing uses does not compile.
 //!
 //! # The file
@@ -33,7 +33,7 @@ mod secret;
 mod units;
 mod watch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -125,7 +125,7 @@ pub enum Reference {
     Commit(CommitId),
 }
 
-/// Files with what a repository asks for. Read at each use.
+/// Where that is what a repository asks for. Read at each use.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Credentials {
     pub username_file: Option<PathBuf>,
@@ -140,6 +140,8 @@ pub struct Credentials {
     pub known_hosts_file: Option<PathBuf>,
     pub ssh_passphrase_file: Option<PathBuf>,
     pub github_app: Option<GithubApp>,
+    /// Name of a Secret in the agent's namespace; what a file holds goes before what it holds.
+    pub secret_ref: Option<String>,
 }
 
 /// A GitHub App that gives out tokens for the repository.
@@ -147,7 +149,8 @@ pub struct Credentials {
 pub struct GithubApp {
     pub app_id: u64,
     pub installation_id: u64,
-    pub private_key_file: PathBuf,
+    /// Without one the Secret holds it.
+    pub private_key_file: Option<PathBuf>,
     pub api_url: String,
 }
 
@@ -285,6 +288,12 @@ impl Config {
     ) -> Result<Self, ConfigErrors> {
         let layers = layers::merge(bytes, file, variables)?;
         check::check(&layers)
+    }
+
+    /// Returns the names of the Secrets that sources name.
+    pub fn secrets(&self) -> BTreeSet<&str> {
+        let sources = self.environments.iter().map(|environment| &environment.source);
+        sources.filter_map(|source| source.credentials.secret_ref.as_deref()).collect()
     }
 }
 

@@ -41,6 +41,7 @@ use self::registry::Registry;
 use self::vital::Vital;
 use crate::cluster::connection::KubeconfigChoice;
 use crate::cluster::requests::Requests;
+use crate::cluster::secrets::Secrets;
 use crate::cluster::watch::{Task, Watches};
 use crate::cluster::{Connection, Generations};
 use crate::config::{self, Config, Watched};
@@ -145,6 +146,7 @@ impl Daemon {
             &fixed.state.directory.join("git"),
             tokio::runtime::Handle::current(),
             stop.child_token(),
+            Arc::new(Secrets::new(connection.clone(), &namespace)),
         )?;
         let registry = Arc::new(Registry::default());
         let (watched, seen) = mpsc::channel(1_024);

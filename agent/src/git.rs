@@ -4,7 +4,7 @@
 //! pure code ([`next_poll`], the core). Everything here blocks, so it is called on blocking threads; every transfer has
 //! a deadline, a limit of bytes and ends at the agent's shutdown.
 //!
-//! Credentials are read from files at each use, are sent at once or not at all, to the host of the source alone and in
+//! Credentials are read from files and Secrets at each use, are sent at once or not at all, to the host of the source alone and in
 //! the clear only to this machine itself, and stand in no error's text. An SSH server is told nothing before its key was
 //! found among the known ones.
 
@@ -26,11 +26,12 @@ mod ssh;
 mod url;
 
 pub use cache::{Cache, CacheError, Update};
+pub use credentials::{NamedSecret, NamedSecretError, NamedSecrets};
 pub use error::{FetchError, GitCause, ReadError, Retry, StorageCause, VersionsFound};
 pub use github_app::GithubApp;
 pub use reference::{CommitId, IdError, Reference, ReferenceError, TreeId};
 pub use revision::Revision;
 pub use schedule::{Polled, next_poll};
 pub use snapshot::{Child, ChildKind, Entry, EntryKind, Exported, Snapshot, check_depth};
-pub use source::{CredentialFiles, Limits, Proxy, Source};
+pub use source::{Credentials, Limits, Proxy, Source};
 pub use url::{RepositoryUrl, UrlError};

@@ -10,6 +10,8 @@ mod cli;
 mod contested;
 #[path = "cluster/crash.rs"]
 mod crash;
+#[path = "cluster/credentials.rs"]
+mod credentials;
 #[path = "cluster/drift.rs"]
 mod drift;
 #[path = "cluster/faults.rs"]

@@ -13,8 +13,12 @@ pub async fn run(arguments: AgentArgs) -> anyhow::Result<ExitCode> {
     let AgentArgs { config, check, kubeconfig, context } = arguments;
     if check {
         return Ok(match Config::load(&config, config::process_variables()) {
-            Ok(_) => {
+            Ok(good) => {
                 ui::line(&format!("{} is good", config.display()));
+                let namespace = good.agent.namespace.as_str();
+                for name in good.secrets() {
+                    ui::line(&format!("not looked at, as no cluster is asked: Secret {namespace}/{name}"));
+                }
                 ExitCode::SUCCESS
             }
             Err(errors) => {

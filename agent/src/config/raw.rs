@@ -102,6 +102,7 @@ pub(super) struct RawCredentials {
     pub(super) known_hosts_file: Option<PathBuf>,
     pub(super) ssh_passphrase_file: Option<PathBuf>,
     pub(super) github_app: Option<RawGithubApp>,
+    pub(super) secret_ref: Option<String>,
 }
 
 #[derive(Default, Deserialize, JsonSchema)]

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -131,14 +131,31 @@ fn repositories_over_ssh_need_a_key_and_known_hosts() {
     assert_eq!(credentials.ssh_key_file.as_deref(), Some(Path::new("/etc/ssh/key")));
     assert_eq!(credentials.known_hosts_file.as_deref(), Some(Path::new("/etc/ssh/known")));
     let rewritten = |from: &str, to: &str| errors(&OVER_SSH.replace(from, to));
-    insta::assert_snapshot!(rewritten("sshKeyFile: /etc/ssh/key, ", ""), @"config.yaml:7: SSH needs sshKeyFile and knownHostsFile");
+    insta::assert_snapshot!(rewritten("sshKeyFile: /etc/ssh/key, ", ""), @"config.yaml:7: SSH needs sshKeyFile and knownHostsFile, or secretRef with a Secret that has them");
     insta::assert_snapshot!(rewritten("sshKeyFile", "passwordFile"), @r"
-    config.yaml:7: over SSH only sshKeyFile, knownHostsFile and sshPassphraseFile count
-    config.yaml:7: SSH needs sshKeyFile and knownHostsFile
+    config.yaml:7: over SSH only sshKeyFile, knownHostsFile, sshPassphraseFile and secretRef count
+    config.yaml:7: SSH needs sshKeyFile and knownHostsFile, or secretRef with a Secret that has them
     ");
     insta::assert_snapshot!(rewritten("git@git.example:", "https://git.example/"), @"config.yaml:7: sshKeyFile, knownHostsFile and sshPassphraseFile are for ssh:// URLs");
     insta::assert_snapshot!(rewritten("git@git.example:", "ssh://git:secret@git.example/"), @"config.yaml:5: the URL of git.example holds a password; put it into a file and name that under credentials");
     insta::assert_snapshot!(rewritten("    ref:", "    proxy: {url: http://proxy.example:3128}\n    ref:"), @"config.yaml:6: a proxy is for http:// and https:// URLs");
+}
+
+#[test]
+fn a_secret_may_hold_what_no_file_does() {
+    let with = |credentials: &str| MINIMAL.replace("ref:", &format!("credentials: {credentials}, ref:"));
+    let config = load(&with("{secretRef: shop-git, caFile: /ca}"));
+    assert_eq!(config.environments[0].source.credentials.secret_ref.as_deref(), Some("shop-git"));
+    assert_eq!(config.secrets(), BTreeSet::from(["shop-git"]));
+    load(&with("{secretRef: shop-git, githubApp: {appId: 1, installationId: 2}}"));
+    load(&OVER_SSH.replace("sshKeyFile: /etc/ssh/key", "secretRef: shop.git"));
+    for name in ["Shop", "shop/git", "-shop", "shop.", "", "../x"] {
+        assert!(
+            errors(&with(&format!("{{secretRef: {name:?}}}"))).contains("not a name that a Secret"),
+            "{name}"
+        );
+    }
+    insta::assert_snapshot!(errors(&with("{secretRef: {name: shop-git}}")), @"config.yaml:4: secretRef: expected text, found a mapping");
 }
 
 #[test]
@@ -226,7 +243,7 @@ lease: {duration: 1500ms, renewInterval: 1s}
     config.yaml:10: path "../elsewhere" leaves the repository
     config.yaml:11: usernameFile needs passwordFile
     config.yaml:11: tokenFile stands instead of usernameFile and passwordFile, not beside them
-    config.yaml:13: SSH needs sshKeyFile and knownHostsFile
+    config.yaml:13: SSH needs sshKeyFile and knownHostsFile, or secretRef with a Secret that has them
     config.yaml:15: commit is not a full commit id in lower case
     config.yaml:17: mode: expected one of auto, manual
     config.yaml:18: unknown key "self_heal": did you mean "selfHeal"?

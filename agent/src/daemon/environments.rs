@@ -17,7 +17,7 @@ use super::launch::Launcher;
 use super::source::{Poller, Sourced};
 use crate::cluster::discovery::Discovered;
 use crate::config::{self, EnvironmentConfig};
-use crate::git::{self, CredentialFiles, RepositoryUrl};
+use crate::git::{self, RepositoryUrl};
 use crate::http::Readiness;
 use crate::telemetry::chain;
 
@@ -246,7 +246,7 @@ fn source_of(config: &EnvironmentConfig) -> git::Source {
     git::Source {
         url: url.clone(),
         reference,
-        credentials: files_of(credentials.clone()),
+        credentials: credentials_of(credentials.clone()),
         proxy: proxy.clone().map(|config::Proxy { url, username_file, password_file }| git::Proxy {
             url,
             username: username_file,
@@ -256,7 +256,7 @@ fn source_of(config: &EnvironmentConfig) -> git::Source {
     }
 }
 
-fn files_of(credentials: config::Credentials) -> CredentialFiles {
+fn credentials_of(credentials: config::Credentials) -> git::Credentials {
     let config::Credentials {
         username_file,
         password_file,
@@ -268,6 +268,7 @@ fn files_of(credentials: config::Credentials) -> CredentialFiles {
         known_hosts_file,
         ssh_passphrase_file,
         github_app,
+        secret_ref,
     } = credentials;
     let app = |app: config::GithubApp| {
         let config::GithubApp { app_id, installation_id, private_key_file, api_url } = app;
@@ -278,7 +279,7 @@ fn files_of(credentials: config::Credentials) -> CredentialFiles {
             api: api_url,
         }
     };
-    CredentialFiles {
+    git::Credentials {
         username: username_file,
         password: password_file,
         token: token_file,
@@ -289,5 +290,6 @@ fn files_of(credentials: config::Credentials) -> CredentialFiles {
         ssh_passphrase: ssh_passphrase_file,
         known_hosts: known_hosts_file,
         github_app: github_app.map(app),
+        secret: secret_ref,
     }
 }

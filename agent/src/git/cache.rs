@@ -11,24 +11,22 @@ use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
+use super::credentials::NamedSecrets;
 use super::error::{FetchError, GitCause, ReadError, StorageCause};
 use super::generation::{Generation, held};
 use super::github_app::Tokens;
 use super::reference::{CommitId, Reference};
-use super::remote::{Remote, Tip};
+use super::remote::{Means, Remote, Tip};
 use super::revision::Revision;
 use super::snapshot::Snapshot;
 use super::source::{Limits, Source};
 use super::url::RepositoryUrl;
 
 /// All fetched repositories of one process.
-#[derive(Debug)]
 pub struct Cache {
     root: PathBuf,
-    runtime: Handle,
-    cancel: CancellationToken,
+    means: Means,
     slots: Mutex<HashMap<String, Arc<Slot>>>,
-    tokens: Tokens,
     /// Held as long as the cache is: two processes would remove each other's files.
     _lock: File,
 }
@@ -78,8 +76,13 @@ struct Refused {
 
 impl Cache {
     /// Opens the cache in `root`, which nobody else may use meanwhile. Requests run on `runtime`, which has to have
-    /// several threads, and end when `cancel` does.
-    pub fn open(root: &Path, runtime: Handle, cancel: CancellationToken) -> Result<Self, CacheError> {
+    /// several threads, and end when `cancel` does; `secrets` reads those that sources name.
+    pub fn open(
+        root: &Path,
+        runtime: Handle,
+        cancel: CancellationToken,
+        secrets: Arc<dyn NamedSecrets>,
+    ) -> Result<Self, CacheError> {
         let unusable = |source| CacheError::Unusable { root: root.to_owned(), source };
         fs::create_dir_all(root).map_err(unusable)?;
         let lock = File::create(root.join("lock")).map_err(unusable)?;
@@ -88,13 +91,13 @@ impl Cache {
             Err(TryLockError::WouldBlock) => return Err(CacheError::InUse { root: root.to_owned() }),
             Err(TryLockError::Error(source)) => return Err(unusable(source)),
         }
-        let (slots, tokens) = (Mutex::default(), Tokens::default());
-        Ok(Self { root: root.to_owned(), runtime, cancel, slots, tokens, _lock: lock })
+        let means = Means { runtime, cancel, secrets, tokens: Tokens::default() };
+        Ok(Self { root: root.to_owned(), means, slots: Mutex::default(), _lock: lock })
     }
 
     /// Returns the commit that the source's reference stands for, fetching nothing.
     pub fn poll(&self, source: &Source) -> Result<CommitId, FetchError> {
-        Ok(self.connect(source)?.resolve(&source.reference)?.commit)
+        Ok(Remote::connect(source, &self.means)?.resolve(&source.reference)?.commit)
     }
 
     /// Polls and, if the reference has moved away from `known`, fetches, in one conversation. Afterwards the commit is
@@ -143,23 +146,19 @@ impl Cache {
         let tip = Tip { commit, reference: source.reference.clone() };
         match slot.revision(source, &tip)? {
             Some(revision) => Ok(revision),
-            None => slot.bring(source, &mut self.connect(source)?, &tip),
+            None => slot.bring(source, &mut Remote::connect(source, &self.means)?, &tip),
         }
     }
 
     fn follow(&self, source: &Source) -> Result<Revision, FetchError> {
         let slot = self.slot(source)?;
         let _turn = slot.turn();
-        let mut remote = self.connect(source)?;
+        let mut remote = Remote::connect(source, &self.means)?;
         let tip = remote.resolve(&source.reference)?;
         match slot.revision(source, &tip)? {
             Some(revision) => Ok(revision),
             None => slot.bring(source, &mut remote, &tip),
         }
-    }
-
-    fn connect(&self, source: &Source) -> Result<Remote, FetchError> {
-        Remote::connect(source, &self.runtime, &self.cancel, &self.tokens)
     }
 
     fn slot(&self, source: &Source) -> Result<Arc<Slot>, FetchError> {

@@ -1,5 +1,8 @@
 //! A source's credentials as they are at the moment of use, and what must not be printed of them.
 
+mod material;
+mod named;
+
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -10,13 +13,19 @@ use reqwest::{Certificate, Identity};
 use super::budget::Budget;
 use super::error::FetchError;
 use super::github_app;
-use super::source::{CredentialFiles, Proxy, Source};
+use super::source::{Proxy, Source};
+use super::url::Address;
 use crate::config::{Secret, SecretError};
+
+use material::{Carrier, Material, Unreadable};
+pub use named::{NamedSecret, NamedSecretError, NamedSecrets};
 
 /// What HTTP needs of them.
 #[derive(Default)]
 pub(super) struct Login {
     pub authorization: Option<HeaderValue>,
+    /// Gives out what becomes the authorization.
+    pub app: Option<App>,
     pub authorities: Option<Vec<Certificate>>,
     /// The client's own certificate with its key.
     pub identity: Option<Identity>,
@@ -31,6 +40,14 @@ pub(super) struct Keys {
     pub known_hosts: Found,
 }
 
+/// A GitHub App with its key.
+pub(super) struct App {
+    pub app: String,
+    pub installation: String,
+    pub api: String,
+    pub key: Found,
+}
+
 /// A text with the place where it was found.
 #[derive(Clone)]
 pub(super) struct Found {
@@ -42,52 +59,53 @@ pub(super) struct Found {
 #[derive(Default)]
 pub(super) struct Secrets(Vec<Secret>);
 
-/// Everything that was found, before it is known what for.
-#[derive(Default)]
-struct Material {
-    username: Option<Found>,
-    password: Option<Found>,
-    token: Option<Found>,
-    authorities: Option<Found>,
-    certificate: Option<Found>,
-    certificate_key: Option<Found>,
-    ssh_key: Option<Found>,
-    ssh_passphrase: Option<Found>,
-    known_hosts: Option<Found>,
-}
-
 impl Source {
-    /// Reads what HTTP needs.
-    pub(super) fn login(&self) -> Result<(Login, Secrets), FetchError> {
-        let material = self.material()?;
+    /// Reads what HTTP needs; `named` is the Secret that the source names, as it is now.
+    pub(super) fn login(&self, named: Option<&NamedSecret>) -> Result<(Login, Secrets), FetchError> {
+        let mut material = self.material(named)?;
         let mut secrets = Secrets::default();
+        let app = material.app.take();
+        if app.is_some() && (material.password.is_some() || material.token.is_some()) {
+            return Err(FetchError::CredentialsAmbiguous { url: self.url.to_string() });
+        }
         let authorization = self.authorization(&material, &mut secrets)?;
-        let authorizes = authorization.is_some() || self.credentials.github_app.is_some();
-        if authorizes && !self.url.is_private() {
+        if let (None, None, Some(username)) = (&authorization, &app, &material.username) {
+            let (url, place) = (self.url.to_string(), username.place.clone());
+            return Err(FetchError::PasswordMissing { url, place });
+        }
+        if (authorization.is_some() || app.is_some()) && !self.url.is_private() {
             return Err(FetchError::InsecureCredentials { url: self.url.to_string() });
         }
         let authorities = material.authorities.as_ref().map(|found| self.authorities(found)).transpose()?;
         let identity = self.identity(&material)?;
         let proxy = self.proxy.as_ref().map(|proxy| self.proxy(proxy, &mut secrets)).transpose()?;
-        Ok((Login { authorization, authorities, identity, proxy }, secrets))
+        Ok((Login { authorization, app, authorities, identity, proxy }, secrets))
     }
 
-    /// Reads what SSH needs.
-    pub(super) fn keys(&self) -> Result<(Keys, Secrets), FetchError> {
-        let Material { username, ssh_key, ssh_passphrase, known_hosts, .. } = self.material()?;
+    /// Reads what SSH needs; `named` is the Secret that the source names, as it is now.
+    pub(super) fn keys(&self, named: Option<&NamedSecret>) -> Result<(Keys, Secrets), FetchError> {
+        let Material { username, ssh_key, ssh_passphrase, known_hosts, .. } = self.material(named)?;
         let user = username.as_ref().map(|found| found.text.expose()).or(self.url.username());
         let user = user.unwrap_or("git").to_owned();
-        let (Some(key), Some(known_hosts)) = (ssh_key, known_hosts) else {
-            return Err(FetchError::SshKeyMissing { url: self.url.to_string() });
-        };
+        let missing = |what, key| FetchError::SshKeyMissing { url: self.url.to_string(), what, key };
+        let key = ssh_key.ok_or_else(|| missing("a private key", "identity"))?;
+        let known_hosts = known_hosts.ok_or_else(|| missing("known hosts", "known_hosts"))?;
         let passphrase = ssh_passphrase.map(|found| found.text);
         let secrets = Secrets(passphrase.iter().cloned().collect());
         Ok((Keys { user, key, passphrase, known_hosts }, secrets))
     }
 
-    fn material(&self) -> Result<Material, FetchError> {
-        Material::read(&self.credentials)
-            .map_err(|source| FetchError::CredentialsUnreadable { url: self.url.to_string(), source })
+    fn material(&self, named: Option<&NamedSecret>) -> Result<Material, FetchError> {
+        let carrier = match self.url.address() {
+            Address::Web(_) => Carrier::Web,
+            Address::Ssh(_) => Carrier::Ssh,
+        };
+        let url = self.url.to_string();
+        Material::read(&self.credentials, named, carrier).map_err(|unreadable| match unreadable {
+            Unreadable::File(source) => FetchError::CredentialsUnreadable { url, source },
+            Unreadable::Named(source) => FetchError::SecretUnusable { url, source },
+            Unreadable::AppKeyMissing => FetchError::AppKeyMissing { url },
+        })
     }
 
     fn authorization(
@@ -176,35 +194,6 @@ impl Source {
         let authorized = configured.basic_auth(username.expose(), password.expose());
         secrets.hide(password);
         Ok(authorized)
-    }
-}
-
-impl Material {
-    fn read(files: &CredentialFiles) -> Result<Self, SecretError> {
-        let CredentialFiles {
-            username,
-            password,
-            token,
-            ca,
-            certificate,
-            certificate_key,
-            ssh_key,
-            ssh_passphrase,
-            known_hosts,
-            github_app: _,
-        } = files;
-        let read = |path: &Option<PathBuf>| path.as_deref().map(Found::read).transpose();
-        Ok(Self {
-            username: read(username)?,
-            password: read(password)?,
-            token: read(token)?,
-            authorities: read(ca)?,
-            certificate: read(certificate)?,
-            certificate_key: read(certificate_key)?,
-            ssh_key: read(ssh_key)?,
-            ssh_passphrase: read(ssh_passphrase)?,
-            known_hosts: read(known_hosts)?,
-        })
     }
 }
 

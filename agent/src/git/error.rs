@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::credentials::NamedSecretError;
 use super::reference::CommitId;
 use super::snapshot::DEEPEST_FOLDER;
 use crate::config::SecretError;
@@ -27,10 +28,16 @@ pub enum Retry {
 pub enum FetchError {
     #[error("failed to fetch {url}: its credentials cannot be read")]
     CredentialsUnreadable { url: String, source: SecretError },
-    #[error("failed to fetch {url}: the credential files hold characters that no header can carry")]
+    #[error("failed to fetch {url}: a Secret that it needs cannot be used")]
+    SecretUnusable { url: String, source: NamedSecretError },
+    #[error("failed to fetch {url}: the credentials hold characters that no header can carry")]
     CredentialsUnprintable { url: String },
-    #[error("failed to fetch {url}: both a password and a token are given; leave one out")]
+    #[error(
+        "failed to fetch {url}: of a password, a token and a GitHub App more than one is given; leave one"
+    )]
     CredentialsAmbiguous { url: String },
+    #[error("failed to fetch {url}: beside {place} there is no password")]
+    PasswordMissing { url: String, place: String },
     #[error("failed to fetch {url}: {place} holds no PEM certificate")]
     CertificatesMissing { url: String, place: String },
     #[error(
@@ -42,9 +49,18 @@ pub enum FetchError {
     #[error("failed to fetch {url}: proxy {proxy} is no address of a server")]
     ProxyInvalid { url: String, proxy: String },
     #[error(
-        "failed to fetch {url}: SSH needs a private key and known hosts; name their files under credentials"
+        "failed to fetch {url}: SSH needs {what}; name a file with it under credentials, or a Secret that has {key}"
     )]
-    SshKeyMissing { url: String },
+    SshKeyMissing {
+        url: String,
+        what: &'static str,
+        /// That of the Secret.
+        key: &'static str,
+    },
+    #[error(
+        "failed to fetch {url}: the GitHub App's private key is missing; name its file, or a Secret that has githubAppPrivateKey"
+    )]
+    AppKeyMissing { url: String },
     #[error(
         "failed to fetch {url}: {place} holds no RSA private key as PEM; it is the one that GitHub gave out for the app"
     )]
@@ -53,7 +69,9 @@ pub enum FetchError {
     AppAddress { url: String, api: String },
     #[error("failed to fetch {url}: {api} cannot be asked for a token")]
     AppUnreachable { url: String, api: String, source: reqwest::Error },
-    #[error("failed to fetch {url}: {api} gives no token to {who} ({status}); check both ids and the key")]
+    #[error(
+        "failed to fetch {url}: {api} gives no token to {who} ({status}); check both ids and the key, and that it is installed for this repository"
+    )]
     AppRefused {
         url: String,
         api: String,
@@ -113,11 +131,11 @@ pub enum FetchError {
     #[error("failed to fetch {url}: the connection broke after {received} bytes")]
     Interrupted { url: String, received: u64, source: reqwest::Error },
     #[error(
-        "failed to fetch {url}: the server wants credentials (401); name files with a password or a token"
+        "failed to fetch {url}: the server wants credentials (401); name files or a Secret with a password or a token"
     )]
     CredentialsWanted { url: String },
     #[error(
-        "failed to fetch {url}: the server does not accept the credentials (401); check the credential files"
+        "failed to fetch {url}: the server does not accept the credentials (401); check them where they are kept"
     )]
     CredentialsRefused { url: String },
     #[error("failed to fetch {url}: access is forbidden (403); check what the credentials may read")]
@@ -201,15 +219,19 @@ impl FetchError {
     /// Returns the word for conditions, events and `error.type`.
     pub fn reason(&self) -> &'static str {
         match self {
+            Self::SecretUnusable { source, .. } if source.is_unread() => "SecretUnreadable",
             Self::CredentialsUnreadable { .. }
+            | Self::SecretUnusable { .. }
             | Self::CredentialsUnprintable { .. }
             | Self::CredentialsAmbiguous { .. }
+            | Self::PasswordMissing { .. }
             | Self::CertificatesMissing { .. }
             | Self::IdentityIncomplete { .. }
             | Self::IdentityInvalid { .. }
             | Self::ProxyInvalid { .. }
             | Self::SshKeyMissing { .. }
             | Self::SshKeyInvalid { .. }
+            | Self::AppKeyMissing { .. }
             | Self::AppKeyInvalid { .. }
             | Self::AppAddress { .. }
             | Self::InsecureCredentials { .. } => "CredentialsInvalid",
@@ -260,6 +282,7 @@ impl FetchError {
                 retry_after.map_or(Retry::AtInterval, Retry::After)
             }
             Self::AppRefused { retry_after, .. } => retry_after.map_or(Retry::Backoff, Retry::After),
+            Self::SecretUnusable { source: NamedSecretError::Unanswered { .. }, .. } => Retry::Backoff,
             Self::Unreachable { .. }
             | Self::Interrupted { .. }
             | Self::AppUnreachable { .. }
@@ -273,7 +296,12 @@ impl FetchError {
             | Self::Storage { .. }
             | Self::Cancelled { .. } => Retry::Backoff,
             Self::CredentialsUnreadable { .. }
+            | Self::SecretUnusable { .. }
             | Self::CredentialsUnprintable { .. }
+            | Self::CredentialsAmbiguous { .. }
+            | Self::PasswordMissing { .. }
+            | Self::SshKeyMissing { .. }
+            | Self::AppKeyMissing { .. }
             | Self::CertificatesMissing { .. }
             | Self::IdentityIncomplete { .. }
             | Self::IdentityInvalid { .. }
@@ -298,9 +326,7 @@ impl FetchError {
             | Self::VersionNotFound { .. }
             | Self::CommitNotFound { .. }
             | Self::NotACommit { .. } => Retry::AtInterval,
-            Self::CredentialsAmbiguous { .. }
-            | Self::ProxyInvalid { .. }
-            | Self::SshKeyMissing { .. }
+            Self::ProxyInvalid { .. }
             | Self::AppAddress { .. }
             | Self::InsecureCredentials { .. }
             | Self::TransferTooLarge { .. }

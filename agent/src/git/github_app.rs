@@ -20,9 +20,10 @@ use rustls::pki_types::pem::PemObject;
 use serde::Deserialize;
 
 use super::budget::{Budget, Failure};
-use super::credentials::{Found, Login};
+use super::credentials::{App, Found, Login};
 use super::error::FetchError;
 use super::http::{retry_after, trusting};
+use super::source::Source;
 use super::url::is_private;
 use crate::config::Secret;
 
@@ -34,19 +35,33 @@ const SPARE: SignedDuration = SignedDuration::from_mins(5);
 const ASSERTED_BEFORE: SignedDuration = SignedDuration::from_secs(60);
 const ASSERTED_FOR: SignedDuration = SignedDuration::from_mins(9);
 
+/// GitHub's answer has some hundred bytes; with every repository's description in it, some thousand.
+const LONGEST: usize = 64 << 10;
+
 /// An app, and where it is installed.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GithubApp {
     pub app: String,
     pub installation: String,
-    pub private_key: PathBuf,
+    /// Without one the Secret of the source holds it.
+    pub private_key: Option<PathBuf>,
     /// Where the interface of GitHub is, as in `https://api.github.com`.
     pub api: String,
 }
 
 /// The tokens of one process.
 #[derive(Debug, Default)]
-pub(super) struct Tokens(Mutex<HashMap<GithubApp, Token>>);
+pub(super) struct Tokens(Mutex<HashMap<Grant, Token>>);
+
+/// What a token is good for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Grant {
+    api: String,
+    app: String,
+    installation: String,
+    /// Its name without its owner's.
+    repository: String,
+}
 
 #[derive(Clone, Debug)]
 struct Token {
@@ -65,29 +80,31 @@ impl Tokens {
     /// Returns a token that is good for a while, asking for one if there is none.
     pub(super) fn token(
         &self,
-        app: &GithubApp,
-        source: &str,
+        app: &App,
+        source: &Source,
         login: &Login,
         budget: &Budget,
-    ) -> Result<Secret, FetchError> {
+    ) -> Result<(Secret, Grant), FetchError> {
         let now = Timestamp::now();
-        if let Some(token) = self.held().get(app).filter(|token| token.is_good(now)) {
+        let grant = Grant::of(app, source);
+        if let Some(token) = self.held().get(&grant).filter(|token| token.is_good(now)) {
             budget.hide(token.text.clone());
-            return Ok(token.text.clone());
+            return Ok((token.text.clone(), grant));
         }
-        let token = Request { app, source, login, budget }.send(now)?;
+        let url = source.url.to_string();
+        let token = Request { grant: &grant, key: &app.key, url, login, budget }.send(now)?;
         budget.hide(token.text.clone());
         let text = token.text.clone();
-        self.held().insert(app.clone(), token);
-        Ok(text)
+        self.held().insert(grant.clone(), token);
+        Ok((text, grant))
     }
 
     /// Lets go of a token that was not accepted.
-    pub(super) fn forget(&self, app: &GithubApp) {
-        self.held().remove(app);
+    pub(super) fn forget(&self, grant: &Grant) {
+        self.held().remove(grant);
     }
 
-    fn held(&self) -> MutexGuard<'_, HashMap<GithubApp, Token>> {
+    fn held(&self) -> MutexGuard<'_, HashMap<Grant, Token>> {
         self.0.lock().expect("no code panics while it holds the tokens")
     }
 }
@@ -98,32 +115,41 @@ impl Token {
     }
 }
 
+impl Grant {
+    fn of(app: &App, source: &Source) -> Self {
+        let App { app, installation, api, key: _ } = app;
+        let (api, app, installation) = (api.clone(), app.clone(), installation.clone());
+        Self { api, app, installation, repository: source.url.repository() }
+    }
+}
+
 /// A request for one token.
 struct Request<'a> {
-    app: &'a GithubApp,
+    grant: &'a Grant,
+    key: &'a Found,
     /// The repository's URL, for messages.
-    source: &'a str,
+    url: String,
     login: &'a Login,
     budget: &'a Budget,
 }
 
 impl Request<'_> {
     fn send(&self, now: Timestamp) -> Result<Token, FetchError> {
-        let GithubApp { app, installation, private_key, api } = self.app;
-        let url = || self.source.to_owned();
-        let key = Found::read(private_key)
-            .map_err(|source| FetchError::CredentialsUnreadable { url: url(), source })?;
-        let assertion = assertion(app, &key, now)
-            .ok_or_else(|| FetchError::AppKeyInvalid { url: url(), place: key.place.clone() })?;
+        let Grant { api, app, installation, repository } = self.grant;
+        let url = || self.url.clone();
+        let assertion = assertion(app, self.key, now)
+            .ok_or_else(|| FetchError::AppKeyInvalid { url: url(), place: self.key.place.clone() })?;
         self.budget.hide(Secret::new(assertion.clone()));
         let address = format!("{}/app/installations/{installation}/access_tokens", api.trim_end_matches('/'));
         let address = Url::parse(&address).ok().filter(is_private);
         let address = address.ok_or_else(|| FetchError::AppAddress { url: url(), api: api.clone() })?;
+        // The installation may be allowed more; this token is not.
+        let wanted = serde_json::json!({"repositories": [repository], "permissions": {"contents": "read"}});
         let (status, wait, body) = self
             .budget
             .wait(async {
                 let client = trusting(self.login).build().map_err(Failure::Unreachable)?;
-                exchange(&client, address, &assertion).await.map_err(Failure::Unreachable)
+                exchange(&client, address, &assertion, wanted.to_string()).await.map_err(Failure::Unreachable)
             })
             .map_err(|_| self.failed())?;
         if !status.is_success() {
@@ -137,7 +163,7 @@ impl Request<'_> {
     }
 
     fn failed(&self) -> FetchError {
-        let (url, api) = (self.source.to_owned(), self.app.api.clone());
+        let (url, api) = (self.url.clone(), self.grant.api.clone());
         match self.budget.take_failure() {
             Some(Failure::Unreachable(source)) => FetchError::AppUnreachable { url, api, source },
             Some(Failure::Cancelled) => FetchError::Cancelled { url },
@@ -151,7 +177,12 @@ impl Request<'_> {
 
 type Exchanged = (http::StatusCode, Option<Duration>, Vec<u8>);
 
-async fn exchange(client: &Client, address: Url, assertion: &str) -> reqwest::Result<Exchanged> {
+async fn exchange(
+    client: &Client,
+    address: Url,
+    assertion: &str,
+    wanted: String,
+) -> reqwest::Result<Exchanged> {
     let mut authorization = HeaderValue::try_from(format!("Bearer {assertion}"))
         .expect("an assertion is made of letters, digits and dots");
     authorization.set_sensitive(true);
@@ -161,12 +192,18 @@ async fn exchange(client: &Client, address: Url, assertion: &str) -> reqwest::Re
     headers.insert("x-github-api-version", HeaderValue::from_static("2022-11-28"));
     let agent = concat!("skiff/", env!("CARGO_PKG_VERSION"));
     headers.insert(http::header::USER_AGENT, HeaderValue::from_static(agent));
-    // The installation may be allowed more; this token is not.
-    let request = client.post(address).headers(headers).body(r#"{"permissions":{"contents":"read"}}"#);
-    let response = request.send().await.map_err(reqwest::Error::without_url)?;
+    let request = client.post(address).headers(headers).body(wanted);
+    let mut response = request.send().await.map_err(reqwest::Error::without_url)?;
     let (status, wait) = (response.status(), retry_after(response.headers(), Timestamp::now()));
-    let body = response.bytes().await.map_err(reqwest::Error::without_url)?;
-    Ok((status, wait, body.to_vec()))
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(reqwest::Error::without_url)? {
+        body.extend_from_slice(&chunk);
+        if body.len() > LONGEST {
+            // Whatever it is, it is no token; cut off, it is not read as one.
+            break;
+        }
+    }
+    Ok((status, wait, body))
 }
 
 /// Says who the app is, signed with its key (JWT, RS256). Nothing if the key cannot sign.

@@ -55,7 +55,7 @@ impl Transfer {
     }
 
     fn build(&self, url: &Url) -> reqwest::Result<Client> {
-        let Login { authorization, authorities: _, identity, proxy: _ } = &self.login;
+        let Login { authorization, app: _, authorities: _, identity, proxy: _ } = &self.login;
         let mut builder = trusting(&self.login);
         if url.scheme() != "https" {
             // Credentials in the clear are for this machine alone, so for no proxy either.

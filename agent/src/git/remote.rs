@@ -26,9 +26,9 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::budget::Budget;
-use super::credentials::Secrets;
+use super::credentials::{NamedSecret, NamedSecrets, Secrets};
 use super::error::{FetchError, GitCause, VersionsFound};
-use super::github_app::Tokens;
+use super::github_app::{Grant, Tokens};
 use super::http::{Transfer, Wire};
 use super::peer::Peer;
 use super::reference::{CommitId, Reference};
@@ -46,6 +46,41 @@ pub(super) struct Tip {
     pub reference: Reference,
 }
 
+/// What all conversations of one process share.
+pub(super) struct Means {
+    /// Requests run on it. It has several threads.
+    pub runtime: Handle,
+    /// Ends every conversation.
+    pub cancel: CancellationToken,
+    pub secrets: Arc<dyn NamedSecrets>,
+    pub tokens: Tokens,
+}
+
+impl Means {
+    fn begin(&self, source: &Source, secrets: Secrets) -> Arc<Budget> {
+        Budget::begin(self.runtime.clone(), self.cancel.clone(), source.limits, secrets)
+    }
+
+    /// Reads a Secret that the source names, if it names one.
+    pub(super) fn named(
+        &self,
+        source: &Source,
+        name: Option<&str>,
+    ) -> Result<Option<NamedSecret>, FetchError> {
+        let Some(name) = name else { return Ok(None) };
+        let url = || source.url.to_string();
+        let read = self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                () = self.cancel.cancelled() => None,
+                read = self.secrets.read(name) => Some(read),
+            }
+        });
+        let read = read.ok_or_else(|| FetchError::Cancelled { url: url() })?;
+        read.map(Some).map_err(|source| FetchError::SecretUnusable { url: url(), source })
+    }
+}
+
 /// An open conversation. It ends with the operation's deadline at the latest.
 pub(super) struct Remote {
     peer: Peer,
@@ -55,16 +90,11 @@ pub(super) struct Remote {
 
 impl Remote {
     /// Reads the credentials and greets the server.
-    pub(super) fn connect(
-        source: &Source,
-        runtime: &Handle,
-        cancel: &CancellationToken,
-        tokens: &Tokens,
-    ) -> Result<Self, FetchError> {
-        let begin = |secrets| Budget::begin(runtime.clone(), cancel.clone(), source.limits, secrets);
-        let (peer, mut transport) = match source.url.address() {
-            Address::Web(url) => over_http(source, url, tokens, begin)?,
-            Address::Ssh(address) => over_ssh(source, address, begin)?,
+    pub(super) fn connect(source: &Source, means: &Means) -> Result<Self, FetchError> {
+        let named = means.named(source, source.credentials.secret.as_deref())?;
+        let (peer, mut transport, grant) = match source.url.address() {
+            Address::Web(url) => over_http(source, url, named.as_ref(), means)?,
+            Address::Ssh(address) => over_ssh(source, address, named.as_ref(), means)?,
         };
         // Credentials are sent at once or not at all: no helper and no terminal is ever asked.
         let nobody = |_| Ok(None);
@@ -73,9 +103,9 @@ impl Remote {
                 .map_err(|error| peer.greeting_failed(&error))
                 .inspect_err(|error| {
                     if let FetchError::CredentialsRefused { .. } = error
-                        && let Some(app) = &source.credentials.github_app
+                        && let Some(grant) = &grant
                     {
-                        tokens.forget(app);
+                        means.tokens.forget(grant);
                     }
                 })?;
         Ok(Self { peer, transport, handshake })
@@ -184,18 +214,23 @@ impl Remote {
     }
 }
 
+/// A conversation before its greeting, with the token that it begins with if a GitHub App gave one out.
+type Prepared = (Peer, Box<dyn Transport>, Option<Grant>);
+
 /// Prepares a conversation over HTTP.
 fn over_http(
     source: &Source,
     url: &Url,
-    tokens: &Tokens,
-    begin: impl FnOnce(Secrets) -> Arc<Budget>,
-) -> Result<(Peer, Box<dyn Transport>), FetchError> {
-    let (mut login, secrets) = source.login()?;
-    let budget = begin(secrets);
-    if let Some(app) = &source.credentials.github_app {
-        let token = tokens.token(app, &source.url.to_string(), &login, &budget)?;
+    named: Option<&NamedSecret>,
+    means: &Means,
+) -> Result<Prepared, FetchError> {
+    let (mut login, secrets) = source.login(named)?;
+    let budget = means.begin(source, secrets);
+    let mut grant = None;
+    if let Some(app) = login.app.take() {
+        let (token, granted) = means.tokens.token(&app, source, &login, &budget)?;
         login.authorization = Some(source.app_authorization(&token, &budget)?);
+        grant = Some(granted);
     }
     let peer = Peer {
         url: source.url.to_string(),
@@ -207,26 +242,28 @@ fn over_http(
     let address = gix::url::parse(url.as_str())
         .map_err(|error| FetchError::NotGit { url: peer.url.clone(), source: GitCause::new(&error) })?;
     let wire = Wire::new(Transfer::new(peer.budget.clone(), url.clone(), login));
-    Ok((peer, Box::new(http_transport::Transport::new_http(wire, address, Protocol::V2, false))))
+    Ok((peer, Box::new(http_transport::Transport::new_http(wire, address, Protocol::V2, false)), grant))
 }
 
 /// Opens a conversation over SSH.
 fn over_ssh(
     source: &Source,
     address: &SshAddress,
-    begin: impl FnOnce(Secrets) -> Arc<Budget>,
-) -> Result<(Peer, Box<dyn Transport>), FetchError> {
+    named: Option<&NamedSecret>,
+    means: &Means,
+) -> Result<Prepared, FetchError> {
     let url = source.url.to_string();
-    let (keys, secrets) = source.keys()?;
+    let (keys, secrets) = source.keys(named)?;
     let identity = ssh::Identity::read(keys, &url)?;
     let known_hosts = identity.known_place().to_owned();
-    let peer = Peer { url, budget: begin(secrets), authorized: true, proxy: None, known_hosts };
+    let budget = means.begin(source, secrets);
+    let peer = Peer { url, budget, authorized: true, proxy: None, known_hosts };
     let (reader, writer) = ssh::open(&peer.budget, address, &identity)
         .map_err(|error| peer.failed(&gix::Error::from_error(error)))?;
     let host = None::<(String, Option<u16>)>;
     let path = address.path.as_str();
     let connection = Connection::new(reader, writer, Protocol::V2, path, host, ConnectMode::Process, false);
-    Ok((peer, Box::new(connection)))
+    Ok((peer, Box::new(connection), None))
 }
 
 /// Writes a received pack into the repository's object database.

@@ -12,15 +12,16 @@ use super::url::RepositoryUrl;
 pub struct Source {
     pub url: RepositoryUrl,
     pub reference: Reference,
-    pub credentials: CredentialFiles,
+    pub credentials: Credentials,
     /// Without one the environment's variables decide. For HTTP alone.
     pub proxy: Option<Proxy>,
     pub limits: Limits,
 }
 
-/// The files that credentials are in. Each is read anew for each use, so a rotated Secret needs no restart.
+/// Where credentials are: in files, in a Secret of the agent's namespace, or some here and some there. Each is read anew
+/// for each use, so a rotated one needs no restart. What a file holds goes before what the Secret holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CredentialFiles {
+pub struct Credentials {
     /// With `password`: basic authentication. Without this file the URL's user name is used, or else `git`.
     pub username: Option<PathBuf>,
     pub password: Option<PathBuf>,
@@ -38,6 +39,8 @@ pub struct CredentialFiles {
     pub known_hosts: Option<PathBuf>,
     /// Instead of a password or a token.
     pub github_app: Option<GithubApp>,
+    /// The Secret's name.
+    pub secret: Option<String>,
 }
 
 /// A server that requests go through.

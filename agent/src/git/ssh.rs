@@ -20,6 +20,11 @@ use super::url::SshAddress;
 use known_hosts::{KnownHosts, Verdict};
 pub(super) use pipe::{Reader, Writer};
 
+/// How a file begins that holds an RSA key and nothing that says so.
+const RSA_ALONE: &str = "-----BEGIN RSA PRIVATE KEY-----";
+const NO_RSA: &str =
+    "RSA is not supported; make one by ssh-keygen -t ed25519 and give its public half access";
+
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// Why SSH ended an operation.
@@ -76,14 +81,15 @@ impl Identity {
         let read = russh::keys::decode_secret_key(key.text.expose(), passphrase).map_err(|error| {
             unusable(match error {
                 russh::keys::Error::KeyIsEncrypted => {
-                    "it is encrypted; name the file of its passphrase too".to_owned()
+                    "it is encrypted; its passphrase is needed too".to_owned()
                 }
+                _ if key.text.expose().starts_with(RSA_ALONE) => NO_RSA.to_owned(),
                 _ if passphrase.is_some() => "it cannot be read with this passphrase".to_owned(),
                 _ => "it is not one that OpenSSH writes".to_owned(),
             })
         })?;
         if read.algorithm().is_rsa() {
-            return Err(unusable("RSA is not supported; take Ed25519 or ECDSA".to_owned()));
+            return Err(unusable(NO_RSA.to_owned()));
         }
         let known = KnownHosts::read(known_hosts.text.expose());
         Ok(Self { user, key: Arc::new(read), known: Arc::new(known), known_place: known_hosts.place })

@@ -54,6 +54,12 @@ impl RepositoryUrl {
         text.strip_suffix(".git").unwrap_or(text).trim_end_matches('/').to_owned()
     }
 
+    /// Returns the last part of the path, without `.git`: the repository's name where owners have several.
+    pub(super) fn repository(&self) -> String {
+        let canonical = self.canonical();
+        canonical.rsplit(['/', ':']).next().unwrap_or_default().to_owned()
+    }
+
     /// Returns the user name that the address was written with; a credential file goes before it.
     pub fn username(&self) -> Option<&str> {
         self.username.as_deref()

@@ -4,6 +4,8 @@
 mod discovery;
 #[path = "cluster/requests.rs"]
 mod requests;
+#[path = "cluster/secrets.rs"]
+mod secrets;
 #[path = "cluster/watch.rs"]
 mod watching;
 

@@ -14,16 +14,20 @@ mod github_app;
 mod proxy;
 #[path = "git/references.rs"]
 mod references;
+#[path = "git/secrets.rs"]
+mod secrets;
 #[path = "git/ssh.rs"]
 mod ssh;
 
 use std::error::Error;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub use secrets::Shelf;
 use skiff::git::{
-    Cache, CacheError, CommitId, CredentialFiles, FetchError, Limits, Revision, Snapshot, Source, Update,
+    Cache, CacheError, CommitId, Credentials, FetchError, Limits, Revision, Snapshot, Source, Update,
 };
 use skiff_harness::git_server::{GitServer, Repository, RequestKind};
 use tempfile::TempDir;
@@ -37,6 +41,8 @@ struct World {
     folder: TempDir,
     cancel: CancellationToken,
     cache: Option<Cache>,
+    /// The Secrets of the agent's namespace.
+    shelf: Arc<Shelf>,
     runtime: Runtime,
 }
 
@@ -59,6 +65,7 @@ impl World {
             folder: TempDir::new().unwrap(),
             cancel: CancellationToken::new(),
             cache: None,
+            shelf: Arc::default(),
             runtime,
         };
         world.restart();
@@ -71,7 +78,7 @@ impl World {
         let begun = Instant::now();
         self.cache = loop {
             let (runtime, cancel) = (self.runtime.handle().clone(), self.cancel.clone());
-            match Cache::open(&self.root(), runtime, cancel) {
+            match Cache::open(&self.root(), runtime, cancel, self.shelf.clone()) {
                 // A process that another test is just starting has every lock too, until it runs its program.
                 Err(CacheError::InUse { .. }) if begun.elapsed() < Duration::from_secs(20) => {
                     std::thread::yield_now();
@@ -93,7 +100,7 @@ impl World {
         Source {
             url: self.shop.url().parse().unwrap(),
             reference: reference.parse().unwrap(),
-            credentials: CredentialFiles::default(),
+            credentials: Credentials::default(),
             proxy: None,
             limits: Limits { deadline: Duration::from_secs(20), ..Limits::default() },
         }

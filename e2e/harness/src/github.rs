@@ -13,11 +13,13 @@ use axum::response::Response;
 use axum::routing::post;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
 use http::header::{AUTHORIZATION, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 use rustls::pki_types::SubjectPublicKeyInfoDer;
 use rustls::pki_types::pem::PemObject;
+use serde_json::Value;
 
 use crate::background::Background;
 use crate::certs::TokenKeys;
@@ -42,7 +44,9 @@ struct Shared {
 struct Manners {
     lifetime: Duration,
     refusal: Option<(u16, Option<Duration>)>,
+    flooding: bool,
     given: Vec<String>,
+    asked: Vec<Value>,
 }
 
 impl Github {
@@ -51,7 +55,13 @@ impl Github {
         let keys = TokenKeys::generate()?;
         let public = SubjectPublicKeyInfoDer::from_pem_slice(keys.public_pem.as_bytes())
             .context("failed to read the app's public key")?;
-        let manners = Manners { lifetime: Duration::from_secs(3600), refusal: None, given: Vec::new() };
+        let manners = Manners {
+            lifetime: Duration::from_secs(3600),
+            refusal: None,
+            flooding: false,
+            given: Vec::new(),
+            asked: Vec::new(),
+        };
         let shared = Arc::new(Shared { public, manners: Mutex::new(manners) });
         let background = Background::start("github")?;
         let (listener, address) =
@@ -88,6 +98,17 @@ impl Github {
         self.shared.manners().refusal = refusal;
     }
 
+    /// Answers the next request with a megabyte before anything of use.
+    pub fn flood(&self) {
+        self.shared.manners().flooding = true;
+    }
+
+    /// Returns what was asked for with each token that was given out.
+    #[must_use]
+    pub fn asked(&self) -> Vec<Value> {
+        self.shared.manners().asked.clone()
+    }
+
     /// Returns the tokens that were given out so far.
     #[must_use]
     pub fn given(&self) -> Vec<String> {
@@ -118,7 +139,11 @@ async fn give(
     State(shared): State<Arc<Shared>>,
     Path(installation): Path<String>,
     headers: HeaderMap,
+    body: Bytes,
 ) -> Response {
+    if std::mem::take(&mut shared.manners().flooding) {
+        return Response::new(axum::body::Body::from(" ".repeat(1 << 20)));
+    }
     let refusal = shared.manners().refusal;
     let (status, wait, body) = match refusal {
         Some((status, wait)) => (status, wait, serde_json::json!({"message": "refused by the test"})),
@@ -130,6 +155,7 @@ async fn give(
             let mut manners = shared.manners();
             let token = format!("ghs_{:036}", manners.given.len());
             manners.given.push(token.clone());
+            manners.asked.push(serde_json::from_slice(&body).unwrap_or_default());
             let lifetime = SignedDuration::try_from(manners.lifetime).unwrap_or(SignedDuration::ZERO);
             let expires_at = Timestamp::now().checked_add(lifetime).unwrap_or(Timestamp::MAX);
             (201, None, serde_json::json!({"token": token, "expires_at": expires_at.to_string()}))

@@ -1,5 +1,7 @@
 //! Checks where an environment's files are, and with which credentials they are read.
 
+use std::path::PathBuf;
+
 use skiff_shared::environment::RepoPath;
 use skiff_shared::version::Range;
 
@@ -50,6 +52,10 @@ impl Check<'_> {
     }
 
     fn credentials(&mut self, raw: RawCredentials, over_ssh: bool, at: &str) -> Credentials {
+        match over_ssh {
+            true => self.credentials_over_ssh(&raw, at),
+            false => self.credentials_over_http(&raw, at),
+        }
         let RawCredentials {
             username_file,
             password_file,
@@ -61,47 +67,11 @@ impl Check<'_> {
             known_hosts_file,
             ssh_passphrase_file,
             github_app,
+            secret_ref,
         } = raw;
-        let has_app = github_app.is_some();
-        let github_app = github_app.and_then(|app| self.github_app(app, &format!("{at}/githubApp")));
-        if over_ssh {
-            let of_http =
-                [&username_file, &password_file, &token_file, &ca_file, &certificate_file, &key_file];
-            if has_app || of_http.iter().any(|file| file.is_some()) {
-                self.report(
-                    at,
-                    "over SSH only sshKeyFile, knownHostsFile and sshPassphraseFile count".to_owned(),
-                );
-            }
-            if ssh_key_file.is_none() || known_hosts_file.is_none() {
-                self.report(at, "SSH needs sshKeyFile and knownHostsFile".to_owned());
-            }
-        } else {
-            if ssh_key_file.is_some() || known_hosts_file.is_some() || ssh_passphrase_file.is_some() {
-                self.report(
-                    at,
-                    "sshKeyFile, knownHostsFile and sshPassphraseFile are for ssh:// URLs".to_owned(),
-                );
-            }
-            self.pair(
-                at,
-                ("usernameFile", username_file.is_some()),
-                ("passwordFile", password_file.is_some()),
-            );
-            self.pair(at, ("certificateFile", certificate_file.is_some()), ("keyFile", key_file.is_some()));
-            if has_app && [&username_file, &password_file, &token_file].iter().any(|file| file.is_some()) {
-                self.report(
-                    at,
-                    "githubApp stands instead of a password or token, not beside them".to_owned(),
-                );
-            }
-            if token_file.is_some() && (username_file.is_some() || password_file.is_some()) {
-                self.report(
-                    at,
-                    "tokenFile stands instead of usernameFile and passwordFile, not beside them".to_owned(),
-                );
-            }
-        }
+        self.secret_name(secret_ref.as_deref(), at);
+        let key = if secret_ref.is_some() { AppKey::MayBeElsewhere } else { AppKey::Needed };
+        let github_app = github_app.and_then(|app| self.github_app(app, key, &format!("{at}/githubApp")));
         Credentials {
             username_file,
             password_file,
@@ -113,15 +83,84 @@ impl Check<'_> {
             known_hosts_file,
             ssh_passphrase_file,
             github_app,
+            secret_ref,
         }
     }
 
-    fn github_app(&mut self, raw: RawGithubApp, at: &str) -> Option<GithubApp> {
+    fn secret_name(&mut self, name: Option<&str>, at: &str) {
+        if name.is_some_and(|name| !is_object_name(name)) {
+            self.report(
+                &format!("{at}/secretRef"),
+                "secretRef is not a name that a Secret can have".to_owned(),
+            );
+        }
+    }
+
+    fn credentials_over_ssh(&mut self, raw: &RawCredentials, at: &str) {
+        let of_http = [
+            &raw.username_file,
+            &raw.password_file,
+            &raw.token_file,
+            &raw.ca_file,
+            &raw.certificate_file,
+            &raw.key_file,
+        ];
+        if raw.github_app.is_some() || of_http.iter().any(|file| file.is_some()) {
+            self.report(
+                at,
+                "over SSH only sshKeyFile, knownHostsFile, sshPassphraseFile and secretRef count".to_owned(),
+            );
+        }
+        if raw.secret_ref.is_none() && (raw.ssh_key_file.is_none() || raw.known_hosts_file.is_none()) {
+            self.report(
+                at,
+                "SSH needs sshKeyFile and knownHostsFile, or secretRef with a Secret that has them"
+                    .to_owned(),
+            );
+        }
+    }
+
+    fn credentials_over_http(&mut self, raw: &RawCredentials, at: &str) {
+        let of_ssh = [&raw.ssh_key_file, &raw.known_hosts_file, &raw.ssh_passphrase_file];
+        if of_ssh.iter().any(|file| file.is_some()) {
+            self.report(
+                at,
+                "sshKeyFile, knownHostsFile and sshPassphraseFile are for ssh:// URLs".to_owned(),
+            );
+        }
+        // The other half may be in the Secret.
+        if raw.secret_ref.is_none() {
+            let given = |file: &Option<PathBuf>| file.is_some();
+            self.pair(
+                at,
+                ("usernameFile", given(&raw.username_file)),
+                ("passwordFile", given(&raw.password_file)),
+            );
+            self.pair(
+                at,
+                ("certificateFile", given(&raw.certificate_file)),
+                ("keyFile", given(&raw.key_file)),
+            );
+        }
+        let has_password = raw.username_file.is_some() || raw.password_file.is_some();
+        if raw.github_app.is_some() && (has_password || raw.token_file.is_some()) {
+            self.report(at, "githubApp stands instead of a password or token, not beside them".to_owned());
+        }
+        if raw.token_file.is_some() && has_password {
+            self.report(
+                at,
+                "tokenFile stands instead of usernameFile and passwordFile, not beside them".to_owned(),
+            );
+        }
+    }
+
+    fn github_app(&mut self, raw: RawGithubApp, key: AppKey, at: &str) -> Option<GithubApp> {
         let RawGithubApp { app_id, installation_id, private_key_file, api_url } = raw;
+        let has_key = private_key_file.is_some() || key == AppKey::MayBeElsewhere;
         for (key, given) in [
             ("appId", app_id.is_some()),
             ("installationId", installation_id.is_some()),
-            ("privateKeyFile", private_key_file.is_some()),
+            ("privateKeyFile", has_key),
         ] {
             if !given {
                 self.missing(at, key);
@@ -131,12 +170,7 @@ impl Check<'_> {
         if let Err(message) = check_url(&api_url) {
             self.report(&format!("{at}/apiUrl"), message.to_owned());
         }
-        Some(GithubApp {
-            app_id: app_id?,
-            installation_id: installation_id?,
-            private_key_file: private_key_file?,
-            api_url,
-        })
+        Some(GithubApp { app_id: app_id?, installation_id: installation_id?, private_key_file, api_url })
     }
 
     fn proxy(&mut self, raw: RawProxy, over_ssh: bool, at: &str) -> Option<Proxy> {
@@ -163,6 +197,25 @@ impl Check<'_> {
             }
         }
     }
+}
+
+/// Where the private key of a GitHub App is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum AppKey {
+    Needed,
+    /// In the Secret that is named beside it.
+    MayBeElsewhere,
+}
+
+/// Says whether Kubernetes takes the name for an object: a DNS subdomain.
+fn is_object_name(name: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let part = |part: &str| {
+        part.bytes().all(|byte| inner(byte) || byte == b'-')
+            && part.bytes().next().is_some_and(inner)
+            && part.bytes().last().is_some_and(inner)
+    };
+    name.len() <= 253 && name.split('.').all(part)
 }
 
 /// Says whether a URL is one of SSH, in either of its forms.

@@ -1,6 +1,6 @@
 //! Credentials: whom they reach, whom they do not, and where they are never seen.
 
-use skiff::git::{CredentialFiles, FetchError, Retry, Source};
+use skiff::git::{Credentials, FetchError, Retry, Source};
 use skiff_harness::certs::Authority;
 use skiff_harness::git_server::{Access, Fault, GitServer, Options};
 
@@ -29,7 +29,7 @@ fn password_is_read_at_each_use() {
     source.credentials.username = world.file("username", "ada\n");
     source.credentials.password = world.file("password", "wrong-s3cret\n");
     let error = fail(&world, &source);
-    insta::assert_snapshot!(told(&world, &error), @"failed to fetch http://git.example/shop: the server does not accept the credentials (401); check the credential files");
+    insta::assert_snapshot!(told(&world, &error), @"failed to fetch http://git.example/shop: the server does not accept the credentials (401); check them where they are kept");
     assert_eq!((error.reason(), error.retry()), ("AccessDenied", Retry::AtInterval));
 
     world.file("password", "s3cret\n");
@@ -48,7 +48,7 @@ fn token_is_read_at_each_use() {
     world.server.demand(Access::Bearer { token: "t0ken".into() });
     let mut source = world.source("main");
     let error = fail(&world, &source);
-    insta::assert_snapshot!(told(&world, &error), @"failed to fetch http://git.example/shop: the server wants credentials (401); name files with a password or a token");
+    insta::assert_snapshot!(told(&world, &error), @"failed to fetch http://git.example/shop: the server wants credentials (401); name files or a Secret with a password or a token");
 
     source.credentials.token = world.file("token", "t0ken");
     world.cache().update(&source, None).unwrap();
@@ -71,11 +71,10 @@ fn files_that_are_no_credentials_are_named() {
     insta::assert_snapshot!(say(&world, &source), @"failed to fetch http://git.example/shop: its credentials cannot be read: the secret in /secrets/password is empty");
     source.credentials.password = None;
     source.credentials.token = world.file("token", "t0ken\nsecond line");
-    insta::assert_snapshot!(say(&world, &source), @"failed to fetch http://git.example/shop: the credential files hold characters that no header can carry");
+    insta::assert_snapshot!(say(&world, &source), @"failed to fetch http://git.example/shop: the credentials hold characters that no header can carry");
     source.credentials.password = world.file("password", "s3cret");
-    insta::assert_snapshot!(say(&world, &source), @"failed to fetch http://git.example/shop: both a password and a token are given; leave one out");
-    source.credentials =
-        CredentialFiles { ca: world.file("ca", "no certificate"), ..CredentialFiles::default() };
+    insta::assert_snapshot!(say(&world, &source), @"failed to fetch http://git.example/shop: of a password, a token and a GitHub App more than one is given; leave one");
+    source.credentials = Credentials { ca: world.file("ca", "no certificate"), ..Credentials::default() };
     insta::assert_snapshot!(say(&world, &source), @"failed to fetch http://git.example/shop: /secrets/ca holds no PEM certificate");
     assert!(world.server.requests().is_empty());
 }

@@ -143,7 +143,8 @@ fn restart_fetches_nothing_and_sweeps_up() {
 #[test]
 fn second_process_is_refused() {
     let world = World::new();
-    let opened = Cache::open(&world.root(), world.runtime.handle().clone(), world.cancel.clone());
+    let (runtime, cancel) = (world.runtime.handle().clone(), world.cancel.clone());
+    let opened = Cache::open(&world.root(), runtime, cancel, world.shelf.clone());
     assert!(matches!(opened, Err(CacheError::InUse { .. })));
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use serde_json::json;
 use skiff::git::{FetchError, GithubApp, Retry, Source};
 use skiff_harness::git_server::Access;
 use skiff_harness::github::{APP, Github, INSTALLATION};
@@ -18,7 +19,7 @@ fn world() -> (World, Github, Source) {
     source.credentials.github_app = Some(GithubApp {
         app: APP.to_owned(),
         installation: INSTALLATION.to_owned(),
-        private_key: world.file("app.pem", github.private_key()).unwrap(),
+        private_key: world.file("app.pem", github.private_key()),
         api: github.api(),
     });
     admit(&world, 0);
@@ -45,6 +46,11 @@ fn token_is_asked_for_once_and_again_before_it_ends() {
         world.cache().update(&source, None).unwrap();
     }
     assert_eq!(github.given().len(), 1);
+    assert_eq!(
+        github.asked(),
+        [json!({"repositories": ["shop"], "permissions": {"contents": "read"}})],
+        "a token that can read this repository and nothing else"
+    );
 
     // Less than what is spared at its end: good for this once.
     github.live(Duration::from_secs(200));
@@ -97,18 +103,20 @@ fn apps_that_get_no_token_are_told_why() {
         change(source.credentials.github_app.as_mut().unwrap());
     };
     app(&mut source, &|app| app.app = "13".to_owned());
-    insta::assert_snapshot!(say(&world, &source), @"AccessDenied AtInterval: failed to fetch http://git.example/shop: https://api.example gives no token to app 13, installation 815 (401); check both ids and the key");
+    insta::assert_snapshot!(say(&world, &source), @"AccessDenied AtInterval: failed to fetch http://git.example/shop: https://api.example gives no token to app 13, installation 815 (401); check both ids and the key, and that it is installed for this repository");
     app(&mut source, &|app| (app.app, app.installation) = (APP.to_owned(), "13".to_owned()));
-    insta::assert_snapshot!(say(&world, &source), @"AccessDenied AtInterval: failed to fetch http://git.example/shop: https://api.example gives no token to app 4711, installation 13 (404); check both ids and the key");
+    insta::assert_snapshot!(say(&world, &source), @"AccessDenied AtInterval: failed to fetch http://git.example/shop: https://api.example gives no token to app 4711, installation 13 (404); check both ids and the key, and that it is installed for this repository");
     world.file("app.pem", "no key");
     insta::assert_snapshot!(say(&world, &source), @"CredentialsInvalid AtInterval: failed to fetch http://git.example/shop: /secrets/app.pem holds no RSA private key as PEM; it is the one that GitHub gave out for the app");
     world.file("app.pem", github.private_key());
     app(&mut source, &|app| app.installation = INSTALLATION.to_owned());
     github.refuse(Some((429, Some(Duration::from_secs(60)))));
-    insta::assert_snapshot!(say(&world, &source), @"RateLimited After(60s): failed to fetch http://git.example/shop: https://api.example gives no token to app 4711, installation 815 (429); check both ids and the key");
+    insta::assert_snapshot!(say(&world, &source), @"RateLimited After(60s): failed to fetch http://git.example/shop: https://api.example gives no token to app 4711, installation 815 (429); check both ids and the key, and that it is installed for this repository");
     github.refuse(Some((503, None)));
-    insta::assert_snapshot!(say(&world, &source), @"ServerError Backoff: failed to fetch http://git.example/shop: https://api.example gives no token to app 4711, installation 815 (503); check both ids and the key");
+    insta::assert_snapshot!(say(&world, &source), @"ServerError Backoff: failed to fetch http://git.example/shop: https://api.example gives no token to app 4711, installation 815 (503); check both ids and the key, and that it is installed for this repository");
     github.refuse(Some((200, None)));
+    insta::assert_snapshot!(say(&world, &source), @"ServerError AtInterval: failed to fetch http://git.example/shop: https://api.example does not answer as GitHub does; check the address");
+    github.flood();
     insta::assert_snapshot!(say(&world, &source), @"ServerError AtInterval: failed to fetch http://git.example/shop: https://api.example does not answer as GitHub does; check the address");
     app(&mut source, &|app| app.api = "http://api.example".to_owned());
     insta::assert_snapshot!(say(&world, &source), @r#"CredentialsInvalid OnChange: failed to fetch http://git.example/shop: "http://api.example" is no https:// address of GitHub's interface"#);

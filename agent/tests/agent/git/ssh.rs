@@ -117,17 +117,19 @@ fn keys_that_cannot_be_used_are_named() {
     ssh.world.file("identity", "no key");
     insta::assert_snapshot!(ssh.say(), @"CredentialsInvalid AtInterval: failed to fetch ssh://git.example/shop: the private key in /secrets/identity cannot be used: it is not one that OpenSSH writes");
     ssh.world.file("identity", ENCRYPTED);
-    insta::assert_snapshot!(ssh.say(), @"CredentialsInvalid AtInterval: failed to fetch ssh://git.example/shop: the private key in /secrets/identity cannot be used: it is encrypted; name the file of its passphrase too");
+    insta::assert_snapshot!(ssh.say(), @"CredentialsInvalid AtInterval: failed to fetch ssh://git.example/shop: the private key in /secrets/identity cannot be used: it is encrypted; its passphrase is needed too");
     ssh.source.credentials.ssh_passphrase = ssh.world.file("passphrase", "wrong-passw0rd");
     insta::assert_snapshot!(ssh.say(), @"CredentialsInvalid AtInterval: failed to fetch ssh://git.example/shop: the private key in /secrets/identity cannot be used: it cannot be read with this passphrase");
     ssh.world.file("passphrase", "passw0rd\n");
     assert_eq!(ssh.fail().reason(), "AccessDenied", "it is read now, but nobody let it in");
     ssh.world.file("identity", RSA);
-    insta::assert_snapshot!(ssh.say(), @"CredentialsInvalid AtInterval: failed to fetch ssh://git.example/shop: the private key in /secrets/identity cannot be used: RSA is not supported; take Ed25519 or ECDSA");
+    insta::assert_snapshot!(ssh.say(), @"CredentialsInvalid AtInterval: failed to fetch ssh://git.example/shop: the private key in /secrets/identity cannot be used: RSA is not supported; make one by ssh-keygen -t ed25519 and give its public half access");
+    ssh.world.file("identity", "-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----\n");
+    insta::assert_snapshot!(ssh.say(), @"CredentialsInvalid AtInterval: failed to fetch ssh://git.example/shop: the private key in /secrets/identity cannot be used: RSA is not supported; make one by ssh-keygen -t ed25519 and give its public half access");
     std::fs::remove_file(ssh.source.credentials.ssh_key.clone().unwrap()).unwrap();
     insta::assert_snapshot!(ssh.say(), @"CredentialsInvalid AtInterval: failed to fetch ssh://git.example/shop: its credentials cannot be read: failed to read the secret in /secrets/identity: No such file or directory (os error 2)");
     ssh.source.credentials.ssh_key = None;
-    insta::assert_snapshot!(ssh.say(), @"CredentialsInvalid OnChange: failed to fetch ssh://git.example/shop: SSH needs a private key and known hosts; name their files under credentials");
+    insta::assert_snapshot!(ssh.say(), @"CredentialsInvalid AtInterval: failed to fetch ssh://git.example/shop: SSH needs a private key; name a file with it under credentials, or a Secret that has identity");
 }
 
 #[test]

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use skiff::git::{Cache, CommitId, CredentialFiles, Limits, Snapshot, Source, Update};
+use crate::git::Shelf;
+use skiff::git::{Cache, CommitId, Credentials, Limits, Snapshot, Source, Update};
 use skiff::render::{
     FileCache, FilesRead, OnDuplicate, Reason, RenderError, Rendered, render, render_commit,
 };
@@ -51,7 +52,8 @@ fn fetched(files: &[(&str, &str)]) -> Fetched {
     let mut world = world(&[]);
     world.path = "app".to_owned();
     let cancel = CancellationToken::new();
-    let cache = Cache::open(&world.directory.path().join("git"), Handle::current(), cancel.clone()).unwrap();
+    let root = world.directory.path().join("git");
+    let cache = Cache::open(&root, Handle::current(), cancel.clone(), Arc::new(Shelf::default())).unwrap();
     let cache = Arc::new(cache);
     Fetched { _server: server, shop, cache, commit: None, cancel, world, files: FileCache::default() }
 }
@@ -65,7 +67,7 @@ impl Fetched {
         Source {
             url: self.shop.url().parse().unwrap(),
             reference: "main".parse().unwrap(),
-            credentials: CredentialFiles::default(),
+            credentials: Credentials::default(),
             proxy: None,
             limits: Limits { deadline: Duration::from_secs(20), ..Limits::default() },
         }
