@@ -29,6 +29,8 @@ pub enum Verb {
     Validate(ValidateArgs),
     /// Print the JSON schema of a file that people write, for editors
     Schema(SchemaArgs),
+    /// Look whether the agent finds what it needs: cluster, rights, Git, helm, kustomize, clock, collector
+    Doctor(DoctorArgs),
     /// Print the program's version
     Version,
 }
@@ -160,6 +162,15 @@ pub struct ClusterArgs {
     /// Context of the kubeconfig
     #[arg(long, value_name = "NAME")]
     pub context: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// The agent's configuration file
+    #[arg(long, value_name = "FILE", env = "SKIFF_CONFIG", default_value = "/etc/skiff/config.yaml")]
+    pub config: PathBuf,
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
 }
 
 #[derive(Debug, Args)]

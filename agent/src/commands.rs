@@ -6,6 +6,7 @@
 mod agent;
 mod described;
 mod diff;
+mod doctor;
 mod get;
 mod local;
 mod outlook;
@@ -42,6 +43,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Verb::Render(arguments) => render::run(arguments).await,
         Verb::Validate(arguments) => validate::run(arguments).await,
         Verb::Schema(arguments) => Ok(schema::run(&arguments)),
+        Verb::Doctor(arguments) => doctor::run(arguments).await,
         Verb::Version => {
             ui::line(&format!("skiff {}", env!("CARGO_PKG_VERSION")));
             Ok(ExitCode::SUCCESS)

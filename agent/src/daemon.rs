@@ -35,6 +35,8 @@ use tokio_util::task::TaskTracker;
 use self::access::ClusterAccess;
 use self::apps::WantedSets;
 use self::environment::Workshop;
+pub use self::environments::source_of;
+
 use self::environments::Environments;
 use self::launch::Launcher;
 use self::registry::Registry;

@@ -12,6 +12,8 @@ mod contested;
 mod crash;
 #[path = "cluster/credentials.rs"]
 mod credentials;
+#[path = "cluster/doctor.rs"]
+mod doctor;
 #[path = "cluster/drift.rs"]
 mod drift;
 #[path = "cluster/faults.rs"]

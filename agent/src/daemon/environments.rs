@@ -235,7 +235,7 @@ fn assignment_of(config: &EnvironmentConfig, source: &git::Source) -> Assignment
 }
 
 /// Turns the configured source into the one that Git reads.
-fn source_of(config: &EnvironmentConfig) -> git::Source {
+pub fn source_of(config: &EnvironmentConfig) -> git::Source {
     let config::Source { url, reference, path: _, credentials, proxy } = &config.source;
     let reference = match reference {
         config::Reference::Branch(name) => git::Reference::Branch(name.clone()),

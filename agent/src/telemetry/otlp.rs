@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use http::{HeaderName, HeaderValue, Request, Response};
 use opentelemetry::InstrumentationScope;
 use opentelemetry_http::{Bytes, HttpClient, HttpError};
@@ -29,7 +30,10 @@ use opentelemetry_sdk::trace::{
 };
 
 use super::backlog::Backlog;
+use super::chain::chain;
 use super::settings::{Export, Queue, Transport};
+
+const PROTOBUF: &str = "application/x-protobuf";
 
 /// Why a signal is not exported.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +71,21 @@ impl Clients {
         self.built.push((transport.clone(), client.clone()));
         Ok(client)
     }
+}
+
+/// Sends an empty message as it would be sent; fails with why it was not taken.
+pub(super) fn try_out(export: &Export, clients: &mut Clients) -> Result<(), String> {
+    let mut request = Request::post(&export.endpoint).header(http::header::CONTENT_TYPE, PROTOBUF);
+    for (name, value) in &export.headers {
+        request = request.header(name, value);
+    }
+    // A message without spans, metrics or logs has no bytes.
+    let request = request.body(Bytes::new()).map_err(|error| error.to_string())?;
+    let client = clients.client(&export.transport).map_err(|error| chain(&error))?;
+    // The client blocks, so the answer is there when it returns.
+    let answered =
+        client.send_bytes(request).now_or_never().expect("a blocking client is done when it returns");
+    answered.map(drop).map_err(|error| chain(error.as_ref()))
 }
 
 /// Builds a blocking client on a thread that no runtime owns, as reqwest asks for.
