@@ -50,7 +50,7 @@ use crate::config::{self, Config, Watched};
 use crate::git::Cache;
 use crate::http::{self, Endpoint, Heartbeats, Readiness};
 use crate::lanes::Lanes;
-use crate::lease::{LeaseHolder, LeaseOptions};
+use crate::lease::{LeaseHolder, LeaseOptions, Right};
 use crate::render::{self, Bounds, Found, Tools};
 use crate::sandbox::{self, Demand, Level};
 use crate::state::State;
@@ -164,6 +164,7 @@ impl Daemon {
             watched,
         );
         let side_watches = [watches.definitions(definitions), watches.apps(&namespace, asked)];
+        let limits = Limits::default();
         let access = ClusterAccess {
             requests: Requests::new(
                 connection.clone(),
@@ -176,6 +177,11 @@ impl Daemon {
             state: Arc::new(State::new(connection.client(), &namespace, &fixed.agent.instance)),
             store: store.clone(),
             lanes: Lanes::new(LANES),
+            right: Right {
+                term: lease.term.clone(),
+                deadline: limits.request_deadline,
+                draining: CancellationToken::new(),
+            },
             interner: interner.clone(),
             stop: stop.clone(),
         };
@@ -185,7 +191,7 @@ impl Daemon {
             telemetry: telemetry.clone(),
             apis: apis.set.clone(),
             lease: lease.term.clone(),
-            limits: Limits { request_deadline: SignedDuration::from_secs(10), ..Limits::default() },
+            limits,
             drivers: TaskTracker::new(),
             vital: vital.clone(),
         });
@@ -301,6 +307,7 @@ impl Daemon {
     async fn end(self, stop: CancellationToken) {
         tracing::info!("ending: writes in flight are awaited");
         self.environments.stop();
+        self.launcher.cluster.right.draining.cancel();
         self.registry.broadcast(&Event::Drain);
         self.launcher.drivers.close();
         if tokio::time::timeout(DRAIN, self.launcher.drivers.wait()).await.is_err() {

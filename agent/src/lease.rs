@@ -76,6 +76,29 @@ impl LeaseHolder {
     }
 }
 
+/// The right to send a write now.
+///
+/// The machine asks before it decides, this is asked before the request leaves: it may have waited for its turn.
+#[derive(Clone)]
+pub struct Right {
+    pub term: watch::Receiver<LeaseTerm>,
+    /// A request may take this long.
+    pub deadline: SignedDuration,
+    /// Cancelled when the process ends: what has not been sent is not sent any more.
+    pub draining: CancellationToken,
+}
+
+impl Right {
+    /// Whether a request that starts `now` ends before the Lease may be another's.
+    pub fn lasts(&self, now: Timestamp) -> bool {
+        let held = match *self.term.borrow() {
+            LeaseTerm::Held { until } => until.duration_since(now) > self.deadline,
+            LeaseTerm::Lost => false,
+        };
+        held && !self.draining.is_cancelled()
+    }
+}
+
 struct Keeper {
     leases: Api<Lease>,
     options: LeaseOptions,
@@ -246,4 +269,24 @@ fn is_conflict(error: &kube::Error) -> bool {
 
 fn is_missing(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 404)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_leaves_once_the_lease_may_be_anothers_or_the_process_ends() {
+        let now = Timestamp::UNIX_EPOCH;
+        let seconds = SignedDuration::from_secs;
+        let (sender, term) = watch::channel(LeaseTerm::Held { until: now + seconds(30) });
+        let right = Right { term, deadline: seconds(10), draining: CancellationToken::new() };
+        assert!(right.lasts(now + seconds(19)));
+        assert!(!right.lasts(now + seconds(20)), "it would be answered after the lease's end");
+        sender.send_replace(LeaseTerm::Lost);
+        assert!(!right.lasts(now));
+        sender.send_replace(LeaseTerm::Held { until: now + seconds(30) });
+        right.draining.cancel();
+        assert!(!right.lasts(now));
+    }
 }

@@ -33,6 +33,7 @@ use opentelemetry_sdk::resource::TelemetryResourceDetector;
 use opentelemetry_sdk::trace::Sampler;
 use prometheus::{Registry, TextEncoder};
 use skiff_shared::desired::Interval;
+use skiff_shared::sync::event::WITHHELD;
 use tracing::Dispatch;
 
 use crate::config;
@@ -282,7 +283,7 @@ async fn on_a_thread(end: End) -> bool {
 
 /// Returns what may be repeated of a message about an object: nothing of one about a Secret, which it may quote.
 fn redacted<'a>(object: &str, message: &'a str) -> &'a str {
-    if object.starts_with("Secret/") { "(withheld: it may quote the Secret)" } else { message }
+    if object.starts_with("Secret/") { WITHHELD } else { message }
 }
 
 #[cfg(test)]

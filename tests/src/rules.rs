@@ -7,13 +7,13 @@ use std::collections::BTreeSet;
 pub use promises::of_step;
 
 use skiff_shared::desired::{BodyDigest, Desired};
-use skiff_shared::inventory::Uid;
+use skiff_shared::inventory::{Record, Uid};
 use skiff_shared::object::ObjectId;
 use skiff_shared::policy::OnInvalid;
 use skiff_shared::sync::Limits;
 use skiff_shared::sync::effect::{Effect, Notice, Urgency};
 
-use crate::replica::Replica;
+use crate::replica::{Replica, Standing};
 use crate::world::World;
 
 /// A rule that was broken, and by what.
@@ -42,6 +42,7 @@ pub fn subject(effect: &Effect) -> Option<&ObjectId> {
         Effect::Get(_, target)
         | Effect::DryRun(_, target, ..)
         | Effect::Apply(_, target, ..)
+        | Effect::Create(_, target, _)
         | Effect::Adopt(_, target)
         | Effect::Delete(_, target, _) => Some(&target.id),
         _ => None,
@@ -49,7 +50,7 @@ pub fn subject(effect: &Effect) -> Option<&ObjectId> {
 }
 
 pub(crate) fn is_write(effect: &Effect) -> bool {
-    matches!(effect, Effect::Apply(..) | Effect::Adopt(..) | Effect::Delete(..))
+    matches!(effect, Effect::Apply(..) | Effect::Create(..) | Effect::Adopt(..) | Effect::Delete(..))
 }
 
 fn is_stored(effect: &Effect) -> bool {
@@ -84,6 +85,7 @@ pub fn of_effect(world: &World, replica: &Replica, all: &[Replica], effect: &Eff
     }
     match effect {
         Effect::Apply(_, _, body, urgency, _) => of_apply(world, replica, id, *body, *urgency),
+        Effect::Create(_, _, body) => of_apply(world, replica, id, *body, Urgency::Apply),
         Effect::Adopt(..) => promises::taken_rightly(replica, id),
         Effect::Delete(_, _, uid) => {
             promises::prunable(replica, id)?;
@@ -93,6 +95,17 @@ pub fn of_effect(world: &World, replica: &Replica, all: &[Replica], effect: &Eff
         }
         _ => Ok(()),
     }
+}
+
+/// Checks a request at the moment in which the server carries it out: what it rests on may be long past.
+pub fn of_arrival(world: &World, replica: &Replica, effect: &Effect) -> Kept {
+    let Effect::Apply(_, target, _, Urgency::Apply, _) = effect else { return Ok(()) };
+    let row = replica.machine.rows().iter().find(|row| row.id == target.id);
+    let is_settled = row.is_some_and(|row| matches!(row.record, Record::Settled(_)));
+    let is_theirs = world.objects.get(&target.id).is_some_and(|live| !live.labelled);
+    let was_absent = replica.heard.standing.get(&target.id) == Some(&Standing::Absent);
+    let over = is_theirs && was_absent && !is_settled;
+    keep("what-came-meanwhile-is-not-written-over", !over, || format!("{effect:?}"))
 }
 
 fn of_write(world: &World, replica: &Replica, id: &ObjectId, effect: &Effect) -> Kept {

@@ -219,7 +219,7 @@ fn synced(sim: &mut Sim, desired: Arc<Desired>, claims: Claims) -> Result<String
     let mut text = String::new();
     for effect in sim.writes.take().unwrap_or_default() {
         let words = match &effect {
-            Effect::Apply(_, target, ..) => format!("apply {}", target.id),
+            Effect::Apply(_, target, ..) | Effect::Create(_, target, _) => format!("apply {}", target.id),
             Effect::Adopt(_, target) => format!("adopt {}", target.id),
             Effect::Delete(_, target, _) => format!("delete {}", target.id),
             Effect::Notice(Notice::SyncBlocked { problems, first }) => {

@@ -317,7 +317,7 @@ fn count(counts: &mut Counts, effect: &Effect) {
         Effect::DryRun(..) => &mut counts.dry_runs,
         Effect::Get(..) => &mut counts.gets,
         Effect::Apply(_, _, _, Urgency::Heal, _) => &mut counts.heals,
-        Effect::Apply(..) => &mut counts.applies,
+        Effect::Apply(..) | Effect::Create(..) => &mut counts.applies,
         Effect::Adopt(..) => &mut counts.adopts,
         Effect::Delete(..) => &mut counts.deletes,
         Effect::Keep(..) => &mut counts.keeps,
@@ -394,6 +394,7 @@ fn brief_effect(effect: &Effect) -> String {
         Effect::Apply(token, target, body, urgency, _) => {
             format!("Apply {} {} {body} {urgency:?}", token.0, target.id)
         }
+        Effect::Create(token, target, body) => format!("Create {} {} {body}", token.0, target.id),
         Effect::Adopt(token, target) => format!("Adopt {} {}", token.0, target.id),
         Effect::Delete(token, target, uid) => format!("Delete {} {} {uid}", token.0, target.id),
         Effect::Publish(report) => {

@@ -1,12 +1,14 @@
 //! The requests of a machine: apply, dry run, get, delete, adopt.
 //!
-//! Bodies are sent as they were rendered, never parsed. Every function sends as few requests as it can
+//! Bodies are sent as they were rendered, never parsed whole. Every function sends as few requests as it can
 //! and answers in the words of the machine; nothing is tried twice here.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Method;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use skiff_shared::desired::BodyDigest;
 use skiff_shared::health;
@@ -39,6 +41,9 @@ const ADOPTED: [&str; 9] = [
 
 /// How often an adoption reads again because somebody wrote in between.
 const ADOPTION_TRIES: u32 = 5;
+
+/// The version that no stored object has: etcd's first revision is older than any object.
+const NO_VERSION: &str = "1";
 
 /// The content type of a server-side apply; JSON is YAML.
 const APPLY_PATCH: &str = "application/apply-patch+yaml";
@@ -86,8 +91,23 @@ impl Requests {
 
     /// Applies a body.
     pub async fn apply(&self, sending: &Sending) -> Result<Answer, Failure> {
-        let Sending { target, digest, body, with_fields } = sending;
-        let call = self.applying(target, body.clone(), "")?.accept(form(target));
+        self.written(sending, sending.body.clone()).await
+    }
+
+    /// Applies a body where no object stands: the API server takes a version that no object can have for a creation,
+    /// and refuses it as a conflict where one is.
+    pub async fn create(&self, sending: &Sending) -> Result<Answer, Failure> {
+        match self.written(sending, with_version(&sending.body, NO_VERSION)?).await {
+            Err(Failure::Unavailable(cause)) if cause.reason == Refusal::Conflict => {
+                Err(Failure::Replaced(cause))
+            }
+            other => other,
+        }
+    }
+
+    async fn written(&self, sending: &Sending, body: Bytes) -> Result<Answer, Failure> {
+        let Sending { target, digest, with_fields, .. } = sending;
+        let call = self.applying(target, body, "")?.accept(form(target));
         let reply = self.connection.call(call).await?.success()?;
         let live: Live = reply.json()?;
         let seen = self.seen(target, &live)?;
@@ -221,6 +241,18 @@ fn moved(target: &Target, body: &[u8], namespace: &str) -> Result<(Target, Bytes
     }
     let id = ObjectId::new(target.id.kind().clone(), Some(namespace.into()), target.id.name());
     Ok((Target { id, version: target.version.clone() }, object.to_string().into()))
+}
+
+/// Returns the body with `metadata.resourceVersion`.
+fn with_version(body: &[u8], version: &str) -> Result<Bytes, Failure> {
+    let mut object: BTreeMap<&str, Box<RawValue>> =
+        serde_json::from_slice(body).map_err(|error| unreadable(&error))?;
+    let metadata = object.get("metadata").map_or("{}", |metadata| metadata.get());
+    let mut metadata: Value = serde_json::from_str(metadata).map_err(|error| unreadable(&error))?;
+    metadata["resourceVersion"] = version.into();
+    let metadata = serde_json::value::to_raw_value(&metadata).map_err(|error| unreadable(&error))?;
+    object.insert("metadata", metadata);
+    serde_json::to_vec(&object).map(Bytes::from).map_err(|error| unreadable(&error))
 }
 
 /// Returns the patch that replaces the whole list: patching single paths of it is refused in ways that

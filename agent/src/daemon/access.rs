@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cluster::requests::Requests;
 use crate::cluster::watch::Watches;
 use crate::lanes::Lanes;
+use crate::lease::Right;
 use crate::state::{State, StateError};
 use crate::store::Store;
 use crate::telemetry::chain;
@@ -28,6 +29,7 @@ pub struct ClusterAccess {
     pub state: Arc<State>,
     pub store: Arc<Store>,
     pub lanes: Lanes,
+    pub right: Right,
     pub interner: Arc<Mutex<Interner>>,
     /// Ends the process in good order: another agent is at work.
     pub stop: CancellationToken,

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use skiff_shared::desired::BodyDigest;
 use skiff_shared::inventory::Uid;
 use skiff_shared::object::Target;
@@ -16,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use super::access::ClusterAccess;
 use super::mailbox::Mailbox;
 use crate::cluster::requests::{DryRunPlace, Sending};
+use crate::lanes::Permit;
 use crate::telemetry::AppTelemetry;
 
 /// What one app's effects are performed with.
@@ -76,11 +78,18 @@ impl Performer {
                 let result = self.apply(target, body, urgency, fields).await;
                 self.done(token, result);
             }
-            Effect::Adopt(token, target) => {
-                let _permit = self.cluster.lanes.enter(Urgency::Apply, &self.app).await;
-                self.done(token, self.cluster.requests.adopt(&target).await);
+            Effect::Create(token, target, body) => {
+                let result = self.create(target, body).await;
+                self.done(token, result);
             }
-            Effect::Delete(token, target, uid) => self.delete(token, &target, &uid).await,
+            Effect::Adopt(token, target) => {
+                let result = self.adopt(&target).await;
+                self.done(token, result);
+            }
+            Effect::Delete(token, target, uid) => {
+                let result = self.delete(&target, &uid).await;
+                self.done(token, result);
+            }
             Effect::Save(token, slot, shard) => {
                 let result = self.cluster.state.save(&self.app, slot, &shard).await;
                 self.done(token, result.map(|()| Answer::Saved));
@@ -135,8 +144,30 @@ impl Performer {
         fields: WithFields,
     ) -> Result<Answer, Failure> {
         let sending = self.sending(target, digest, fields).await?;
-        let _permit = self.cluster.lanes.enter(urgency, &self.app).await;
+        let _permit = self.may_write(urgency).await?;
         self.cluster.requests.apply(&sending).await
+    }
+
+    async fn create(&self, target: Target, digest: BodyDigest) -> Result<Answer, Failure> {
+        let sending = self.sending(target, digest, WithFields::No).await?;
+        let _permit = self.may_write(Urgency::Apply).await?;
+        self.cluster.requests.create(&sending).await
+    }
+
+    async fn adopt(&self, target: &Target) -> Result<Answer, Failure> {
+        let _permit = self.may_write(Urgency::Apply).await?;
+        self.cluster.requests.adopt(target).await
+    }
+
+    async fn delete(&self, target: &Target, uid: &Uid) -> Result<Answer, Failure> {
+        let _permit = self.may_write(Urgency::Apply).await?;
+        self.cluster.requests.delete(target, uid).await
+    }
+
+    /// Waits for a lane. What was decided under the Lease may have waited longer than that lasts.
+    async fn may_write(&self, urgency: Urgency) -> Result<Permit, Failure> {
+        let permit = self.cluster.lanes.enter(urgency, &self.app).await;
+        if self.cluster.right.lasts(Timestamp::now()) { Ok(permit) } else { Err(Failure::NotSent) }
     }
 
     async fn sending(
@@ -147,10 +178,5 @@ impl Performer {
     ) -> Result<Sending, Failure> {
         let body = self.cluster.body(digest).await?;
         Ok(Sending { target, digest, body, with_fields })
-    }
-
-    async fn delete(&self, token: Token, target: &Target, uid: &Uid) {
-        let _permit = self.cluster.lanes.enter(Urgency::Apply, &self.app).await;
-        self.done(token, self.cluster.requests.delete(target, uid).await);
     }
 }

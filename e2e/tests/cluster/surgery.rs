@@ -14,6 +14,20 @@ async fn managed_fields_surgery_keeps_what_is_yielded_and_removes_what_is_adopte
     let client = cluster.client(User::Dev).expect("a client");
     yielding(&client).await.expect("yielding");
     adoption(&cluster, &client).await.expect("adoption");
+    creation(&client).await.expect("creation");
+}
+
+/// An apply that carries a version which no object can have creates, and never changes what is there.
+async fn creation(client: &Client) -> anyhow::Result<()> {
+    let mut manifest = manifest(Some(1), &[]);
+    manifest["metadata"]["resourceVersion"] = "1".into();
+    let object = Deployment { client, name: "created-only" };
+    let created = object.apply("skiff", &manifest).await?;
+    assert_ne!(created["metadata"]["resourceVersion"], "1");
+    assert!(!created["metadata"]["managedFields"].to_string().contains("resourceVersion"));
+    let refused = object.apply("skiff", &manifest).await.expect_err("it exists");
+    assert!(format!("{refused:#}").contains("409"), "{refused:#}");
+    Ok(())
 }
 
 /// A field that our apply omits is reset, unless it was given up before.

@@ -4,9 +4,11 @@ use jiff::Timestamp;
 
 use super::backoff::Pace;
 use super::effect::{Effect, Urgency, WithFields};
+use super::event::Cause as EventCause;
 use super::heal::next_after;
 use super::row::{Op, RowIx, Task};
 use super::state::{Machine, Phase, Run};
+use crate::inventory::Record;
 use crate::plan::order::Place;
 use crate::report::{Cause, Outcome};
 
@@ -104,8 +106,27 @@ impl Machine {
             return;
         }
         let fields = if row.drift.is_some() { WithFields::Yes } else { WithFields::No };
+        let creates = self.creates(ix);
         let token = self.depart(ix, Op::Apply { body, heals: false });
-        out.push(Effect::Apply(token, target, body, Urgency::Apply, fields));
+        out.push(if creates {
+            Effect::Create(token, target, body)
+        } else {
+            Effect::Apply(token, target, body, Urgency::Apply, fields)
+        });
+    }
+
+    /// Whether the row's object is to come into being: what others have put there since it was looked for, hours
+    /// or days ago where a person or a wave was waited for, is not written over unasked.
+    fn creates(&self, ix: RowIx) -> bool {
+        let is_settled = matches!(self.rows[ix.get()].record, Record::Settled(_));
+        !is_settled && self.run.as_ref().is_some_and(|run| !run.found.contains(&ix))
+    }
+
+    /// Something stands where the object was to be created: whose it is to be is decided by a new plan.
+    pub(super) fn occupied(&mut self, ix: RowIx, cause: EventCause, now: Timestamp) {
+        let at = self.pace(ix, Some(cause), Pace::Quick, now);
+        self.retry_at(ix, at);
+        self.replan = true;
     }
 
     /// Everything is written: early prunes go at once, the others when their time has come.

@@ -46,6 +46,8 @@ pub enum Effect {
     Get(Token, Target),
     DryRun(Token, Target, BodyDigest, DryRunIn, WithFields),
     Apply(Token, Target, BodyDigest, Urgency, WithFields),
+    /// Apply where no object stands; where one does, nothing is written and the answer is `Failure::Replaced`.
+    Create(Token, Target, BodyDigest),
     /// Merge other tools' fields into our entry, so that later removals work.
     Adopt(Token, Target),
     Delete(Token, Target, Uid),

@@ -97,7 +97,7 @@ pub enum Failure {
     Rejected(Cause),
     /// The kind or the namespace is not there.
     NotFound(Cause),
-    /// The object's uid is not the one named: it was replaced.
+    /// Another object stands there than the one that was named, or one where none was to be.
     Replaced(Cause),
     /// 409, 5xx, an unreachable webhook: the same request may pass later.
     Unavailable(Cause),
@@ -110,6 +110,24 @@ pub enum Failure {
     /// Never sent: no Lease, or draining.
     NotSent,
 }
+
+impl Failure {
+    /// Returns the failure without the server's words, which may quote what was sent.
+    #[must_use]
+    pub fn withheld(self) -> Self {
+        let silent = |cause: Cause| Cause { message: WITHHELD.to_owned(), ..cause };
+        match self {
+            Self::Rejected(cause) => Self::Rejected(silent(cause)),
+            Self::NotFound(cause) => Self::NotFound(silent(cause)),
+            Self::Replaced(cause) => Self::Replaced(silent(cause)),
+            Self::Unavailable(cause) => Self::Unavailable(silent(cause)),
+            Self::Throttled(_) | Self::Unknown(_) | Self::Fenced | Self::NotSent => self,
+        }
+    }
+}
+
+/// Stands for words about a Secret.
+pub const WITHHELD: &str = "(withheld: it may quote the Secret)";
 
 /// Why the API server refused, classed by the structure of its answer and never by its prose.
 #[derive(Clone, PartialEq, Eq, Debug)]

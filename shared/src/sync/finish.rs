@@ -36,6 +36,9 @@ impl Machine {
         out: &mut Vec<Effect>,
     ) {
         let Some(Flight { op, parked, .. }) = self.row(ix).flight.take() else { return };
+        // Status, history, spans and logs are read by many who may not read Secrets.
+        let is_secret = self.rows[ix.get()].id.is("", "Secret");
+        let result = if is_secret { result.map_err(Failure::withheld) } else { result };
         match (op, result) {
             (Op::DryRun, result) => self.checked(ix, result, now),
             (Op::Inspect, result) => self.inspected(ix, result, now),
@@ -51,6 +54,7 @@ impl Machine {
                 self.applied(ix, *answer, heals, now, out);
             }
             (Op::Apply { .. }, Ok(_)) => {}
+            (Op::Apply { heals: false, .. }, Err(Failure::Replaced(cause))) => self.occupied(ix, cause, now),
             (Op::Apply { heals: true, .. }, Err(failure)) => self.write_failed(ix, failure, now, out),
             (Op::Adopt | Op::Apply { .. }, Err(failure)) => {
                 let wanted = self.rows[ix.get()].wanted;
@@ -145,6 +149,10 @@ impl Machine {
 
     fn write_failed(&mut self, ix: RowIx, failure: Failure, now: Timestamp, out: &mut Vec<Effect>) {
         self.answered(ix);
+        if let (Failure::NotFound(_), Some(run)) = (&failure, &mut self.run) {
+            // Its namespace is gone, and the object that was found with it.
+            run.found.remove(&ix);
+        }
         let (cause, pace) = match failure {
             Failure::Fenced => return self.fenced(now, out),
             Failure::Rejected(cause) => {

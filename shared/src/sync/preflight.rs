@@ -332,7 +332,11 @@ impl Machine {
                 held.push((ix, HeldReason::MissingKind { kind, version }));
                 return false;
             }
-            match adoptions.remove(&ix) {
+            let adoption = adoptions.remove(&ix);
+            if matches!(adoption, Some(Adoption::TakenOver | Adoption::Ours)) {
+                run.found.insert(ix);
+            }
+            match adoption {
                 Some(Adoption::Refused { owner }) => {
                     held.push((ix, HeldReason::NotAdopted { owner }));
                     return false;

@@ -106,6 +106,8 @@ pub(super) struct Run {
     pub rejected: BTreeMap<RowIx, Cause>,
     /// Rows whose kind the server turned out not to serve.
     pub missing: BTreeSet<RowIx>,
+    /// Rows without a settled record whose object was found and may be written over.
+    pub found: BTreeSet<RowIx>,
     /// Objects that exist without being recorded, and what becomes of them.
     pub adoptions: BTreeMap<RowIx, Adoption>,
     /// Rows that are not yet written as planned.
@@ -164,6 +166,15 @@ pub(super) enum SecureState {
     Sent(Token),
 }
 
+/// The reading of the recorded state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Load {
+    Idle,
+    Asked,
+    /// The Lease was lost since it was asked for: another agent may have written what the answer does not have.
+    Outdated,
+}
+
 /// What a token was given out for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Open {
@@ -191,6 +202,7 @@ pub struct Machine {
     pub(super) ask: Ask,
     /// A word of people's came after the recorded state was asked for: it is newer than what that has.
     pub(super) ask_is_newer: bool,
+    pub(super) load: Load,
     pub(super) lease: LeaseTerm,
     pub(super) draining: bool,
     pub(super) tokens: u64,
@@ -259,6 +271,7 @@ impl Machine {
             apis,
             ask: Ask::default(),
             ask_is_newer: false,
+            load: Load::Idle,
             lease: LeaseTerm::Lost,
             draining: false,
             tokens: 0,
@@ -357,10 +370,20 @@ impl Machine {
         self.synced_for = synced_for;
     }
 
+    fn ask_for_state(&mut self, out: &mut Vec<Effect>) {
+        self.load = Load::Asked;
+        self.ask_is_newer = false;
+        out.push(Effect::Load);
+    }
+
     /// Takes the recorded state over. What watches have shown stays and is judged anew.
     fn loaded(&mut self, loaded: Loaded, now: Timestamp, out: &mut Vec<Effect>) {
+        let load = std::mem::replace(&mut self.load, Load::Idle);
         if self.phase != Phase::Loading {
             return;
+        }
+        if load == Load::Outdated {
+            return self.ask_for_state(out);
         }
         let Loaded { inventory, recorded, ask } = loaded;
         self.remember(recorded);
@@ -435,8 +458,9 @@ impl Machine {
     fn advance(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         if self.phase == Phase::Standby && self.has_lease(now) && self.open.is_empty() {
             self.phase = Phase::Loading;
-            self.ask_is_newer = false;
-            out.push(Effect::Load);
+            if self.load == Load::Idle {
+                self.ask_for_state(out);
+            }
         }
         if matches!(self.phase, Phase::Standby | Phase::Loading) {
             return;

@@ -283,6 +283,13 @@ impl Machine {
         Some(describe_cause(cause))
     }
 
+    /// Says that nobody knows how the object is: its kind has gone since it was written.
+    fn kindless(&self, row: &Row) -> Option<String> {
+        let kind = row.id.kind();
+        let served = self.apis.served(kind, &row.version);
+        (row.wanted.is_some() && !served).then(|| format!("its kind {kind} is not served"))
+    }
+
     fn object_report(&self, row: &Row) -> ObjectReport {
         let held = row.held_reason().map(ToString::to_string);
         let drift = row.drift.as_ref().filter(|drift| !drift.is_open()).map(|_| describe_drift(row));
@@ -290,7 +297,7 @@ impl Machine {
         let contested = row.trouble.as_ref().and_then(|trouble| trouble.contested.clone());
         let contested = contested.map(|manager| format!("contested by {manager:?}"));
         let refused = self.refusal_of(row);
-        let task = outstanding(row).map(str::to_owned);
+        let task = outstanding(row).map(str::to_owned).or_else(|| self.kindless(row));
         let message = failure_of(row).or(refused).or(held).or(contested).or(drift).or(task).or(health);
         let message = message.unwrap_or_default();
         ObjectReport {

@@ -266,6 +266,7 @@ impl Machine {
             adoptions: BTreeMap::new(),
             unwritten: BTreeSet::new(),
             substitutes: BTreeSet::new(),
+            found: BTreeSet::new(),
             absent: BTreeSet::new(),
             rejected: BTreeMap::new(),
             cursor: 0,

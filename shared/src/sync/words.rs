@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::effect::{Effect, Notice};
 use super::event::{Ask, LeaseTerm};
 use super::row::RowIx;
-use super::state::{Machine, Phase};
+use super::state::{Load, Machine, Phase};
 use crate::desired::{Desired, Interval, Problem, Revision};
 use crate::inventory::Record;
 use crate::object::ApiSet;
@@ -166,6 +166,9 @@ impl Machine {
 
     pub(super) fn leased(&mut self, term: LeaseTerm, now: Timestamp) {
         self.lease = term;
+        if term == LeaseTerm::Lost && self.load == Load::Asked {
+            self.load = Load::Outdated;
+        }
         if term == LeaseTerm::Lost && self.phase != Phase::Standby {
             self.phase = Phase::Standby;
             self.run = None;

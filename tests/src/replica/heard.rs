@@ -75,7 +75,7 @@ impl Flying {
     pub fn of(effect: &Effect, id: &ObjectId, wanted: Option<BodyDigest>) -> Self {
         let (place, syncs) = match effect {
             Effect::DryRun(_, _, _, place, _) => (Some(*place), None),
-            Effect::Apply(_, _, body, Urgency::Apply, _) => (None, Some(*body)),
+            Effect::Apply(_, _, body, Urgency::Apply, _) | Effect::Create(_, _, body) => (None, Some(*body)),
             Effect::Adopt(..) => (None, wanted),
             _ => (None, None),
         };

@@ -29,6 +29,7 @@ pub fn token(effect: &Effect) -> Option<Token> {
         Effect::Get(token, _)
         | Effect::DryRun(token, ..)
         | Effect::Apply(token, ..)
+        | Effect::Create(token, ..)
         | Effect::Adopt(token, _)
         | Effect::Delete(token, ..)
         | Effect::Save(token, ..)
@@ -47,6 +48,12 @@ impl Sim {
         let token = token(&effect);
         // The state is read again and again until it is there.
         let fate = if matches!(effect, Effect::Load) { Fate::Fine } else { fate };
+        // A write that waited for its turn does not leave without the Lease.
+        let held = self.replicas[at].until.is_some();
+        let fate = if rules::is_write(&effect) && !held { Fate::NotSent } else { fate };
+        if matches!(fate, Fate::Fine | Fate::LostOnReturn) {
+            rules::of_arrival(&self.world, &self.replicas[at], &effect)?;
+        }
         if fate != Fate::Fine {
             self.note(|| format!("    {:?} {fate:?}", token));
         }
@@ -81,6 +88,7 @@ impl Sim {
                 Some(world.dry_run(&target, body, place, fields))
             }
             Effect::Apply(_, target, body, _, fields) => Some(world.apply(&target, body, fields)),
+            Effect::Create(_, target, body) => Some(world.create_only(&target, body)),
             Effect::Adopt(_, target) => Some(world.adopt(&target)),
             Effect::Delete(_, target, uid) => Some(world.delete(&target, &uid)),
             Effect::Save(_, slot, shard) => {

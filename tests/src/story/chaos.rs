@@ -1,10 +1,12 @@
 //! One step of chaos: mostly the ordinary next thing, sometimes a fault.
 
 use jiff::SignedDuration;
+use skiff_shared::managed_fields::ForeignOwner;
 use skiff_shared::object::ObjectId;
 use skiff_shared::sync::event::Event;
 
 use super::Story;
+use crate::notation;
 use crate::rules::Kept;
 use crate::sim::{Fate, Move};
 use crate::world::{Meddling, Weather};
@@ -148,7 +150,7 @@ impl Story {
         Ok(())
     }
 
-    /// The Lease is lost, or found again by one of the processes when the requests of the other are over.
+    /// The Lease is lost, or found again by one of the processes, whatever the other still has open.
     fn swap_lease(&mut self) {
         let now = self.sim.world.now;
         match self.sim.replicas.iter().position(|replica| replica.until.is_some()) {
@@ -156,12 +158,11 @@ impl Story {
                 let lost = self.sim.replicas[holder].lose_lease();
                 self.sim.replicas[holder].words.push_front(vec![lost]);
             }
-            None if self.sim.replicas.iter().all(|replica| replica.sent.is_empty()) => {
+            None => {
                 let at = self.random.below(self.sim.replicas.len());
                 let lease = self.sim.replicas[at].lease(now);
                 self.sim.replicas[at].words.push_back(vec![lease]);
             }
-            None => {}
         }
     }
 
@@ -187,6 +188,9 @@ impl Story {
     }
 
     fn meddle(&mut self) {
+        if self.random.chance(10) {
+            return self.plant();
+        }
         let ids: Vec<ObjectId> = self.sim.world.objects.keys().cloned().collect();
         let id = self.random.pick(&ids).clone();
         let fixture = id.is("", "Namespace") && id.name() != "fresh";
@@ -202,6 +206,27 @@ impl Story {
         if id.kind().kind.as_ref() == "CustomResourceDefinition" {
             self.sim.tell_apis();
         }
+    }
+
+    /// Somebody makes an object that Git wants and that is not there.
+    fn plant(&mut self) {
+        let Some(head) = &self.head else { return };
+        let world = &self.sim.world;
+        let is_possible = |id: &ObjectId| {
+            let home = id.namespace().map(|name| notation::object(&format!("Namespace/{name}")));
+            let home_is_there =
+                home.is_none_or(|home| world.objects.get(&home).is_some_and(|home| !home.deleting));
+            !world.objects.contains_key(id) && home_is_there && id.kind().kind.as_ref() == "ConfigMap"
+        };
+        let free: Vec<ObjectId> = head.rows.iter().map(|row| row.id.clone()).filter(is_possible).collect();
+        if free.is_empty() {
+            return;
+        }
+        let id = self.random.pick(&free).clone();
+        let owner = self.random.chance(30).then(|| ForeignOwner::ArgoCd { application: "old".into() });
+        self.sim.note(|| format!("    {id} is made by somebody"));
+        self.sim.world.plant(&id, owner);
+        self.sim.flow();
     }
 
     fn word(&mut self) {

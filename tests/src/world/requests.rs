@@ -62,6 +62,15 @@ impl World {
         Ok(Answer::Applied(Box::new(AppliedAnswer { applied, seen, owned: self.owned_set(fields) })))
     }
 
+    /// Answers an apply that may only create.
+    pub fn create_only(&mut self, target: &Target, digest: BodyDigest) -> Response {
+        self.admit(target, digest, DryRunIn::Place)?;
+        if self.objects.contains_key(&target.id) {
+            return Err(Failure::Replaced(cause(Refusal::Conflict, 409)));
+        }
+        self.apply(target, digest, WithFields::No)
+    }
+
     fn owned_set(&self, fields: WithFields) -> Option<skiff_shared::managed_fields::FieldSet> {
         (fields == WithFields::Yes).then(|| self.forgery.whole.clone())
     }

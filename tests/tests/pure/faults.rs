@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use skiff_shared::managed_fields::ForeignOwner;
 use skiff_shared::policy::{OnInvalid, Policy};
 use skiff_shared::report::SyncStatus;
-use skiff_shared::sync::event::{Event, Observation, Point};
+use skiff_shared::sync::event::{Ask, Event, Observation, Point};
 use skiff_tests::notation::object;
 use skiff_tests::sim::{End, Sim};
 use skiff_tests::world::{Live, Meddling};
@@ -304,4 +304,35 @@ fn an_object_on_its_way_out_is_not_forgotten_because_its_label_is_gone() {
     sim.meddle("ConfigMap/shop/a", Meddling::Unlabel);
     sim.wait(SignedDuration::from_mins(1)).expect("sound");
     assert!(sim.world.stores["shop"].row(&object("ConfigMap/shop/a")).is_some());
+}
+
+#[test]
+fn what_others_make_while_a_person_is_waited_for_is_not_written_over() {
+    let mut sim = Sim::shop();
+    let paused =
+        |reason: Option<&str>| Event::Asked(Ask { paused: reason.map(str::to_owned), ..Ask::default() });
+    sim.say(0, paused(Some("lunch")));
+    sim.commit("c1", ["ConfigMap/shop/a"]);
+    sim.run_now().expect("sound");
+    let id = object("ConfigMap/shop/a");
+    sim.world.plant(&id, Some(ForeignOwner::ArgoCd { application: "legacy".into() }));
+    let theirs = sim.world.objects[&id].content;
+    sim.say(0, paused(None));
+    sim.settle().expect("sound");
+    assert_eq!(sim.world.objects[&id].content, theirs);
+    assert_eq!(sim.report().objects.held, 1, "{:#?}", sim.report());
+}
+
+#[test]
+fn what_the_server_says_of_a_secret_is_not_repeated() {
+    let mut sim = Sim::with_policy(Policy { on_invalid: OnInvalid::Skip, ..Policy::default() });
+    sim.commit("c1", ["Secret/shop/a refused", "Secret/shop/b forbidden", "ConfigMap/shop/c refused"]);
+    sim.settle().expect("sound");
+    let report = format!("{:?} {:?} {:?}", sim.report(), sim.replicas[0].notices, sim.replicas[0].records);
+    assert!(report.contains("ConfigMap/shop/c") && report.contains("the server says Invalid"), "{report}");
+    for (at, _) in report.match_indices("Secret/shop/") {
+        let near: String = report[at..].chars().take(90).collect();
+        assert!(!near.contains("the server says"), "{near}");
+    }
+    assert!(report.contains("withheld"), "{report}");
 }
