@@ -23,7 +23,7 @@ pub enum Access {
 }
 
 impl Access {
-    pub(super) fn admits(&self, headers: &HeaderMap) -> bool {
+    pub(crate) fn admits(&self, headers: &HeaderMap) -> bool {
         let expected = match self {
             Self::Anyone => return true,
             Self::Basic { username, password } => {
@@ -34,7 +34,7 @@ impl Access {
         headers.get(AUTHORIZATION).is_some_and(|sent| sent.as_bytes() == expected.as_bytes())
     }
 
-    pub(super) fn challenge(&self) -> Response {
+    pub(crate) fn challenge(&self) -> Response {
         let mut response = plain(StatusCode::UNAUTHORIZED, "who are you?");
         let scheme = match self {
             Self::Bearer { .. } => "Bearer realm=\"lab\"",
