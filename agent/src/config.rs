@@ -26,6 +26,7 @@
 //! ignored.
 //! `cluster.labels` and `cluster.vars` have keys of any case and so are set in the file alone.
 
+mod access;
 mod check;
 mod layers;
 mod raw;
@@ -43,11 +44,11 @@ use skiff_shared::desired::Problem;
 use skiff_shared::environment::{AppName, Fact, Facts, Namespace, RepoPath};
 use skiff_shared::limits::Limits;
 use skiff_shared::policy::Policy;
-use skiff_shared::version::Range;
 
-use crate::git::{CommitId, RepositoryUrl};
+use crate::git::RepositoryUrl;
 use crate::sandbox::Demand;
 
+pub use crate::git::Reference;
 pub use secret::{Secret, SecretError};
 pub use watch::{Changes, Watched, watch};
 
@@ -86,6 +87,8 @@ pub struct Agent {
 pub struct EnvironmentConfig {
     pub name: AppName,
     pub source: Source,
+    /// How repositories are reached that its apps come from.
+    pub repositories: Vec<RepositoryAccess>,
     pub policy: Policy,
     /// How often the repository is asked.
     pub interval: Duration,
@@ -106,6 +109,15 @@ pub struct Source {
     pub proxy: Option<Proxy>,
 }
 
+/// How repositories below a URL are reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RepositoryAccess {
+    /// A repository, or what the URLs of several begin with.
+    pub url: String,
+    pub credentials: Credentials,
+    pub proxy: Option<Proxy>,
+}
+
 /// An HTTP proxy.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Proxy {
@@ -113,16 +125,6 @@ pub struct Proxy {
     /// Both or none.
     pub username_file: Option<PathBuf>,
     pub password_file: Option<PathBuf>,
-}
-
-/// Which state of a repository is wanted.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Reference {
-    Branch(String),
-    Tag(String),
-    /// The newest tag that is a version in the range.
-    Versions(Range),
-    Commit(CommitId),
 }
 
 /// Where that is what a repository asks for. Read at each use.
@@ -290,10 +292,12 @@ impl Config {
         check::check(&layers)
     }
 
-    /// Returns the names of the Secrets that sources name.
+    /// Returns the names of the Secrets that sources and repositories of apps name.
     pub fn secrets(&self) -> BTreeSet<&str> {
-        let sources = self.environments.iter().map(|environment| &environment.source);
-        sources.filter_map(|source| source.credentials.secret_ref.as_deref()).collect()
+        let sources = self.environments.iter().map(|environment| &environment.source.credentials);
+        let others = self.environments.iter().flat_map(|environment| &environment.repositories);
+        let all = sources.chain(others.map(|repository| &repository.credentials));
+        all.filter_map(|credentials| credentials.secret_ref.as_deref()).collect()
     }
 }
 

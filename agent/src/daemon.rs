@@ -11,15 +11,18 @@ mod driver;
 mod environment;
 mod environments;
 mod inputs;
+mod job;
 mod launch;
 mod mailbox;
+mod own;
 mod performer;
 mod registry;
 mod router;
 mod source;
+mod sources;
 mod vital;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -40,14 +43,16 @@ pub use self::environments::source_of;
 use self::environments::Environments;
 use self::launch::Launcher;
 use self::registry::Registry;
+use self::sources::Sources;
 use self::vital::Vital;
+use crate::charts::Charts;
 use crate::cluster::connection::KubeconfigChoice;
 use crate::cluster::requests::Requests;
 use crate::cluster::secrets::Secrets;
 use crate::cluster::watch::{Task, Watches};
 use crate::cluster::{Connection, Generations};
 use crate::config::{self, Config, Watched};
-use crate::git::Cache;
+use crate::git::{Cache, Means};
 use crate::http::{self, Endpoint, Heartbeats, Readiness};
 use crate::lanes::Lanes;
 use crate::lease::{LeaseHolder, LeaseOptions, Right};
@@ -144,12 +149,8 @@ impl Daemon {
         let instance: Arc<str> = fixed.agent.instance.as_str().into();
         let interner = Arc::new(Mutex::new(Interner::default()));
         let store = Arc::new(Store::open(fixed.state.directory.join("bodies"))?);
-        let cache = Cache::open(
-            &fixed.state.directory.join("git"),
-            tokio::runtime::Handle::current(),
-            stop.child_token(),
-            Arc::new(Secrets::new(connection.clone(), &namespace)),
-        )?;
+        let secrets = Arc::new(Secrets::new(connection.clone(), &namespace));
+        let (cache, charts) = open_caches(&fixed.state.directory, &stop, secrets)?;
         let registry = Arc::new(Registry::default());
         let (watched, seen) = mpsc::channel(1_024);
         let (definitions, definitions_changed) = mpsc::channel(4);
@@ -202,7 +203,8 @@ impl Daemon {
             tell_lease(lease.term.clone(), registry.clone(), readiness.clone()),
         );
         vital.spawn("discovery's messenger", tell_apis(apis.set.clone(), registry.clone()));
-        let workshop = workshop(&fixed, Arc::new(cache), store, interner)?;
+        let sources = Sources::new(cache.clone(), charts.clone(), instance.clone(), vital.clone());
+        let workshop = workshop(&fixed, Caches { cache, charts, sources }, store, interner)?;
         let mut environments = Environments::new(
             workshop,
             launcher.clone(),
@@ -271,7 +273,7 @@ impl Daemon {
         }
     }
 
-    /// Removes bodies from the disk that no app needs any more.
+    /// Removes from the disk what no app needs any more.
     fn collect_garbage(&mut self) {
         self.inspections += 1;
         if !self.inspections.is_multiple_of(GARBAGE_EVERY) {
@@ -284,6 +286,7 @@ impl Daemon {
             Ok(collected) => tracing::debug!(?collected, "bodies on disk"),
             Err(error) => tracing::warn!(%error, "failed to remove bodies from the disk"),
         });
+        self.environments.forget_sources();
     }
 
     async fn reconfigure(&mut self, config: Config) {
@@ -367,9 +370,29 @@ fn lease_options(fixed: &Fixed) -> LeaseOptions {
     }
 }
 
+/// Where what sources hold is kept, and who reads it.
+struct Caches {
+    cache: Arc<Cache>,
+    charts: Arc<Charts>,
+    sources: Arc<Sources>,
+}
+
+fn open_caches(
+    directory: &Path,
+    stop: &CancellationToken,
+    secrets: Arc<Secrets>,
+) -> anyhow::Result<(Arc<Cache>, Arc<Charts>)> {
+    let runtime = tokio::runtime::Handle::current();
+    let cache = Cache::open(&directory.join("git"), runtime.clone(), stop.child_token(), secrets.clone())?;
+    let folder = directory.join("charts");
+    let charts = Charts::open(&folder, Means::new(runtime, stop.child_token(), secrets))
+        .with_context(|| format!("failed to use {}", folder.display()))?;
+    Ok((Arc::new(cache), Arc::new(charts)))
+}
+
 fn workshop(
     fixed: &Fixed,
-    cache: Arc<Cache>,
+    Caches { cache, charts, sources }: Caches,
     store: Arc<Store>,
     interner: Arc<Mutex<Interner>>,
 ) -> anyhow::Result<Workshop> {
@@ -400,6 +423,8 @@ fn workshop(
     Ok(Workshop {
         instance: fixed.agent.instance.as_str().into(),
         cache,
+        charts,
+        sources,
         store,
         interner,
         tools,

@@ -2,6 +2,9 @@
 
 #[path = "agent/chart.rs"]
 mod chart;
+#[cfg(test)]
+#[path = "agent/charts.rs"]
+mod charts;
 #[path = "agent/cli.rs"]
 mod cli;
 // The attribute tells clippy that helpers in it are tests as well.

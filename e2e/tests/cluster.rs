@@ -40,6 +40,8 @@ mod renderers;
 mod requests;
 #[path = "cluster/restart.rs"]
 mod restart;
+#[path = "cluster/sources.rs"]
+mod sources;
 #[path = "cluster/surgery.rs"]
 mod surgery;
 #[path = "cluster/sync.rs"]

@@ -47,7 +47,7 @@ pub struct ObjectOptions {
     pub skip_dry_run: bool,
 }
 
-/// A state of the source, printed `main@sha1:4f2c9a…`.
+/// A state of the source, printed `main@sha1:4f2c9a…`, or `main@sha1:4f2c9a… with redis 18.1.2`.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Revision {
@@ -62,6 +62,26 @@ pub struct Revision {
     pub committed_at: Option<Timestamp>,
     /// The commit's `Traceparent:` trailer as written.
     pub traceparent: Option<String>,
+    /// The chart of a chart repository that the app is rendered from; the commit has its values.
+    pub chart: Option<ChartRelease>,
+}
+
+/// One version of a chart as a chart repository gave it out, printed `redis 18.1.2`.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ChartRelease {
+    /// As it is written, without credentials.
+    pub repository: String,
+    pub name: String,
+    pub version: String,
+    /// Of the archive, `sha256:4f2c9a…`.
+    pub digest: String,
+}
+
+impl std::fmt::Display for ChartRelease {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.name, self.version)
+    }
 }
 
 impl Revision {
@@ -76,10 +96,11 @@ impl std::fmt::Display for Revision {
         let short: String = self.id().chars().take(12).collect();
         let format = self.commit.split_once(':').map_or("sha1", |(format, _)| format);
         if self.reference.is_empty() {
-            write!(f, "{format}:{short}")
+            write!(f, "{format}:{short}")?;
         } else {
-            write!(f, "{}@{format}:{short}", self.reference)
+            write!(f, "{}@{format}:{short}", self.reference)?;
         }
+        self.chart.as_ref().map_or(Ok(()), |chart| write!(f, " with {chart}"))
     }
 }
 

@@ -37,6 +37,18 @@
 //!   - each: ../../apps/*           # one app per folder, named after it, instead of name and path
 //!     except: [web]
 //!     namespace: ${app.name}
+//!   - name: blog
+//!     source:                      # a Git repository of its own, instead of path
+//!       url: https://git.example/blog.git
+//!       ref: {tag: v1.4.0}         # as in the agent's configuration
+//!       path: deploy               # from that repository's root, which is the default
+//!   - name: redis
+//!     chart:                       # a chart of a chart repository, instead of path
+//!       repository: https://charts.example/stable     # or oci://registry.example/charts
+//!       name: redis
+//!       version: ^18.1             # a version, or a range of versions
+//!     helm:
+//!       valueFiles: [redis.yaml]   # from this folder
 //! ```
 //!
 //! Keys that are not listed here are refused. `auto` takes the folder for a chart if it has a `Chart.yaml`, for a
@@ -70,6 +82,7 @@ mod path;
 mod renderer;
 mod selector;
 mod skiff;
+mod source;
 pub mod substitute;
 
 pub use each::{Pattern, PatternError};
@@ -79,6 +92,9 @@ pub use path::{PathError, RepoPath};
 pub use renderer::{HelmOptions, KustomizeOptions, Parameter, Renderer, RendererKind, detect_renderer};
 pub use selector::{Operator, Requirement, RequirementError, Selector};
 pub use skiff::{EnvironmentErrors, FILE_NAME, ListReason, Setting, parse, patterns, schema};
+pub use source::{
+    AppSource, ChartSource, ChartVersion, GitSource, RawReference, Reference, ReferenceError, RepositoryError,
+};
 
 use crate::desired::Problem;
 use crate::policy::Policy;
@@ -99,7 +115,9 @@ pub struct Environment {
 pub struct AppSpec {
     /// Unique within the environment.
     pub name: AppName,
-    /// The folder to render, from the root of the repository.
+    /// Where its files are.
+    pub source: AppSource,
+    /// The folder to render, from the root of its repository; for a chart of a chart repository its name.
     pub path: RepoPath,
     /// The namespace of namespaced objects that name none.
     pub namespace: Option<Namespace>,
@@ -122,6 +140,7 @@ pub fn single_app(environment: AppName, folder: RepoPath, policy: &Policy) -> En
     let place = folder.to_string();
     let app = AppSpec {
         name: environment,
+        source: AppSource::Environment,
         path: folder,
         namespace: None,
         create_namespace: false,

@@ -4,6 +4,7 @@
 //! environment, or knows a client; the `agent` crate does all of that.
 
 pub mod api;
+pub mod chart;
 pub mod desired;
 pub mod environment;
 pub mod gate;

@@ -3,6 +3,7 @@
 //! Asked while an app is rendered, before anything is planned. An app that is outside of a limit is not synced; what was
 //! applied of it before stays, and is never pruned because of a limit.
 
+use crate::environment::AppSource;
 use crate::glob;
 use crate::object::{Digest, GroupKind, Hashing};
 
@@ -121,6 +122,15 @@ impl Limits {
         }
     }
 
+    /// Says whether an app's own source may be used. What the environment itself comes from was asked before.
+    pub fn source(&self, source: &AppSource) -> Result<(), Refusal> {
+        match source {
+            AppSource::Environment => Ok(()),
+            AppSource::Git(git) => self.repository(&spelled(&git.url)),
+            AppSource::Chart(chart) => self.repository(&spelled(&chart.repository)),
+        }
+    }
+
     /// Returns the limits that an object is outside of.
     pub fn object(&self, address: Address<'_>) -> Vec<Refusal> {
         let Address { kind, namespace, name } = address;
@@ -162,6 +172,23 @@ impl Limits {
     }
 }
 
+/// Returns a URL with its server as people write it, so that another spelling of a refused one is refused too.
+fn spelled(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let (server, path) = rest.split_once('/').map_or((rest, None), |(server, path)| (server, Some(path)));
+    let (user, host) = server.rsplit_once('@').map_or((None, server), |(user, host)| (Some(user), host));
+    let port = match scheme {
+        "http" => ":80",
+        "ssh" => ":22",
+        _ => ":443",
+    };
+    let host = host.to_ascii_lowercase();
+    let host = host.strip_suffix(port).unwrap_or(&host).trim_end_matches('.');
+    let user = user.map(|user| format!("{user}@")).unwrap_or_default();
+    let path = path.map(|path| format!("/{path}")).unwrap_or_default();
+    format!("{scheme}://{user}{host}{path}")
+}
+
 /// Returns a kind as patterns have it.
 fn written(kind: &GroupKind) -> String {
     if kind.group.is_empty() { kind.kind.to_string() } else { format!("{}/{}", kind.group, kind.kind) }
@@ -180,6 +207,7 @@ fn kind_matches(pattern: &str, kind: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::environment::{ChartSource, ChartVersion};
 
     fn only(patterns: &[&str]) -> Allowed {
         Allowed::only_kinds(patterns.iter().map(|pattern| (*pattern).to_owned()).collect()).unwrap()
@@ -231,6 +259,28 @@ mod tests {
         assert_eq!(limits.repository("https://git.example/shop/web.git"), Ok(()));
         insta::assert_snapshot!(limits.repository("https://git.example/other.git").unwrap_err(), @r#"repository https://git.example/other.git is outside of limits.repositories of environment "staging" in the agent's file"#);
         assert_eq!(Limits::default().repository("https://any"), Ok(()));
+    }
+
+    #[test]
+    fn sources_of_apps_are_compared_whatever_the_spelling_of_their_server() {
+        let limits = Limits {
+            repositories: Allowed::only(vec!["!https://charts.example/*".to_owned()]).unwrap(),
+            ..Limits::default()
+        };
+        let chart = |repository: &str| {
+            AppSource::Chart(ChartSource {
+                repository: repository.to_owned(),
+                name: "redis".to_owned(),
+                version: ChartVersion::Exact("1.0.0".to_owned()),
+            })
+        };
+        for refused in
+            ["https://charts.example/a", "https://CHARTS.example:443/a", "https://charts.example./a"]
+        {
+            assert!(limits.source(&chart(refused)).is_err(), "{refused}");
+        }
+        assert_eq!(limits.source(&chart("oci://charts.example/a")), Ok(()));
+        assert_eq!(limits.source(&AppSource::Environment), Ok(()));
     }
 
     #[test]

@@ -8,7 +8,8 @@ use anyhow::{Context as _, bail};
 use skiff_shared::desired::scope;
 use skiff_shared::desired::{DesiredRow, Problem};
 use skiff_shared::environment::{
-    self, AppName, AppSpec, Environment, ListReason, Pattern, RepoPath, Setting,
+    self, AppName, AppSource, AppSpec, ChartSource, Environment, GitSource, ListReason, Pattern, RepoPath,
+    Setting,
 };
 use skiff_shared::object::{ApiSet, GroupKind, Interner};
 
@@ -38,6 +39,24 @@ pub struct Local {
 pub struct LocalApp {
     pub rows: Vec<DesiredRow>,
     pub warnings: Vec<String>,
+}
+
+/// Says where an app comes from that is not rendered here: other repositories are read by the agent alone, which has
+/// their credentials and the last word on which are allowed.
+pub fn elsewhere(spec: &AppSpec) -> Option<String> {
+    let from = origin(spec)?;
+    Some(format!("it is not rendered here, as it comes from {from}: the agent reads that"))
+}
+
+/// Returns where an app comes from if that is not the folder at hand.
+pub fn origin(spec: &AppSpec) -> Option<String> {
+    match &spec.source {
+        AppSource::Environment => None,
+        AppSource::Git(GitSource { url, reference: _ }) => Some(format!("{} of {url}", spec.path)),
+        AppSource::Chart(ChartSource { repository, name, version }) => {
+            Some(format!("chart {name} {version} of {repository}"))
+        }
+    }
 }
 
 /// Why there is no app list.

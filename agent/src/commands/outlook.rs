@@ -18,7 +18,7 @@ use skiff_shared::policy::Policy;
 use tempfile::TempDir;
 
 use super::described::Described;
-use super::local::{Local, Served, problems};
+use super::local::{Local, Served, elsewhere, problems};
 use super::{connect, get};
 use crate::args::PlanArgs;
 use crate::cluster::Connection;
@@ -107,6 +107,9 @@ impl Wanted<'_> {
         let Some(spec) = list.apps.iter().find(|spec| spec.name.as_str() == self.app) else {
             bail!("{} lists no app {:?}", self.path.display(), self.app);
         };
+        if let Some(why) = elsewhere(spec) {
+            bail!("app {}: {why}", self.app);
+        }
         let served = Served { apis: &discovered.apis, kube_version: &discovered.kube_version };
         let rendered = local.render(spec, &served, self.instance, interner).await;
         let rendered = rendered.map_err(|error| problems(&error.problems))?;

@@ -5,14 +5,16 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
 use serde::Serialize;
-use skiff_shared::desired::Problem;
+use skiff_shared::desired::{DesiredRow, Problem};
 use skiff_shared::environment::AppSpec;
+use skiff_shared::limits::Limits;
 use skiff_shared::object::{ApiSet, GroupKind, Interner};
 
 use super::described::Described;
-use super::local::{KUBE_VERSION, Local, LocalApp, Served, Unlisted, unknown_kinds};
+use super::local::{KUBE_VERSION, Local, LocalApp, Served, Unlisted, elsewhere, origin, unknown_kinds};
 use super::{USAGE, ui};
 use crate::args::{Output, ValidateArgs};
+use crate::render::{self, RenderError};
 
 /// What one cluster would get.
 #[derive(Serialize)]
@@ -86,15 +88,20 @@ async fn verdict(local: &Local) -> anyhow::Result<Verdict> {
     let served = Served { apis: &apis, kube_version };
     let mut rendered = Vec::new();
     for spec in list.apps {
-        let ended = local.render(&spec, &served, "local", &interner).await;
+        let ended = match elsewhere(&spec) {
+            Some(why) => Ended::Elsewhere(why),
+            None => local.render(&spec, &served, "local", &interner).await.into(),
+        };
         rendered.push((spec, ended));
     }
-    let good = rendered.iter().filter_map(|(_, ended)| ended.as_ref().ok());
-    let provided: BTreeSet<Arc<GroupKind>> =
-        good.flat_map(|app| &app.rows).filter_map(|row| row.provides.clone()).collect();
+    let rows = rendered.iter().flat_map(|(_, ended)| ended.rows());
+    let provided: BTreeSet<Arc<GroupKind>> = rows.filter_map(|row| row.provides.clone()).collect();
     Ok(Verdict {
         cluster,
-        apps: rendered.into_iter().map(|(spec, ended)| app_verdict(spec, ended, &provided)).collect(),
+        apps: rendered
+            .into_iter()
+            .map(|(spec, ended)| app_verdict(spec, ended, &provided, &local.described.limits))
+            .collect(),
         elsewhere: list.elsewhere.iter().map(ToString::to_string).collect(),
         reason: None,
         problems: Vec::new(),
@@ -102,16 +109,40 @@ async fn verdict(local: &Local) -> anyhow::Result<Verdict> {
     })
 }
 
+/// What came of looking at an app.
+enum Ended {
+    Rendered(LocalApp),
+    Failed(RenderError),
+    /// It comes from another repository.
+    Elsewhere(String),
+}
+
+impl From<Result<LocalApp, RenderError>> for Ended {
+    fn from(ended: Result<LocalApp, RenderError>) -> Self {
+        ended.map_or_else(Self::Failed, Self::Rendered)
+    }
+}
+
+impl Ended {
+    fn rows(&self) -> &[DesiredRow] {
+        match self {
+            Self::Rendered(app) => &app.rows,
+            Self::Failed(_) | Self::Elsewhere(_) => &[],
+        }
+    }
+}
+
 fn app_verdict(
     spec: AppSpec,
-    ended: Result<LocalApp, crate::render::RenderError>,
+    ended: Ended,
     provided: &BTreeSet<Arc<GroupKind>>,
+    limits: &Limits,
 ) -> AppVerdict {
     let mut verdict = AppVerdict {
         name: spec.name.to_string(),
-        path: spec.path.to_string(),
+        path: origin(&spec).unwrap_or_else(|| spec.path.to_string()),
         namespace: spec.namespace.as_ref().map(ToString::to_string),
-        place: spec.place,
+        place: spec.place.clone(),
         depends_on: spec.depends_on.iter().map(ToString::to_string).collect(),
         objects: None,
         reason: None,
@@ -119,15 +150,22 @@ fn app_verdict(
         warnings: Vec::new(),
     };
     match ended {
-        Ok(LocalApp { rows, warnings }) => {
+        Ended::Rendered(LocalApp { rows, warnings }) => {
             verdict.objects = Some(rows.len());
             verdict.warnings = warnings;
             verdict.warnings.extend(unknown_kinds(&rows, provided));
         }
-        Err(error) => {
+        Ended::Failed(error) => {
             verdict.reason = Some(error.reason().word());
             verdict.problems = error.problems;
         }
+        Ended::Elsewhere(why) => match limits.source(&spec.source) {
+            Ok(()) => verdict.warnings.push(why),
+            Err(refusal) => {
+                verdict.reason = Some(render::Reason::OutsideLimits.word());
+                verdict.problems.push(Problem { place: spec.place, message: refusal.to_string() });
+            }
+        },
     }
     verdict
 }

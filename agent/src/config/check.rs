@@ -151,8 +151,9 @@ impl Check<'_> {
         for mismatch in reading.mismatches {
             self.report(&format!("{at}{}", mismatch.pointer), mismatch.message);
         }
-        let RawEnvironment { name, source, sync, on_duplicate, limits } = reading.value?;
+        let RawEnvironment { name, source, repositories, sync, on_duplicate, limits } = reading.value?;
         let source = self.source(source, &format!("{at}/source"));
+        let repositories = self.repositories(repositories, &format!("{at}/repositories"));
         let Some(name) = name else {
             self.missing(at, "name");
             return None;
@@ -171,7 +172,7 @@ impl Check<'_> {
         if let Err(refusal) = limits.repository(&source.url.to_string()) {
             self.report(&format!("{at}/source/url"), refusal.to_string());
         }
-        Some(EnvironmentConfig { name, source, policy, interval, on_duplicate, limits })
+        Some(EnvironmentConfig { name, source, repositories, policy, interval, on_duplicate, limits })
     }
 
     fn limits(&mut self, name: &AppName, raw: RawReach, at: &str) -> Limits {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde_json::Value;
-use skiff_shared::environment::{AppName, Fact, Namespace};
+use skiff_shared::environment::{AppName, Fact, Namespace, RawReference};
 use skiff_shared::policy::{Adopt, Mode, OnInvalid, PruneWhen};
 
 use super::units::{Bytes, Span};
@@ -51,6 +51,7 @@ pub(super) struct RawAgent {
 pub(super) struct RawEnvironment {
     pub(super) name: Option<AppName>,
     pub(super) source: RawSource,
+    pub(super) repositories: Vec<RawRepository>,
     pub(super) sync: RawSync,
     pub(super) on_duplicate: OnDuplicate,
     pub(super) limits: RawReach,
@@ -81,11 +82,10 @@ pub(super) struct RawSource {
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 #[schemars(deny_unknown_fields)]
-pub(super) struct RawReference {
-    pub(super) branch: Option<String>,
-    pub(super) tag: Option<String>,
-    pub(super) semver: Option<String>,
-    pub(super) commit: Option<String>,
+pub(super) struct RawRepository {
+    pub(super) url: Option<String>,
+    pub(super) credentials: RawCredentials,
+    pub(super) proxy: Option<RawProxy>,
 }
 
 #[derive(Default, Deserialize, JsonSchema)]

@@ -194,6 +194,11 @@ impl Apps {
         self.wanted.is_listed(app)
     }
 
+    /// Notes that nobody knows what an app wants.
+    pub fn unknown(&self, app: &str) {
+        self.wanted.unknown(app);
+    }
+
     /// Notes the apps of the list: nobody knows what those want that have not been rendered.
     pub fn expect(&self, listed: &BTreeSet<Arc<str>>) {
         listed.iter().for_each(|app| self.wanted.expect(app, &self.environment));

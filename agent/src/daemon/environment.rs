@@ -8,27 +8,31 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
-use skiff_shared::desired::{Assignment, Desired, Interval, Problem, Revision, render_digest};
+use skiff_shared::desired::{Interval, Problem};
 use skiff_shared::environment::{
-    self, AppName, AppSpec, Environment as AppList, Facts, ListReason, RendererKind, RepoPath, Setting,
+    self, AppName, AppSource, AppSpec, Environment as AppList, Facts, ListReason, RepoPath, Setting,
 };
 use skiff_shared::limits::Limits;
-use skiff_shared::object::{Digest, Hashing, Interner};
+use skiff_shared::object::{Digest, Interner};
 use skiff_shared::policy::Policy;
 use skiff_shared::sync::event::Event;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 
 use super::apps::{Apps, Ensured};
-use super::inputs::{self, Inputs};
-use super::source::Sourced;
+use super::inputs;
+use super::job::{AppFiles, Job, Unrendered, blocking, desired, unreadable};
+use super::own::{self, News, OwnSources};
+use super::source::{Fetched, Sourced, State, Trouble};
+use super::sources::{Following, Sources, Told};
+use crate::charts::Charts;
 use crate::cluster::discovery::Discovered;
 use crate::config::EnvironmentConfig;
 use crate::git::{self, Cache, ReadError, Snapshot};
 use crate::http::Readiness;
-use crate::render::{self, FileCache, FilesRead, OnDuplicate, Rendered, Tools};
-use crate::store::{Hold, Store};
-use crate::telemetry::{self, Rendering, SourceFailure, chain};
+use crate::render::{FileCache, FilesRead, OnDuplicate, Tools};
+use crate::store::Store;
+use crate::telemetry::{self, Rendering, SourceFailure};
 
 /// Failures in a row of a source that was never read, before an app shows them.
 const SHOWN_AFTER: u32 = 3;
@@ -38,6 +42,8 @@ const SHOWN_AFTER: u32 = 3;
 pub struct Workshop {
     pub instance: Arc<str>,
     pub cache: Arc<Cache>,
+    pub charts: Arc<Charts>,
+    pub sources: Arc<Sources>,
     pub store: Arc<Store>,
     pub interner: Arc<Mutex<Interner>>,
     pub tools: Arc<Tools>,
@@ -66,13 +72,20 @@ pub struct Environment {
     pub last: BTreeMap<Arc<str>, Last>,
     /// What the files of each app became, while the app is not being rendered.
     pub files: BTreeMap<Arc<str>, FileCache>,
-    pub current: Option<Moved>,
+    pub current: Option<Fetched<git::Revision>>,
+    /// The apps of the newest list that can be rendered.
+    pub listed: BTreeMap<Arc<str>, AppSpec>,
+    /// The sources that apps have of their own.
+    pub own: OwnSources,
+    /// Keeps the environment's own source polled.
+    pub following: Following,
     /// Why the newest list could not be read; it is tried again at every poll.
     pub unlisted: Option<Vec<Problem>>,
     pub readiness: Readiness,
     /// Failures of the source in a row, and the last one as it was told.
     pub failures: u32,
     pub told: Option<String>,
+    pub trouble: Option<Trouble>,
     /// The warnings of the app list as they were told.
     pub warned: Vec<Problem>,
     /// Renders under way.
@@ -85,7 +98,7 @@ pub struct Environment {
 #[derive(Clone)]
 pub struct Order {
     spec: AppSpec,
-    moved: Moved,
+    files: AppFiles,
     apis: Arc<Discovered>,
     rules: Rules,
 }
@@ -95,14 +108,6 @@ pub struct Finished {
     name: Arc<str>,
     news: Option<Last>,
     files: FileCache,
-}
-
-/// A revision that was fetched.
-#[derive(Clone)]
-pub struct Moved {
-    pub revision: Arc<git::Revision>,
-    pub seen_at: Timestamp,
-    pub fetched: Interval,
 }
 
 /// The last render of an app.
@@ -122,15 +127,12 @@ pub enum Outcome {
 }
 
 impl Environment {
-    /// Runs until the poller is gone.
-    pub async fn run(mut self, mut sourced: mpsc::Receiver<Sourced>) {
+    /// Runs until it is stopped.
+    pub async fn run(mut self, mut sourced: mpsc::UnboundedReceiver<Told>) {
         let mut noted = self.apps.registry.noted();
         loop {
             tokio::select! {
-                told = sourced.recv() => match told {
-                    Some(told) => self.told(told).await,
-                    None => return,
-                },
+                Some(told) = sourced.recv() => self.told(told).await,
                 Some(ended) = self.renders.join_next() => self.rendered(ended),
                 Ok(()) = noted.changed(), if self.busy.is_empty() => self.apps.go_on_with_hand_overs(),
                 Ok(()) = self.apis.changed() => self.revise().await,
@@ -139,81 +141,177 @@ impl Environment {
         }
     }
 
-    async fn told(&mut self, sourced: Sourced) {
-        match sourced {
-            Sourced::Moved { revision, seen_at, fetched } => {
+    async fn told(&mut self, told: Told) {
+        if !Arc::ptr_eq(&told.subject, &self.following.subject) {
+            return self.own_told(&told);
+        }
+        match told.sourced {
+            Sourced::Moved(State::Git(revision)) => {
                 self.source_read();
-                self.apps.tell_all(&Event::SourceOk);
-                self.current = Some(Moved { revision, seen_at, fetched });
+                self.current = Some(revision);
                 self.revise().await;
             }
+            // An environment's own source is no chart.
+            Sourced::Moved(State::Chart(_)) => {}
             Sourced::Unmoved => {
                 self.source_read();
-                self.apps.tell_all(&Event::SourceOk);
                 let failed = self.last.values().any(|last| last.outcome == Outcome::FailedInPassing);
                 if failed || self.unlisted.is_some() {
                     self.revise().await;
                 }
             }
-            Sourced::Failed { reason, message, tried } => {
-                self.source_failed(reason, message, tried).await;
+            Sourced::Failed(trouble) => self.source_failed(trouble).await,
+        }
+    }
+
+    /// Takes news of a source that some apps have of their own.
+    fn own_told(&mut self, told: &Told) {
+        let (apps, news) = self.own.note(told);
+        if let (Sourced::Failed(trouble), News::New) = (&told.sourced, news) {
+            self.tell_trouble(&told.subject.url(), trouble);
+        }
+        for app in apps {
+            self.tell_source(&app);
+            let failed = || self.last.get(&app).is_some_and(|last| last.outcome == Outcome::FailedInPassing);
+            if matches!(told.sourced, Sourced::Moved(_)) || failed() {
+                self.order_app(&app);
             }
         }
     }
 
+    /// Tells an app how the sources are that it comes from: its environment's, and its own if it has one.
+    fn tell_source(&self, app: &Arc<str>) {
+        let event = match self.trouble.as_ref().or_else(|| self.own.trouble(app)) {
+            Some(Trouble { reason, message, .. }) => {
+                Event::SourceFailed { reason: (*reason).to_owned(), message: message.clone() }
+            }
+            None => Event::SourceOk,
+        };
+        self.apps.registry.send(app, event);
+    }
+
+    fn tell_trouble(&self, url: &str, trouble: &Trouble) {
+        let Trouble { reason, message, tried } = trouble;
+        let environment = &self.config.name;
+        self.apps.launcher.telemetry.source_failed(&SourceFailure {
+            environment: environment.as_str(),
+            url,
+            reason,
+            message,
+            tried: *tried,
+        });
+        tracing::warn!(%environment, "error.type" = reason, "the source cannot be read: {message}");
+    }
+
     /// Tells of a source that cannot be read: on the apps each time, in the log when it is news.
-    async fn source_failed(&mut self, reason: &'static str, message: String, tried: Interval) {
-        self.readiness.known(format!("source of {}", self.config.name), reason);
+    async fn source_failed(&mut self, trouble: Trouble) {
+        self.readiness.known(format!("source of {}", self.config.name), trouble.reason);
         self.failures += 1;
         if self.failures >= SHOWN_AFTER {
             self.apps.ensure_one(&self.config.name, &self.config.policy).await;
         }
-        if self.told.as_ref() != Some(&message) {
-            let environment = &self.config.name;
-            self.apps.launcher.telemetry.source_failed(&SourceFailure {
-                environment: environment.as_str(),
-                url: &self.source.url.canonical(),
-                reason,
-                message: &message,
-                tried,
-            });
-            tracing::warn!(%environment, "error.type" = reason, "the source cannot be read: {message}");
+        if self.told.as_ref() != Some(&trouble.message) {
+            self.tell_trouble(&self.source.url.canonical(), &trouble);
         }
-        self.told = Some(message.clone());
-        self.apps.tell_all(&Event::SourceFailed { reason: reason.to_owned(), message });
+        self.told = Some(trouble.message.clone());
+        self.trouble = Some(trouble);
+        self.apps.running.iter().for_each(|app| self.tell_source(app));
     }
 
     fn source_read(&mut self) {
-        (self.failures, self.told) = (0, None);
+        (self.failures, self.told, self.trouble) = (0, None, None);
         self.readiness.known(format!("source of {}", self.config.name), "read");
         self.apps.launcher.telemetry.source_read(self.config.name.as_str());
+        self.apps.running.iter().for_each(|app| self.tell_source(app));
     }
 
     /// Goes through the apps of the current revision, as the cluster and the policy are now.
     async fn revise(&mut self) {
-        let Some(moved) = self.current.clone() else { return };
-        let Some(apis) = self.apis.borrow_and_update().clone() else { return };
+        let Some(revision) = self.current.clone() else { return };
+        if self.apis.borrow_and_update().is_none() {
+            return;
+        }
         let rules = self.rules.borrow_and_update().clone();
         self.apps.assignment.facts = rules.facts.digest().to_string();
-        let listed = self.list(&moved, &rules).await;
+        let listed = self.list(&revision, &rules).await;
         let list = match listed {
             Ok(list) => list,
-            Err(unlisted) => return self.list_failed(&moved, unlisted).await,
+            Err(unlisted) => return self.list_failed(&revision, unlisted).await,
         };
         self.unlisted = None;
         self.warn(&list.warnings);
         let names: BTreeSet<Arc<str>> = list.apps.iter().map(|app| app.name.as_str().into()).collect();
-        self.apps.only(&names, &moved.revision.record());
+        self.apps.only(&names, &revision.what.record());
         self.apps.expect(&names);
         // An app that is listed again has to be rendered: it was told that nothing is wanted.
         self.last.retain(|name, _| names.contains(name));
         self.files.retain(|name, _| names.contains(name));
+        let mut running = BTreeMap::new();
         for spec in list.apps {
             if self.apps.ensure(&spec.name, &spec.policy).await == Ensured::Running {
-                let (moved, apis, rules) = (moved.clone(), apis.clone(), rules.clone());
-                self.order(Order { spec, moved, apis, rules });
+                running.insert(Arc::from(spec.name.as_str()), spec);
             }
         }
+        self.listed = self.follow_own(running, &revision, &rules);
+        for app in self.listed.keys().cloned().collect::<Vec<_>>() {
+            self.order_app(&app);
+        }
+    }
+
+    /// Follows the sources that apps have of their own; returns the apps that may have the source that they name.
+    fn follow_own(
+        &mut self,
+        mut apps: BTreeMap<Arc<str>, AppSpec>,
+        revision: &Fetched<git::Revision>,
+        rules: &Rules,
+    ) -> BTreeMap<Arc<str>, AppSpec> {
+        let mut wanted = BTreeMap::new();
+        let tried = Timestamp::now();
+        apps.retain(|app, spec| match own::subject_of(spec, &self.config, &rules.limits) {
+            Ok(subject) => {
+                wanted.extend(subject.map(|subject| (app.clone(), subject)));
+                true
+            }
+            Err(problem) => {
+                let tried = Interval { start: tried, end: tried };
+                self.apps.sender().failed(app, revision.what.record(), vec![problem], tried);
+                self.last.remove(app);
+                false
+            }
+        });
+        self.own.follow(wanted);
+        self.workshop.sources.list_read(self.config.name.as_str());
+        apps.keys().for_each(|app| self.tell_source(app));
+        apps
+    }
+
+    /// Orders a render of an app as its sources stand; one whose own source was never read waits for it.
+    fn order_app(&mut self, app: &Arc<str>) {
+        let Some(spec) = self.listed.get(app).cloned() else { return };
+        let Some(files) = self.files_of(&spec) else { return self.apps.unknown(app) };
+        let Some(apis) = self.apis.borrow().clone() else { return };
+        let rules = self.rules.borrow().clone();
+        self.order(Order { spec, files, apis, rules });
+    }
+
+    /// Returns where an app's files are at the moment.
+    fn files_of(&self, spec: &AppSpec) -> Option<AppFiles> {
+        let environments = || Some((self.source.clone(), self.current.clone()?));
+        let (source, revision, chart) = match (&spec.source, self.own.state(spec.name.as_str())) {
+            (AppSource::Environment, _) => {
+                let (source, revision) = environments()?;
+                (source, revision, None)
+            }
+            (AppSource::Git(_), Some(State::Git(revision))) => {
+                (self.own.git_source(spec.name.as_str())?, revision.clone(), None)
+            }
+            (AppSource::Chart(_), Some(State::Chart(chart))) => {
+                let (source, revision) = environments()?;
+                (source, revision, Some(chart.clone()))
+            }
+            _ => return None,
+        };
+        Some(AppFiles { source, revision, chart })
     }
 
     /// Tells the warnings of the app list when they are news.
@@ -262,9 +360,9 @@ impl Environment {
         }
     }
 
-    async fn list_failed(&mut self, moved: &Moved, unlisted: Unlisted) {
+    async fn list_failed(&mut self, revision: &Fetched<git::Revision>, unlisted: Unlisted) {
         let Unlisted { reason, problems } = unlisted;
-        let revision = moved.revision.record();
+        let revision = revision.what.record();
         let is_news = self.unlisted.as_ref() != Some(&problems);
         for problem in problems.iter().filter(|_| is_news) {
             let environment = &self.config.name;
@@ -276,10 +374,10 @@ impl Environment {
     }
 
     /// Reads the app list of a revision.
-    async fn list(&self, moved: &Moved, rules: &Rules) -> Result<AppList, Unlisted> {
+    async fn list(&self, revision: &Fetched<git::Revision>, rules: &Rules) -> Result<AppList, Unlisted> {
         let (cache, source, rules) = (self.workshop.cache.clone(), self.source.clone(), rules.clone());
         let (path, name) = (self.config.source.path.clone(), self.config.name.clone());
-        let commit = moved.revision.commit;
+        let commit = revision.what.commit;
         let read = blocking(move || {
             let snapshot = cache.snapshot(&source, commit);
             let snapshot = snapshot.map_err(|error| Unlisted::unreadable(&path, &error));
@@ -290,10 +388,10 @@ impl Environment {
 
     /// Renders one app if what it reads has changed, and tells its driver.
     fn app(&self, order: Order, mut files: FileCache) -> impl Future<Output = Finished> + use<> {
-        let Order { spec, moved, apis, rules } = order;
+        let Order { spec, files: from, apis, rules } = order;
         let name: Arc<str> = spec.name.as_str().into();
         let before = self.last.get(&name).filter(|last| last.outcome == Outcome::Good).map(|last| last.key);
-        let (workshop, source, apps) = (self.workshop.clone(), self.source.clone(), self.apps.sender());
+        let (workshop, apps) = (self.workshop.clone(), self.apps.sender());
         let assignment = self.apps.assignment.clone();
         let measured = self.measured(&name);
         let on_duplicate = match self.config.on_duplicate {
@@ -302,10 +400,9 @@ impl Environment {
         };
         async move {
             let _bench = workshop.benches.clone().acquire_owned().await;
-            let revision = moved.revision.record();
+            let revision = from.record();
             let start = Timestamp::now();
-            let commit = moved.revision.commit;
-            let job = Job { workshop, source, spec, apis, rules, on_duplicate, commit };
+            let job = Job::new(workshop, spec, from, apis, rules, on_duplicate);
             let prepared = match job.prepare().await {
                 Ok(inputs) => inputs,
                 Err(problems) => {
@@ -328,8 +425,7 @@ impl Environment {
                     tracing::debug!(app = %name, read, reused, "rendered");
                     measured(Rendering::Done { read, reused }, start);
                     let rendered_at = Interval { start, end: Timestamp::now() };
-                    let source = DesiredSource { revision, assignment, rendered_at };
-                    let (desired, hold) = desired(source, rendered, &moved);
+                    let (desired, hold) = desired(&job.files, assignment, rendered, rendered_at);
                     apps.wanted(&name, desired, hold);
                     Outcome::Good
                 }
@@ -352,12 +448,6 @@ impl Environment {
             telemetry.rendered(&app, rendering, Interval { start, end: Timestamp::now() });
         }
     }
-}
-
-/// Why there are no rows.
-struct Unrendered {
-    problems: Vec<Problem>,
-    outcome: Outcome,
 }
 
 /// Why there is no app list.
@@ -395,146 +485,4 @@ fn read_list(
     let setting = Setting { folder: path, policy, facts, folders: &folders };
     environment::parse(&text, &setting)
         .map_err(|errors| Unlisted { reason: errors.reason().word(), problems: errors.problems })
-}
-
-/// One app at one revision, on its way to rows.
-struct Job {
-    workshop: Workshop,
-    source: git::Source,
-    spec: AppSpec,
-    apis: Arc<Discovered>,
-    rules: Rules,
-    on_duplicate: OnDuplicate,
-    commit: git::CommitId,
-}
-
-impl Job {
-    /// Finds out what the app reads; the key covers also what the cluster and the options add.
-    async fn prepare(&self) -> Result<Inputs, Vec<Problem>> {
-        let (cache, source) = (self.workshop.cache.clone(), self.source.clone());
-        let (spec, commit) = (self.spec.clone(), self.commit);
-        let inputs = blocking(move || {
-            let snapshot = cache.snapshot(&source, commit).map_err(|error| unreadable(&spec.path, &error))?;
-            inputs::find(&snapshot, &spec).map_err(|error| unreadable(&spec.path, &error))
-        })
-        .await?;
-        let directory = self.workshop.scratch.clone();
-        let key = render::input_digest(&self.request(&directory), &inputs.key.to_string());
-        // Also where nothing of them is used: what the facts were is recorded with the set.
-        let key = Hashing::default().part(&key.0).part(&self.rules.facts.digest().0).finish();
-        Ok(Inputs { key, ..inputs })
-    }
-
-    async fn render(&self, inputs: &Inputs, files: &mut FileCache) -> Result<Rendered, Unrendered> {
-        let failed = |error: std::io::Error| Unrendered {
-            problems: vec![Problem {
-                place: self.spec.path.to_string(),
-                message: format!("failed to make a folder: {error}"),
-            }],
-            outcome: Outcome::FailedInPassing,
-        };
-        let wrong = |problems| Unrendered { problems, outcome: Outcome::Failed };
-        let store = &self.workshop.store;
-        let rendered = if inputs.kind == RendererKind::Plain {
-            let snapshot = self.snapshot().await.map_err(wrong)?;
-            render::render_commit(&self.request(&self.workshop.scratch), snapshot, files, store).await
-        } else {
-            let directory = tempfile::tempdir_in(&self.workshop.scratch).map_err(failed)?;
-            self.export(inputs, directory.path()).await.map_err(wrong)?;
-            render::render(&self.request(directory.path()), store).await
-        };
-        rendered.map_err(|error| {
-            let outcome =
-                if error.reason().is_transient() { Outcome::FailedInPassing } else { Outcome::Failed };
-            Unrendered { problems: error.problems, outcome }
-        })
-    }
-
-    /// Puts the files that the app reads into a folder of their own.
-    async fn export(&self, inputs: &Inputs, directory: &Path) -> Result<(), Vec<Problem>> {
-        let snapshot = self.snapshot().await?;
-        let (roots, directory) = (inputs.roots.clone(), directory.to_owned());
-        blocking(move || roots.iter().try_for_each(|root| export(&snapshot, root, &directory))).await
-    }
-
-    async fn snapshot(&self) -> Result<Snapshot, Vec<Problem>> {
-        let (cache, source, commit) = (self.workshop.cache.clone(), self.source.clone(), self.commit);
-        let path = self.spec.path.clone();
-        blocking(move || cache.snapshot(&source, commit).map_err(|error| unreadable(&path, &error))).await
-    }
-
-    fn request<'a>(&'a self, directory: &'a Path) -> render::Request<'a> {
-        render::Request {
-            app: self.spec.name.as_str(),
-            instance: &self.workshop.instance,
-            directory,
-            path: &self.spec.path,
-            namespace: self.spec.namespace.as_ref().map(|namespace| namespace.as_str()),
-            create_namespace: self.spec.create_namespace,
-            renderer: &self.spec.renderer,
-            facts: self.spec.substitute.then_some(&*self.rules.facts),
-            limits: &self.rules.limits,
-            apis: &self.apis.apis,
-            api_versions: &[],
-            kube_version: &self.apis.kube_version,
-            tools: &self.workshop.tools,
-            on_duplicate: self.on_duplicate,
-            interner: &self.workshop.interner,
-        }
-    }
-}
-
-/// Where a rendered set comes from.
-struct DesiredSource {
-    revision: Revision,
-    assignment: Assignment,
-    rendered_at: Interval,
-}
-
-fn desired(from: DesiredSource, rendered: Rendered, moved: &Moved) -> (Desired, Hold) {
-    let Rendered { rows, warnings, hold, files: _ } = rendered;
-    let DesiredSource { revision, assignment, rendered_at } = from;
-    let desired = Desired {
-        revision,
-        assignment,
-        render: render_digest(&rows),
-        rows,
-        warnings,
-        seen_at: moved.seen_at,
-        fetched: Some(moved.fetched),
-        rendered: Some(rendered_at),
-    };
-    (desired, hold)
-}
-
-/// Puts one folder or file of the repository where it stands in there.
-fn export(snapshot: &Snapshot, root: &RepoPath, directory: &Path) -> Result<(), Vec<Problem>> {
-    let target = directory.join(root.as_str());
-    let written = |error: std::io::Error| {
-        vec![Problem { place: root.to_string(), message: format!("failed to write it to disk: {error}") }]
-    };
-    match snapshot.export(root.as_str(), &target) {
-        Ok(_) => Ok(()),
-        Err(ReadError::NotAFolder { .. }) => {
-            let content = snapshot.read(root.as_str()).map_err(|error| unreadable(root, &error))?;
-            let folder = target.parent().unwrap_or(directory);
-            std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&target, content)).map_err(written)
-        }
-        Err(error) => Err(unreadable(root, &error)),
-    }
-}
-
-fn unreadable(path: &RepoPath, error: &ReadError) -> Vec<Problem> {
-    vec![Problem { place: path.to_string(), message: chain(error) }]
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Vec<Problem>> + Send + 'static,
-) -> Result<T, Vec<Problem>> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
-        Err(vec![Problem {
-            place: String::new(),
-            message: format!("reading the revision ended early: {error}"),
-        }])
-    })
 }

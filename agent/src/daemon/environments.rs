@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use skiff_shared::desired::Assignment;
 use skiff_shared::environment::Facts;
@@ -14,12 +13,13 @@ use tokio_util::sync::CancellationToken;
 use super::apps::{Apps, Waiting, WantedSets};
 use super::environment::{Environment, Rules, Workshop};
 use super::launch::Launcher;
-use super::source::{Poller, Sourced};
+use super::own::OwnSources;
+use super::source::Subject;
+use super::sources::Told;
 use crate::cluster::discovery::Discovered;
 use crate::config::{self, EnvironmentConfig};
-use crate::git::{self, RepositoryUrl};
+use crate::git;
 use crate::http::Readiness;
-use crate::telemetry::chain;
 
 /// All running environments.
 pub struct Environments {
@@ -84,7 +84,6 @@ impl Environments {
             self.end(ended);
         }
         self.running.clear();
-        self.forget_repositories(&configured).await;
         self.start(configured, &facts).await;
     }
 
@@ -98,15 +97,10 @@ impl Environments {
         self.pollers.cancel();
     }
 
-    /// Removes from the disk what was fetched of repositories that no environment reads any more.
-    async fn forget_repositories(&self, configured: &[EnvironmentConfig]) {
-        let urls: Vec<RepositoryUrl> = configured.iter().map(|config| config.source.url.clone()).collect();
-        let cache = self.workshop.cache.clone();
-        // Nothing is asked for meanwhile: it must not be removed while it is being fetched.
-        let removed = tokio::task::spawn_blocking(move || cache.retain(&urls)).await;
-        if let Ok(Err(error)) = removed {
-            tracing::warn!(error = chain(&error), "repositories that are no longer read stay on disk");
-        }
+    /// Removes from the disk what was fetched of sources that nobody reads any more.
+    pub fn forget_sources(&self) {
+        let sources = self.workshop.sources.clone();
+        tokio::task::spawn_blocking(move || sources.forget());
     }
 
     /// Ends the apps of an environment that is no longer configured; their objects stay as they are.
@@ -118,34 +112,21 @@ impl Environments {
         }
         self.readiness.forget(&format!("source of {environment}"));
         self.launcher.telemetry.source_gone(environment);
+        self.workshop.sources.list_read(environment);
         tracing::info!(environment, "no longer configured: its objects stay as they are");
     }
 
     async fn start(&mut self, configured: Vec<EnvironmentConfig>, facts: &Arc<Facts>) {
-        let mut readers: Vec<(git::Source, Duration, Vec<mpsc::Sender<Sourced>>)> = Vec::new();
         let mut starting = Vec::new();
         for config in configured {
             let source = source_of(&config);
-            let (sender, sourced) = mpsc::channel(8);
-            match readers.iter_mut().find(|(known, ..)| *known == source) {
-                Some((_, interval, list)) => {
-                    *interval = config.interval.min(*interval);
-                    list.push(sender);
-                }
-                None => readers.push((source.clone(), config.interval, vec![sender])),
-            }
+            self.workshop.sources.list_unread(config.name.as_str());
             let apps = self.open(&config, &source).await;
-            starting.push((config, source, sourced, apps));
+            starting.push((config, source, apps));
         }
-        for (config, source, sourced, apps) in starting {
+        for (config, source, apps) in starting {
             let rules = rules_of(&config, facts);
-            self.start_one(Starting { config, source, sourced, apps, rules }).await;
-        }
-        for (source, interval, readers) in readers {
-            let stop = self.pollers.child_token();
-            let salt = self.workshop.instance.clone();
-            let poller = Poller { cache: self.workshop.cache.clone(), source, interval, salt, readers, stop };
-            self.launcher.vital.spawn("a poller", poller.run());
+            self.start_one(Starting { config, source, apps, rules }).await;
         }
     }
 
@@ -167,13 +148,20 @@ impl Environments {
     }
 
     async fn start_one(&mut self, starting: Starting) {
-        let Starting { config, source, sourced, mut apps, rules } = starting;
+        let Starting { config, source, mut apps, rules } = starting;
         let (rules, changes) = watch::channel(rules);
         apps.resume(&config.policy).await;
         self.readiness.expect(format!("source of {}", config.name));
         self.launcher.telemetry.source_expected(config.name.as_str());
+        let (told, sourced) = mpsc::unbounded_channel::<Told>();
+        let sources = self.workshop.sources.clone();
+        let following = sources.follow(Subject::Git(source.clone()), config.interval, told.clone());
         let environment = Environment {
             config: config.clone(),
+            own: OwnSources::new(sources, told, config.interval),
+            following,
+            listed: BTreeMap::new(),
+            trouble: None,
             source,
             workshop: self.workshop.clone(),
             apps,
@@ -206,7 +194,6 @@ impl Environments {
 struct Starting {
     config: EnvironmentConfig,
     source: git::Source,
-    sourced: mpsc::Receiver<Sourced>,
     apps: Apps,
     rules: Rules,
 }
@@ -217,9 +204,10 @@ fn rules_of(config: &EnvironmentConfig, facts: &Arc<Facts>) -> Rules {
 }
 
 fn is_same_source(old: &EnvironmentConfig, new: &EnvironmentConfig) -> bool {
-    let EnvironmentConfig { name, source, policy: _, interval, on_duplicate, limits: _ } = old;
+    let EnvironmentConfig { name, source, repositories, policy: _, interval, on_duplicate, limits: _ } = old;
     *name == new.name
         && *source == new.source
+        && *repositories == new.repositories
         && *interval == new.interval
         && *on_duplicate == new.on_duplicate
 }
@@ -237,26 +225,21 @@ fn assignment_of(config: &EnvironmentConfig, source: &git::Source) -> Assignment
 /// Turns the configured source into the one that Git reads.
 pub fn source_of(config: &EnvironmentConfig) -> git::Source {
     let config::Source { url, reference, path: _, credentials, proxy } = &config.source;
-    let reference = match reference {
-        config::Reference::Branch(name) => git::Reference::Branch(name.clone()),
-        config::Reference::Tag(name) => git::Reference::Tag(name.clone()),
-        config::Reference::Versions(range) => git::Reference::Versions(range.clone()),
-        config::Reference::Commit(id) => git::Reference::Commit(*id),
-    };
     git::Source {
         url: url.clone(),
-        reference,
+        reference: reference.clone(),
         credentials: credentials_of(credentials.clone()),
-        proxy: proxy.clone().map(|config::Proxy { url, username_file, password_file }| git::Proxy {
-            url,
-            username: username_file,
-            password: password_file,
-        }),
+        proxy: proxy.clone().map(proxy_of),
         limits: git::Limits::default(),
     }
 }
 
-fn credentials_of(credentials: config::Credentials) -> git::Credentials {
+pub fn proxy_of(proxy: config::Proxy) -> git::Proxy {
+    let config::Proxy { url, username_file, password_file } = proxy;
+    git::Proxy { url, username: username_file, password: password_file }
+}
+
+pub fn credentials_of(credentials: config::Credentials) -> git::Credentials {
     let config::Credentials {
         username_file,
         password_file,

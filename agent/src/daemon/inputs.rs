@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use skiff_shared::desired::ChartRelease;
 use skiff_shared::environment::{AppSpec, Pattern, Renderer, RendererKind, RepoPath, detect_renderer};
 use skiff_shared::object::{Digest, Hashing};
 use skiff_shared::yaml;
@@ -41,9 +42,27 @@ pub fn find(snapshot: &Snapshot, spec: &AppSpec) -> Result<Inputs, ReadError> {
         }
         RendererKind::Kustomize => follow_kustomization(snapshot, &spec.path, &mut roots)?,
     }
+    hashed(snapshot, kind, &roots, Hashing::default())
+}
+
+/// Finds what an app reads that is a chart of a chart repository: its archive, and value files of the revision.
+pub fn of_chart(snapshot: &Snapshot, spec: &AppSpec, chart: &ChartRelease) -> Result<Inputs, ReadError> {
+    let roots = match &spec.renderer {
+        Renderer::Helm(options) => options.value_files.iter().cloned().collect(),
+        _ => BTreeSet::new(),
+    };
+    let hashing = Hashing::default().part(b"chart").part(chart.digest.as_bytes());
+    hashed(snapshot, RendererKind::Helm, &roots, hashing)
+}
+
+fn hashed(
+    snapshot: &Snapshot,
+    kind: RendererKind,
+    roots: &BTreeSet<RepoPath>,
+    mut hashing: Hashing,
+) -> Result<Inputs, ReadError> {
     let outer: BTreeSet<RepoPath> =
         roots.iter().filter(|root| !roots.iter().any(|other| is_below(root, other))).cloned().collect();
-    let mut hashing = Hashing::default();
     for root in &outer {
         let id = snapshot.tree_id(root.as_str())?.map(|id| id.to_string()).unwrap_or_default();
         hashing = hashing.part(root.to_string().as_bytes()).part(id.as_bytes());

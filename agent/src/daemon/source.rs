@@ -1,119 +1,221 @@
-//! Pollers: one task per source, however many environments read it.
+//! Pollers: one task per source, however many environments and apps read it.
 //!
-//! First of the adapters: asks the repository for its reference, fetches a moved one, and tells the
-//! environments. A failure changes nothing: it is told, and tried again after a back-off.
+//! First of the adapters: asks a repository for its reference, or a chart repository for its newest version, fetches what
+//! has moved, and tells the environments. A failure changes nothing: it is told, and tried again after a back-off.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use skiff_shared::desired::Interval;
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::git::{Cache, FetchError, Polled, Revision, Source, Update, next_poll};
+use super::sources::Readers;
+use crate::charts::{self, Chart, Charts, Wanted};
+use crate::git::{self, Cache, Polled, Retry, Revision, Source, next_poll};
 use crate::telemetry::chain;
 
-/// What a poller tells the environments that read its source.
+/// What is polled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A reference of a Git repository.
+    Git(Source),
+    /// A chart of a chart repository.
+    Chart(Wanted),
+}
+
+/// What a source stands at.
+#[derive(Clone, Debug)]
+pub enum State {
+    Git(Fetched<Revision>),
+    Chart(Fetched<Chart>),
+}
+
+/// Something that was fetched, with the times of it.
+#[derive(Debug)]
+pub struct Fetched<T> {
+    pub what: Arc<T>,
+    pub seen_at: Timestamp,
+    pub took: Interval,
+}
+
+impl<T> Clone for Fetched<T> {
+    fn clone(&self) -> Self {
+        let Self { what, seen_at, took } = self;
+        Self { what: what.clone(), seen_at: *seen_at, took: *took }
+    }
+}
+
+/// What a poller tells those who read its source.
 #[derive(Clone, Debug)]
 pub enum Sourced {
-    /// The reference stands here now.
-    Moved {
-        revision: Arc<Revision>,
-        seen_at: Timestamp,
-        fetched: Interval,
-    },
+    /// The source stands here now.
+    Moved(State),
     /// It was asked for and stands where it stood.
     Unmoved,
-    Failed {
-        reason: &'static str,
-        message: String,
-        tried: Interval,
-    },
+    Failed(Trouble),
+}
+
+/// Why a source cannot be read.
+#[derive(Clone, Debug)]
+pub struct Trouble {
+    pub reason: &'static str,
+    pub message: String,
+    pub tried: Interval,
 }
 
 /// Asks one source, again and again.
 pub struct Poller {
+    pub subject: Arc<Subject>,
     pub cache: Arc<Cache>,
-    pub source: Source,
-    pub interval: Duration,
+    pub charts: Arc<Charts>,
     /// Tells this agent's polls from those of the rest of the fleet.
     pub salt: Arc<str>,
-    pub readers: Vec<mpsc::Sender<Sourced>>,
+    pub readers: Arc<Readers>,
     pub stop: CancellationToken,
+}
+
+/// Why a poll failed.
+struct Failure {
+    reason: &'static str,
+    message: String,
+    retry: Retry,
+}
+
+impl Subject {
+    /// Returns the repository's address, for people.
+    pub fn url(&self) -> String {
+        match self {
+            Self::Git(source) => source.url.canonical(),
+            Self::Chart(wanted) => wanted.chart.repository.clone(),
+        }
+    }
 }
 
 impl Poller {
     pub async fn run(self) {
-        let mut known: Option<Arc<Revision>> = None;
+        let mut known: Option<State> = None;
         let mut failures = 0;
         let mut polls: u64 = 0;
         loop {
             let start = Timestamp::now();
-            let retry = match self.ask(known.clone(), start).await {
-                Ok(Some(moved)) => {
-                    known = Some(moved);
+            let interval = self.readers.interval();
+            let retry = match self.ask(known.as_ref(), start, interval).await {
+                Ok(moved) => {
                     failures = 0;
+                    self.readers.tell(&self.subject, moved.clone().map_or(Sourced::Unmoved, Sourced::Moved));
+                    known = moved.or(known);
                     None
                 }
-                Ok(None) => {
-                    failures = 0;
-                    None
-                }
-                Err(error) => {
+                Err(Failure { reason, message, retry }) => {
                     failures += 1;
-                    let retry = error.retry();
                     let tried = Interval { start, end: Timestamp::now() };
-                    self.tell(Sourced::Failed { reason: error.reason(), message: chain(&error), tried })
-                        .await;
+                    self.readers.tell(&self.subject, Sourced::Failed(Trouble { reason, message, tried }));
                     Some(retry)
                 }
             };
             polls += 1;
-            let url = self.source.url.canonical();
+            let url = self.subject.url();
             let polled = Polled { url: &url, salt: &self.salt, attempt: polls, failures, retry };
             let now = Timestamp::now();
-            let pause = next_poll(&polled, self.interval, now).duration_since(now);
-            let pause = Duration::try_from(pause).unwrap_or(self.interval);
+            let pause = next_poll(&polled, interval, now).duration_since(now);
+            let pause = Duration::try_from(pause).unwrap_or(interval);
             tokio::select! {
                 () = self.stop.cancelled() => return,
+                () = self.readers.hurried() => {}
                 () = tokio::time::sleep(pause) => {}
             }
         }
     }
 
-    /// Polls once and tells the readers; returns the revision if it moved.
+    /// Polls once; returns what the source stands at if it moved.
     async fn ask(
         &self,
-        known: Option<Arc<Revision>>,
+        known: Option<&State>,
         start: Timestamp,
-    ) -> Result<Option<Arc<Revision>>, FetchError> {
-        let (cache, source, before) = (self.cache.clone(), self.source.clone(), known.clone());
-        let asked = tokio::task::spawn_blocking(move || cache.update(&source, before.as_deref())).await;
-        let update = asked.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
-        match update {
-            Update::Unchanged => {
-                self.tell(Sourced::Unmoved).await;
-                Ok(None)
+        interval: Duration,
+    ) -> Result<Option<State>, Failure> {
+        match (&*self.subject, known) {
+            (Subject::Git(source), known) => {
+                let known = known.and_then(State::revision).map(|fetched| fetched.what.clone());
+                let moved = self.ask_git(source, known).await?;
+                Ok(moved.map(|what| State::Git(Fetched::since(start, what))))
             }
-            Update::Moved(revision) => {
-                let end = Timestamp::now();
-                let revision = Arc::new(*revision);
-                if let Some(known) = known.filter(|known| revision.committed_at < known.committed_at) {
-                    let url = self.source.url.to_string();
-                    tracing::warn!(%url, from = %known, to = %revision, "the source moved back to an older commit");
-                }
-                let fetched = Interval { start, end };
-                self.tell(Sourced::Moved { revision: revision.clone(), seen_at: start, fetched }).await;
-                Ok(Some(revision))
+            (Subject::Chart(wanted), known) => {
+                let known = known.and_then(State::chart).map(|fetched| fetched.what.clone());
+                let moved = self.ask_charts(wanted, known, interval / 2).await?;
+                Ok(moved.map(|what| State::Chart(Fetched::since(start, what))))
             }
         }
     }
 
-    async fn tell(&self, sourced: Sourced) {
-        for reader in &self.readers {
-            // A reader that is gone has been reconfigured away; its poller follows.
-            let _gone = reader.send(sourced.clone()).await;
+    async fn ask_git(
+        &self,
+        source: &Source,
+        known: Option<Arc<Revision>>,
+    ) -> Result<Option<Arc<Revision>>, Failure> {
+        let (cache, asked, before) = (self.cache.clone(), source.clone(), known.clone());
+        let update = blocking(move || cache.update(&asked, before.as_deref())).await;
+        let failed = |error: git::FetchError| Failure {
+            reason: error.reason(),
+            message: chain(&error),
+            retry: error.retry(),
+        };
+        let git::Update::Moved(revision) = update.map_err(failed)? else { return Ok(None) };
+        if let Some(known) = known.filter(|known| revision.committed_at < known.committed_at) {
+            let url = source.url.to_string();
+            tracing::warn!(%url, from = %known, to = %revision, "the source moved back to an older commit");
+        }
+        Ok(Some(Arc::new(*revision)))
+    }
+
+    async fn ask_charts(
+        &self,
+        wanted: &Wanted,
+        known: Option<Arc<Chart>>,
+        fresh: Duration,
+    ) -> Result<Option<Arc<Chart>>, Failure> {
+        let (charts, asked, before) = (self.charts.clone(), wanted.clone(), known.clone());
+        let update = blocking(move || charts.update(&asked, before.as_deref(), fresh)).await;
+        let failed = |error: charts::ChartError| Failure {
+            reason: error.reason(),
+            message: chain(&error),
+            retry: error.retry(),
+        };
+        let charts::Update::Moved(chart) = update.map_err(failed)? else { return Ok(None) };
+        let is_other = |known: &Arc<Chart>| known.release.version == chart.release.version;
+        if let Some(known) = known.filter(is_other) {
+            let (from, to) = (&known.release.digest, &chart.release.digest);
+            let repository = &chart.release.repository;
+            tracing::warn!(%repository, chart = %chart.release, from, to, "a version was published again with other content");
+        }
+        Ok(Some(chart))
+    }
+}
+
+impl State {
+    pub fn revision(&self) -> Option<&Fetched<Revision>> {
+        match self {
+            Self::Git(fetched) => Some(fetched),
+            Self::Chart(_) => None,
         }
     }
+
+    pub fn chart(&self) -> Option<&Fetched<Chart>> {
+        match self {
+            Self::Chart(fetched) => Some(fetched),
+            Self::Git(_) => None,
+        }
+    }
+}
+
+impl<T> Fetched<T> {
+    fn since(start: Timestamp, what: Arc<T>) -> Self {
+        Self { what, seen_at: start, took: Interval { start, end: Timestamp::now() } }
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }

@@ -14,7 +14,6 @@ use tokio_util::sync::CancellationToken;
 use super::credentials::NamedSecrets;
 use super::error::{FetchError, GitCause, ReadError, StorageCause};
 use super::generation::{Generation, held};
-use super::github_app::Tokens;
 use super::reference::{CommitId, Reference};
 use super::remote::{Means, Remote, Tip};
 use super::revision::Revision;
@@ -91,7 +90,7 @@ impl Cache {
             Err(TryLockError::WouldBlock) => return Err(CacheError::InUse { root: root.to_owned() }),
             Err(TryLockError::Error(source)) => return Err(unusable(source)),
         }
-        let means = Means { runtime, cancel, secrets, tokens: Tokens::default() };
+        let means = Means::new(runtime, cancel, secrets);
         Ok(Self { root: root.to_owned(), means, slots: Mutex::default(), _lock: lock })
     }
 

@@ -74,6 +74,7 @@ impl Transfer {
     async fn send(&self, mut request: Request) -> Result<Response, Failure> {
         if let Some(authorization) = &self.login.authorization
             && same_host(request.url(), &self.origin)
+            && !request.headers().contains_key(AUTHORIZATION)
         {
             request.headers_mut().insert(AUTHORIZATION, authorization.clone());
         }
@@ -107,6 +108,26 @@ impl Transfer {
         Err(Failure::Redirect { to: printable(&url), problem: "too many of them" })
     }
 
+    /// Sends a request for what is no Git, and returns whatever the answer is. It follows redirects to any path;
+    /// credentials, also those in `headers`, stay with the source's host.
+    pub(super) async fn ask(&self, url: Url, headers: HeaderMap) -> Result<Response, Failure> {
+        let mut url = url;
+        for _ in 0..=REDIRECTS {
+            let mut request = Request::new(http::Method::GET, url.clone());
+            *request.headers_mut() = headers.clone();
+            if !same_host(&url, &self.origin) {
+                request.headers_mut().remove(AUTHORIZATION);
+            }
+            let response = self.send(request).await?;
+            let status = response.status();
+            if !status.is_redirection() || status == http::StatusCode::NOT_MODIFIED {
+                return Ok(response);
+            }
+            url = followed(&response, &url)?;
+        }
+        Err(Failure::Redirect { to: printable(&url), problem: "too many of them" })
+    }
+
     async fn post(&self, url: Url, headers: HeaderMap, body: Vec<u8>) -> Result<Response, Failure> {
         let mut request = Request::new(http::Method::POST, url.clone());
         *request.headers_mut() = headers;
@@ -122,7 +143,7 @@ impl Transfer {
     }
 
     /// Returns the next bytes of an answer; none at its end.
-    async fn chunk(&self, response: &mut Response) -> Result<Bytes, Failure> {
+    pub(super) async fn chunk(&self, response: &mut Response) -> Result<Bytes, Failure> {
         let chunk = loop {
             match response.chunk().await.map_err(|error| Failure::Interrupted(error.without_url()))? {
                 Some(chunk) if chunk.is_empty() => {}
@@ -178,8 +199,18 @@ fn location(response: &Response, from: &Url) -> Option<Url> {
     from.join(response.headers().get(LOCATION)?.to_str().ok()?).ok()
 }
 
-/// Returns where a redirect of the first request leads, if it may be followed.
+/// Returns where a redirect of Git's first request leads, if it may be followed.
 fn target(response: &Response, from: &Url) -> Result<Url, Failure> {
+    let to = followed(response, from)?;
+    if to.path().ends_with("/info/refs") && to.query() == from.query() {
+        Ok(to)
+    } else {
+        Err(Failure::Redirect { to: printable(&to), problem: "it does not lead to a repository" })
+    }
+}
+
+/// Returns where a redirect leads, if it may be followed at all.
+fn followed(response: &Response, from: &Url) -> Result<Url, Failure> {
     let refuse = |to: String, problem| Err(Failure::Redirect { to, problem });
     let Some(to) = location(response, from) else {
         return refuse(String::new(), "it names no address");
@@ -191,8 +222,6 @@ fn target(response: &Response, from: &Url) -> Result<Url, Failure> {
         refuse(printed, "it leads from HTTPS to plain HTTP")
     } else if !to.username().is_empty() || to.password().is_some() {
         refuse(printed, "it carries credentials")
-    } else if !to.path().ends_with("/info/refs") || to.query() != from.query() {
-        refuse(printed, "it does not lead to a repository")
     } else {
         Ok(to)
     }

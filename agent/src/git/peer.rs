@@ -46,13 +46,19 @@ impl Peer {
     /// Says in our words why a conversation failed: what carried it knows best, what is left is the Git in it.
     pub(super) fn failed(&self, error: &gix::Error) -> FetchError {
         let Self { url, budget, .. } = self;
+        match budget.take_failure() {
+            Some(failure) => self.ended(failure),
+            None => match words(error) {
+                Some(words) => FetchError::Refused { url: url.clone(), source: said(budget, &words) },
+                None => FetchError::Damaged { url: url.clone(), source: cause(budget, error) },
+            },
+        }
+    }
+
+    /// Says in our words what ended a conversation.
+    pub(super) fn ended(&self, failure: Failure) -> FetchError {
+        let Self { url, budget, .. } = self;
         let (url, received) = (url.clone(), budget.received());
-        let Some(failure) = budget.take_failure() else {
-            return match words(error) {
-                Some(words) => FetchError::Refused { url, source: said(budget, &words) },
-                None => FetchError::Damaged { url, source: cause(budget, error) },
-            };
-        };
         match failure {
             Failure::Unreachable(source) => self.unreachable(source),
             Failure::Interrupted(source) => match tls(&source) {

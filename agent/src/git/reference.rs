@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use gix::ObjectId;
+use skiff_shared::environment;
 use skiff_shared::version::Range;
 
 /// What a source follows.
@@ -45,6 +46,20 @@ pub struct TreeId(pub(super) ObjectId);
 #[error("{text:?} is not the full id of a commit")]
 pub struct IdError {
     text: String,
+}
+
+impl TryFrom<environment::Reference> for Reference {
+    type Error = IdError;
+
+    /// Takes what a file names.
+    fn try_from(written: environment::Reference) -> Result<Self, IdError> {
+        Ok(match written {
+            environment::Reference::Branch(name) => Self::Branch(name),
+            environment::Reference::Tag(name) => Self::Tag(name),
+            environment::Reference::Versions(range) => Self::Versions(range),
+            environment::Reference::Commit(id) => Self::Commit(id.parse()?),
+        })
+    }
 }
 
 impl Reference {

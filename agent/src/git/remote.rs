@@ -47,16 +47,30 @@ pub(super) struct Tip {
 }
 
 /// What all conversations of one process share.
-pub(super) struct Means {
+pub struct Means {
     /// Requests run on it. It has several threads.
-    pub runtime: Handle,
+    runtime: Handle,
     /// Ends every conversation.
-    pub cancel: CancellationToken,
-    pub secrets: Arc<dyn NamedSecrets>,
-    pub tokens: Tokens,
+    cancel: CancellationToken,
+    secrets: Arc<dyn NamedSecrets>,
+    tokens: Tokens,
+}
+
+/// A conversation over HTTP that has its credentials.
+pub(super) struct Web {
+    pub peer: Peer,
+    pub transfer: Arc<Transfer>,
+    /// The token that it shows, where a GitHub App gave one out.
+    grant: Option<Grant>,
 }
 
 impl Means {
+    /// Requests run on `runtime`, which has to have several threads, and end when `cancel` does; `secrets` reads those
+    /// that sources name.
+    pub fn new(runtime: Handle, cancel: CancellationToken, secrets: Arc<dyn NamedSecrets>) -> Self {
+        Self { runtime, cancel, secrets, tokens: Tokens::default() }
+    }
+
     fn begin(&self, source: &Source, secrets: Secrets) -> Arc<Budget> {
         Budget::begin(self.runtime.clone(), self.cancel.clone(), source.limits, secrets)
     }
@@ -224,6 +238,20 @@ fn over_http(
     named: Option<&NamedSecret>,
     means: &Means,
 ) -> Result<Prepared, FetchError> {
+    let Web { peer, transfer, grant } = web(source, url, named, means)?;
+    let address = gix::url::parse(url.as_str())
+        .map_err(|error| FetchError::NotGit { url: peer.url.clone(), source: GitCause::new(&error) })?;
+    let wire = Wire::new(transfer);
+    Ok((peer, Box::new(http_transport::Transport::new_http(wire, address, Protocol::V2, false)), grant))
+}
+
+/// Reads the credentials for a conversation over HTTP. Nothing is sent to the source yet.
+pub(super) fn web(
+    source: &Source,
+    url: &Url,
+    named: Option<&NamedSecret>,
+    means: &Means,
+) -> Result<Web, FetchError> {
     let (mut login, secrets) = source.login(named)?;
     let budget = means.begin(source, secrets);
     let mut grant = None;
@@ -239,10 +267,8 @@ fn over_http(
         proxy: source.proxy.as_ref().map(|proxy| proxy.url.clone()),
         known_hosts: String::new(),
     };
-    let address = gix::url::parse(url.as_str())
-        .map_err(|error| FetchError::NotGit { url: peer.url.clone(), source: GitCause::new(&error) })?;
-    let wire = Wire::new(Transfer::new(peer.budget.clone(), url.clone(), login));
-    Ok((peer, Box::new(http_transport::Transport::new_http(wire, address, Protocol::V2, false)), grant))
+    let transfer = Transfer::new(peer.budget.clone(), url.clone(), login);
+    Ok(Web { peer, transfer, grant })
 }
 
 /// Opens a conversation over SSH.

@@ -72,6 +72,7 @@ impl Revision {
             subject: self.subject.clone(),
             committed_at: self.committed_at,
             traceparent: self.trailer("Traceparent").map(str::to_owned),
+            chart: None,
         }
     }
 }

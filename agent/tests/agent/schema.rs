@@ -42,7 +42,9 @@ impl Describe<'_> {
         if node.get("default").is_some_and(|default| default.is_null() || default.is_object()) {
             node.remove("default");
         }
-        match self.meanings.get(path) {
+        // What reaches the repositories of apps is written once, for the environment's own.
+        let as_own = path.replace("environments[].repositories[].", "environments[].source.");
+        match self.meanings.get(path).or_else(|| self.meanings.get(&as_own)) {
             Some(meaning) if !meaning.is_empty() => {
                 node.insert("description".to_owned(), meaning.clone().into());
             }

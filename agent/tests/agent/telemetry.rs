@@ -65,6 +65,7 @@ fn revision(traceparent: Option<&str>) -> Revision {
         subject: "More replicas".to_owned(),
         committed_at: Some(at(-20)),
         traceparent: traceparent.map(str::to_owned),
+        chart: None,
     }
 }
 

@@ -159,6 +159,21 @@ pub struct Revision {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub committed_at: Option<Timestamp>,
+    /// The chart of a chart repository that the app is rendered from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chart: Option<ChartRelease>,
+}
+
+/// One version of a chart, as a chart repository gave it out.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ChartRelease {
+    /// The chart repository's URL.
+    pub repository: String,
+    pub name: String,
+    pub version: String,
+    /// SHA-256 of the archive.
+    pub digest: String,
 }
 
 /// The environment and the path that the configuration assigns.
@@ -325,7 +340,20 @@ impl Revision {
             author: shortened(&revision.author, MAX_ROW_MESSAGE),
             subject: shortened(&revision.subject, MAX_ROW_MESSAGE),
             committed_at: revision.committed_at,
+            chart: revision.chart.as_ref().map(ChartRelease::of),
         }
+    }
+}
+
+impl ChartRelease {
+    fn of(chart: &desired::ChartRelease) -> Self {
+        let desired::ChartRelease { repository, name, version, digest } = chart.clone();
+        Self { repository, name, version, digest }
+    }
+
+    fn read(&self) -> desired::ChartRelease {
+        let Self { repository, name, version, digest } = self.clone();
+        desired::ChartRelease { repository, name, version, digest }
     }
 }
 
@@ -339,6 +367,7 @@ impl Revision {
             subject: self.subject.clone(),
             committed_at: self.committed_at,
             traceparent: None,
+            chart: self.chart.as_ref().map(ChartRelease::read),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod app;
 mod raw;
+mod source;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

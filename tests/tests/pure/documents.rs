@@ -9,16 +9,17 @@ use skiff_shared::yaml;
 use crate::{read, root};
 
 /// Where the program's reason words are written, each as a text of its own.
-const WORDS: [(&str, &str); 5] = [
+const WORDS: [(&str, &str); 6] = [
     ("shared/src/plan.rs", "impl HeldReason"),
     ("shared/src/sync/event.rs", "impl Refusal"),
     ("shared/src/sync/status.rs", "fn conditions"),
     ("agent/src/git/error.rs", "impl FetchError"),
+    ("agent/src/charts/error.rs", "impl ChartProblem"),
     ("agent/src/render.rs", "impl Reason"),
 ];
 
 /// Where the words for errors of the input are written: functions that return nothing else.
-const INPUT_ERRORS: [(&str, &str); 4] = [
+const INPUT_ERRORS: [(&str, &str); 5] = [
     ("shared/src/environment/skiff.rs", "pub fn word("),
     (
         "agent/src/git/error.rs",
@@ -27,6 +28,10 @@ const INPUT_ERRORS: [(&str, &str); 4] = [
     (
         "agent/src/git/error.rs",
         "impl ReadError {\n    /// Returns the word for conditions, events and `error.type`.\n    pub fn reason(",
+    ),
+    (
+        "agent/src/charts/error.rs",
+        "impl ChartProblem {\n    /// Returns the word for conditions, events and `error.type`.\n    pub fn reason(",
     ),
     ("agent/src/render.rs", "pub fn word("),
 ];
@@ -81,7 +86,10 @@ fn every_key_of_the_configuration_is_explained() {
     let mut keys = Vec::new();
     collect_keys(&yaml::load(&example).expect("the example is YAML").value, "", &mut keys);
     assert!(keys.len() > 30, "{keys:?}");
-    keys.retain(|key| !reference.contains(&format!("`{}`", key.trim_end_matches("[]"))));
+    // What reaches the repositories of apps is written once, for the environment's own.
+    let as_own = |key: &str| key.trim_end_matches("[]").replace(".repositories[].", ".source.");
+    let is_explained = |key: &str| reference.contains(&format!("`{key}`"));
+    keys.retain(|key| !is_explained(key.trim_end_matches("[]")) && !is_explained(&as_own(key)));
     assert!(keys.is_empty(), "docs/configuration.md does not explain {keys:?}");
 }
 

@@ -2,13 +2,12 @@
 
 use std::path::PathBuf;
 
-use skiff_shared::environment::RepoPath;
-use skiff_shared::version::Range;
+use skiff_shared::environment::{ChartSource, GitSource, RawReference, RepoPath};
 
 use super::Check;
-use crate::config::raw::{RawCredentials, RawGithubApp, RawProxy, RawReference, RawSource};
-use crate::config::{Credentials, GithubApp, Proxy, Reference, Source};
-use crate::git::{CommitId, RepositoryUrl, UrlError};
+use crate::config::raw::{RawCredentials, RawGithubApp, RawProxy, RawRepository, RawSource};
+use crate::config::{Credentials, GithubApp, Proxy, Reference, RepositoryAccess, Source};
+use crate::git::{RepositoryUrl, UrlError};
 
 impl Check<'_> {
     pub(super) fn source(&mut self, raw: RawSource, at: &str) -> Option<Source> {
@@ -31,24 +30,39 @@ impl Check<'_> {
     }
 
     fn reference(&mut self, raw: RawReference, at: &str) -> Option<Reference> {
-        let RawReference { branch, tag, semver, commit } = raw;
-        let name = |name: String| is_reference_name(&name).then_some(name).ok_or("a name that Git allows");
-        let (key, checked) = match (branch, tag, semver, commit) {
-            (Some(branch), None, None, None) => ("branch", name(branch).map(Reference::Branch)),
-            (None, Some(tag), None, None) => ("tag", name(tag).map(Reference::Tag)),
-            (None, None, Some(range), None) => {
-                let range = range.parse::<Range>();
-                let reported = range.map_err(|error| self.report(&format!("{at}/semver"), error.to_string()));
-                ("semver", Ok(Reference::Versions(reported.ok()?)))
+        let checked = raw.check().map_err(|error| {
+            let key = error.key().map(|key| format!("/{key}")).unwrap_or_default();
+            self.report(&format!("{at}{key}"), error.to_string());
+        });
+        let reference = Reference::try_from(checked.ok()?);
+        reference.map_err(|error| self.report(&format!("{at}/commit"), error.to_string())).ok()
+    }
+
+    /// Reads how the repositories of apps are reached.
+    pub(super) fn repositories(&mut self, items: Vec<RawRepository>, at: &str) -> Vec<RepositoryAccess> {
+        let mut read: Vec<RepositoryAccess> = Vec::new();
+        for (index, raw) in items.into_iter().enumerate() {
+            let at = format!("{at}/{index}");
+            let RawRepository { url, credentials, proxy } = raw;
+            let Some(url) = url else {
+                self.missing(&at, "url");
+                continue;
+            };
+            let over_ssh = is_over_ssh(&url);
+            let is_chart = ChartSource::check_repository(&url).is_ok();
+            if let Err(error) = GitSource::check_url(&url)
+                && !is_chart
+            {
+                self.report(&format!("{at}/url"), error.to_string());
             }
-            (None, None, None, Some(commit)) => ("commit", commit_id(&commit).map(Reference::Commit)),
-            _ => {
-                self.report(at, "ref needs exactly one of branch, tag, semver and commit".to_owned());
-                return None;
+            if read.iter().any(|known| known.url == url) {
+                self.report(&format!("{at}/url"), "the URL is there twice".to_owned());
             }
-        };
-        let report = |expected| self.report(&format!("{at}/{key}"), format!("{key} is not {expected}"));
-        checked.map_err(report).ok()
+            let credentials = self.credentials(credentials, over_ssh, &format!("{at}/credentials"));
+            let proxy = proxy.and_then(|proxy| self.proxy(proxy, over_ssh, &format!("{at}/proxy")));
+            read.push(RepositoryAccess { url, credentials, proxy });
+        }
+        read
     }
 
     fn credentials(&mut self, raw: RawCredentials, over_ssh: bool, at: &str) -> Credentials {
@@ -260,23 +274,4 @@ fn check_server(url: &str) -> Result<(), &'static str> {
 fn web_server(url: &str) -> Option<&str> {
     let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"))?;
     rest.split('/').next()
-}
-
-/// Says whether Git would take the name for a branch or tag: the rules of `git check-ref-format`.
-fn is_reference_name(name: &str) -> bool {
-    let forbidden = |character: char| character.is_control() || " ~^:?*[\\".contains(character);
-    let parts = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.ends_with(".lock");
-    !name.starts_with('-')
-        && !name.ends_with('.')
-        && name != "@"
-        && !name.contains("..")
-        && !name.contains("@{")
-        && !name.contains(forbidden)
-        && name.split('/').all(parts)
-}
-
-/// Reads the id of a commit; `CommitId` itself also takes one with its format before it.
-fn commit_id(id: &str) -> Result<CommitId, &'static str> {
-    let is_plain = id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    id.parse().ok().filter(|_| is_plain).ok_or("a full commit id in lower case")
 }

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::raw::{RawApp, RawHelm, RawKustomize, RawRenderer, RawRequirement, RawSelector, RawSync};
+use super::source::Located;
 use super::{Check, ListReason, Wish, completed_pattern};
 use crate::environment::selector::{Operator, Requirement, Selector};
 use crate::environment::substitute::{self, Typing, Variables};
@@ -213,6 +214,8 @@ impl Check<'_> {
             each: _,
             except,
             clusters: _,
+            source,
+            chart,
             namespace,
             create_namespace,
             renderer,
@@ -240,12 +243,14 @@ impl Check<'_> {
                 pointer: format!("{at}/dependsOn/{index}"),
             }));
         }
-        let path = path?;
-        let renderer = self.renderer(renderer, helm, kustomize, &path, at)?;
+        let Located { source, path, base } = self.located(source, chart, path, at)?;
+        let renderer = self.renderer(renderer, helm, kustomize, &base, at)?;
+        let renderer = self.rendered_as(renderer, &source, at)?;
         let place = format!("{}:{}", self.file, self.line(at));
         let depends_on = Vec::new();
         Some(AppSpec {
             name: name?,
+            source,
             path,
             namespace,
             create_namespace,
@@ -288,9 +293,7 @@ impl Check<'_> {
     }
 
     fn check_namespace(&mut self, create: bool, namespace: Option<&Namespace>, at: &str) {
-        let is_written =
-            self.document.value.pointer(&format!("{at}/namespace")).is_some_and(|it| !it.is_null());
-        if create && namespace.is_none() && !is_written {
+        if create && namespace.is_none() && !self.is_written(&format!("{at}/namespace")) {
             self.report(
                 ListReason::InvalidAppList,
                 &format!("{at}/createNamespace"),
@@ -299,7 +302,12 @@ impl Check<'_> {
         }
     }
 
-    fn path(&mut self, pointer: &str, from: &RepoPath, path: &str) -> Option<RepoPath> {
+    /// Says whether anything stands at a place of the file.
+    pub(super) fn is_written(&self, pointer: &str) -> bool {
+        self.document.value.pointer(pointer).is_some_and(|it| !it.is_null())
+    }
+
+    pub(super) fn path(&mut self, pointer: &str, from: &RepoPath, path: &str) -> Option<RepoPath> {
         let joined = from.join(path);
         joined.map_err(|error| self.report(ListReason::InvalidAppList, pointer, error.to_string())).ok()
     }

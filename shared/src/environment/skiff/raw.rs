@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::environment::selector::Operator;
-use crate::environment::{AppName, Namespace};
+use crate::environment::{AppName, Namespace, RawReference};
 use crate::policy::Mode;
 
 #[derive(Deserialize, JsonSchema)]
@@ -41,6 +41,8 @@ pub(super) struct RawApp {
         reason = "read for its shape: what it says is looked at before the entry is completed"
     )]
     pub(super) clusters: Option<RawSelector>,
+    pub(super) source: Option<RawSource>,
+    pub(super) chart: Option<RawChart>,
     pub(super) namespace: Option<Namespace>,
     #[serde(default)]
     pub(super) create_namespace: bool,
@@ -70,6 +72,24 @@ pub(super) struct RawRequirement {
     pub(super) operator: Operator,
     #[serde(default)]
     pub(super) values: Vec<String>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct RawSource {
+    pub(super) url: String,
+    #[serde(rename = "ref", default)]
+    pub(super) reference: RawReference,
+    #[serde(default)]
+    pub(super) path: String,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct RawChart {
+    pub(super) repository: String,
+    pub(super) name: String,
+    pub(super) version: String,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]

@@ -1,0 +1,218 @@
+//! One app at one state of its sources, on its way to rows: what it reads, its render, and the set that comes of it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use skiff_shared::desired::{Assignment, Desired, Interval, Problem, Revision, render_digest};
+use skiff_shared::environment::{AppSpec, RendererKind, RepoPath};
+use skiff_shared::object::Hashing;
+
+use super::environment::{Outcome, Rules, Workshop};
+use super::inputs::{self, Inputs};
+use super::source::Fetched;
+use crate::charts::{self, Chart, ChartProblem};
+use crate::cluster::discovery::Discovered;
+use crate::git::{self, ReadError, Snapshot};
+use crate::render::{self, FileCache, OnDuplicate, Rendered};
+use crate::store::Hold;
+use crate::telemetry::chain;
+
+/// Where an app's files are at the moment.
+#[derive(Clone)]
+pub struct AppFiles {
+    /// Its environment's repository, or its own.
+    pub source: git::Source,
+    pub revision: Fetched<git::Revision>,
+    /// A chart of a chart repository; the revision has its value files then.
+    pub chart: Option<Fetched<Chart>>,
+}
+
+impl AppFiles {
+    /// Returns what plans, status and spans say of this state.
+    pub fn record(&self) -> Revision {
+        let chart = self.chart.as_ref().map(|chart| chart.what.release.clone());
+        Revision { chart, ..self.revision.what.record() }
+    }
+
+    /// Returns when the newer of the parts was seen, and how long it took to fetch.
+    fn fetched(&self) -> (Timestamp, Interval) {
+        let revision = (self.revision.seen_at, self.revision.took);
+        let chart = self.chart.as_ref().map(|chart| (chart.seen_at, chart.took));
+        chart.filter(|(seen_at, _)| *seen_at > revision.0).unwrap_or(revision)
+    }
+}
+
+/// Why there are no rows.
+pub struct Unrendered {
+    pub problems: Vec<Problem>,
+    pub outcome: Outcome,
+}
+
+/// One app at one revision, on its way to rows.
+pub struct Job {
+    workshop: Workshop,
+    pub files: AppFiles,
+    spec: AppSpec,
+    apis: Arc<Discovered>,
+    rules: Rules,
+    on_duplicate: OnDuplicate,
+}
+
+impl Job {
+    pub fn new(
+        workshop: Workshop,
+        mut spec: AppSpec,
+        files: AppFiles,
+        apis: Arc<Discovered>,
+        rules: Rules,
+        on_duplicate: OnDuplicate,
+    ) -> Self {
+        if let Some(chart) = &files.chart {
+            spec.path = chart.what.folder();
+        }
+        Self { workshop, files, spec, apis, rules, on_duplicate }
+    }
+
+    /// Finds out what the app reads; the key covers also what the cluster and the options add.
+    pub async fn prepare(&self) -> Result<Inputs, Vec<Problem>> {
+        let snapshot = self.snapshot().await?;
+        let (spec, chart) = (self.spec.clone(), self.files.chart.clone());
+        let inputs = blocking(move || {
+            let found = match chart {
+                Some(chart) => inputs::of_chart(&snapshot, &spec, &chart.what.release),
+                None => inputs::find(&snapshot, &spec),
+            };
+            found.map_err(|error| unreadable(&spec.path, &error))
+        })
+        .await?;
+        let directory = self.workshop.scratch.clone();
+        let key = render::input_digest(&self.request(&directory), &inputs.key.to_string());
+        // Also where nothing of them is used: what the facts were is recorded with the set.
+        let key = Hashing::default().part(&key.0).part(&self.rules.facts.digest().0).finish();
+        Ok(Inputs { key, ..inputs })
+    }
+
+    pub async fn render(&self, inputs: &Inputs, files: &mut FileCache) -> Result<Rendered, Unrendered> {
+        let failed = |error: std::io::Error| Unrendered {
+            problems: vec![Problem {
+                place: self.spec.path.to_string(),
+                message: format!("failed to make a folder: {error}"),
+            }],
+            outcome: Outcome::FailedInPassing,
+        };
+        let wrong = |problems| Unrendered { problems, outcome: Outcome::Failed };
+        let store = &self.workshop.store;
+        let rendered = if inputs.kind == RendererKind::Plain {
+            let snapshot = self.snapshot().await.map_err(wrong)?;
+            render::render_commit(&self.request(&self.workshop.scratch), snapshot, files, store).await
+        } else {
+            let directory = tempfile::tempdir_in(&self.workshop.scratch).map_err(failed)?;
+            self.export(inputs, directory.path()).await.map_err(wrong)?;
+            render::render(&self.request(directory.path()), store).await
+        };
+        rendered.map_err(|error| {
+            let outcome =
+                if error.reason().is_transient() { Outcome::FailedInPassing } else { Outcome::Failed };
+            Unrendered { problems: error.problems, outcome }
+        })
+    }
+
+    /// Puts the files that the app reads into a folder of their own.
+    async fn export(&self, inputs: &Inputs, directory: &Path) -> Result<(), Vec<Problem>> {
+        let snapshot = self.snapshot().await?;
+        let (roots, directory) = (inputs.roots.clone(), directory.to_owned());
+        let (charts, chart) = (self.workshop.charts.clone(), self.files.chart.clone());
+        blocking(move || {
+            if let Some(Fetched { what: chart, .. }) = chart {
+                let unusable = |error: ChartProblem| {
+                    vec![Problem { place: chart.release.to_string(), message: chain(&error) }]
+                };
+                let folder = directory.join(chart.folder().as_str());
+                charts::unpack(&charts.archive(&chart), &folder).map_err(unusable)?;
+            }
+            roots.iter().try_for_each(|root| export(&snapshot, root, &directory))
+        })
+        .await
+    }
+
+    async fn snapshot(&self) -> Result<Snapshot, Vec<Problem>> {
+        let (cache, source) = (self.workshop.cache.clone(), self.files.source.clone());
+        let (path, commit) = (self.spec.path.clone(), self.files.revision.what.commit);
+        blocking(move || cache.snapshot(&source, commit).map_err(|error| unreadable(&path, &error))).await
+    }
+
+    fn request<'a>(&'a self, directory: &'a Path) -> render::Request<'a> {
+        render::Request {
+            app: self.spec.name.as_str(),
+            instance: &self.workshop.instance,
+            directory,
+            path: &self.spec.path,
+            namespace: self.spec.namespace.as_ref().map(|namespace| namespace.as_str()),
+            create_namespace: self.spec.create_namespace,
+            renderer: &self.spec.renderer,
+            facts: self.spec.substitute.then_some(&*self.rules.facts),
+            limits: &self.rules.limits,
+            apis: &self.apis.apis,
+            api_versions: &[],
+            kube_version: &self.apis.kube_version,
+            tools: &self.workshop.tools,
+            on_duplicate: self.on_duplicate,
+            interner: &self.workshop.interner,
+        }
+    }
+}
+
+/// Returns the set that came of a render.
+pub fn desired(
+    files: &AppFiles,
+    assignment: Assignment,
+    rendered: Rendered,
+    rendered_at: Interval,
+) -> (Desired, Hold) {
+    let Rendered { rows, warnings, hold, files: _ } = rendered;
+    let (seen_at, fetched) = files.fetched();
+    let desired = Desired {
+        revision: files.record(),
+        assignment,
+        render: render_digest(&rows),
+        rows,
+        warnings,
+        seen_at,
+        fetched: Some(fetched),
+        rendered: Some(rendered_at),
+    };
+    (desired, hold)
+}
+
+/// Puts one folder or file of the repository where it stands in there.
+fn export(snapshot: &Snapshot, root: &RepoPath, directory: &Path) -> Result<(), Vec<Problem>> {
+    let target = directory.join(root.as_str());
+    let written = |error: std::io::Error| {
+        vec![Problem { place: root.to_string(), message: format!("failed to write it to disk: {error}") }]
+    };
+    match snapshot.export(root.as_str(), &target) {
+        Ok(_) => Ok(()),
+        Err(ReadError::NotAFolder { .. }) => {
+            let content = snapshot.read(root.as_str()).map_err(|error| unreadable(root, &error))?;
+            let folder = target.parent().unwrap_or(directory);
+            std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&target, content)).map_err(written)
+        }
+        Err(error) => Err(unreadable(root, &error)),
+    }
+}
+
+pub fn unreadable(path: &RepoPath, error: &ReadError) -> Vec<Problem> {
+    vec![Problem { place: path.to_string(), message: chain(error) }]
+}
+
+pub async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Vec<Problem>> + Send + 'static,
+) -> Result<T, Vec<Problem>> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+        Err(vec![Problem {
+            place: String::new(),
+            message: format!("reading the revision ended early: {error}"),
+        }])
+    })
+}
