@@ -34,8 +34,30 @@ pub const STEPS: &[Step] = &[
 ];
 
 /// Crates that may not be in the tree of `skiff-shared`.
-const BEHIND_THE_WALL: [&str; 9] =
-    ["tokio", "async-std", "kube", "kube-client", "kube-runtime", "hyper", "reqwest", "gix", "notify"];
+const BEHIND_THE_WALL: [&str; 22] = [
+    "async-io",
+    "async-std",
+    "axum",
+    "futures-executor",
+    "gix",
+    "h2",
+    "hyper",
+    "kube",
+    "kube-client",
+    "kube-runtime",
+    "mio",
+    "notify",
+    "polling",
+    "reqwest",
+    "russh",
+    "rustls",
+    "smol",
+    "socket2",
+    "tokio",
+    "tonic",
+    "tower",
+    "ureq",
+];
 
 /// The largest static binary, in bytes.
 const LARGEST: u64 = 30 << 20;

@@ -57,7 +57,8 @@ fn invite(site: &Site, shop: &Repository, program: &Path, terminal: &Terminal) {
     terminal.gap();
     terminal.command(&format!("git clone {url} /tmp/shop && cd /tmp/shop"));
     terminal.command("sed -i 's/web:2/web:3/' development/storefront/web.yaml");
-    terminal.command("git commit -am 'Storefront 3' && git push");
+    terminal
+        .command("git -c user.name=you -c user.email=you@example.com commit -am 'Storefront 3' && git push");
     terminal.gap();
     terminal.command(&format!("less +F {}", site.log_file().display()));
     terminal.gap();

@@ -2,6 +2,8 @@
 //!
 //! `corpus/README.md` describes the files. Their lines `kubectl` are written by the program in `e2e/vectors`.
 
+#![expect(clippy::disallowed_methods, reason = "a test reads its files and what it is asked for")]
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

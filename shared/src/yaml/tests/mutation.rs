@@ -3,6 +3,8 @@
 //! `SKIFF_MUTATIONS=5000000 cargo test -p skiff-shared mutated` takes as many as are asked for, and
 //! `SKIFF_MUTATION_SEED=7` takes others.
 
+#![expect(clippy::disallowed_methods, reason = "a test reads its files and what it is asked for")]
+
 use granit_parser::Parser;
 use serde_json::Value;
 
