@@ -123,7 +123,7 @@ async fn sources_that_cannot_be_read_any_more_are_told_and_the_others_go_on() ->
             app: "pathless",
             condition: "Rendered",
             reason: "RenderFailed",
-            words: vec!["apps: there is no such folder in this revision".to_owned()],
+            words: vec!["apps: path \"apps\" not found in sha1:".to_owned()],
             error_type: "RenderFailed",
         },
     ];
@@ -167,7 +167,7 @@ async fn what_cannot_be_rendered_is_told_with_file_and_line_and_the_others_go_on
             app: "syntax",
             condition: "Rendered",
             reason: "RenderFailed",
-            words: vec!["syntax/broken.yaml:6:".to_owned()],
+            words: vec!["syntax/broken.yaml:5:11: unclosed bracket".to_owned()],
             error_type: "RenderFailed",
         },
         Mistake {
