@@ -1,6 +1,7 @@
 //! The command line: which verb, with what.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -23,6 +24,16 @@ pub enum Verb {
     Plan(PlanArgs),
     /// Show, field by field, what a sync would change
     Diff(PlanArgs),
+    /// Approve the plan that an app waits with
+    Approve(ApproveArgs),
+    /// Ask for a sync now, also of what was given up on and what drifted
+    Sync(SyncArgs),
+    /// Wait until an app is as it should be
+    Wait(WaitArgs),
+    /// Stop every write of an app, healing included
+    Pause(PauseArgs),
+    /// Go on with an app that was paused
+    Resume(ResumeArgs),
     /// Print the objects that a folder renders to
     Render(RenderArgs),
     /// Check a folder for every cluster that reads it, without asking one
@@ -81,6 +92,81 @@ pub struct PlanArgs {
     pub output: Output,
     #[command(flatten)]
     pub cluster: ClusterArgs,
+}
+
+/// One app, as the person who asks names it.
+#[derive(Clone, Debug, Args)]
+pub struct AppArgs {
+    /// The app, as the agent has it
+    pub app: String,
+    /// The agent's namespace; default: where the App object is
+    #[arg(short, long)]
+    pub namespace: Option<String>,
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct ApproveArgs {
+    #[command(flatten)]
+    pub app: AppArgs,
+    /// The plan that was reviewed: another one is not approved
+    #[arg(long)]
+    pub digest: Option<String>,
+    /// Approve without asking on the terminal
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct SyncArgs {
+    #[command(flatten)]
+    pub app: AppArgs,
+    /// Wait until the sync is done and the app is synced and healthy
+    #[arg(short, long)]
+    pub wait: bool,
+    #[command(flatten)]
+    pub patience: PatienceArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct WaitArgs {
+    #[command(flatten)]
+    pub app: AppArgs,
+    /// Wait until the cluster is as Git says; without --sync and --health: for both
+    #[arg(long)]
+    pub sync: bool,
+    /// Wait until the objects are healthy or suspended
+    #[arg(long)]
+    pub health: bool,
+    /// Wait until this commit is applied: its id, or the beginning of it
+    #[arg(long, value_name = "COMMIT")]
+    pub revision: Option<String>,
+    #[command(flatten)]
+    pub patience: PatienceArgs,
+}
+
+/// How long a verb waits.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct PatienceArgs {
+    /// How long to wait at most
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = crate::config::parse_duration)]
+    pub timeout: Duration,
+}
+
+#[derive(Debug, Args)]
+pub struct PauseArgs {
+    #[command(flatten)]
+    pub app: AppArgs,
+    /// Why; shown wherever the app is
+    #[arg(long, default_value = "")]
+    pub reason: String,
+}
+
+#[derive(Debug, Args)]
+pub struct ResumeArgs {
+    #[command(flatten)]
+    pub app: AppArgs,
 }
 
 #[derive(Debug, Args)]

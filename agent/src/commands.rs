@@ -1,20 +1,25 @@
 //! The verbs, one file each, and how each of them ends.
 //!
 //! Exit codes: 0 it is as it should be, 1 it failed, 2 the words or the configuration are wrong,
-//! 3 there is a difference (`diff`, `plan`).
+//! 3 there is a difference (`diff`, `plan`), 4 what was waited for did not come in time.
 
 mod agent;
+mod approve;
+mod ask;
 mod described;
 mod diff;
 mod doctor;
 mod get;
 mod local;
 mod outlook;
+mod pause;
 mod plan;
 mod render;
 mod schema;
+mod sync;
 mod ui;
 mod validate;
+mod wait;
 
 use std::process::ExitCode;
 
@@ -33,6 +38,9 @@ pub const USAGE: u8 = 2;
 /// There is a difference.
 pub const DIFFERENT: u8 = 3;
 
+/// What was waited for did not come in time.
+pub const TIMEOUT: u8 = 4;
+
 /// Carries out a verb.
 pub async fn run(cli: Cli) -> ExitCode {
     let ended = match cli.verb {
@@ -40,6 +48,11 @@ pub async fn run(cli: Cli) -> ExitCode {
         Verb::Get(arguments) => get::run(arguments).await,
         Verb::Plan(arguments) => plan::run(arguments).await,
         Verb::Diff(arguments) => diff::run(arguments).await,
+        Verb::Approve(arguments) => approve::run(arguments).await,
+        Verb::Sync(arguments) => sync::run(arguments).await,
+        Verb::Wait(arguments) => wait::run(arguments).await,
+        Verb::Pause(arguments) => pause::pause(arguments).await,
+        Verb::Resume(arguments) => pause::resume(arguments).await,
         Verb::Render(arguments) => render::run(arguments).await,
         Verb::Validate(arguments) => validate::run(arguments).await,
         Verb::Schema(arguments) => Ok(schema::run(&arguments)),

@@ -50,6 +50,7 @@ use crate::sandbox::Demand;
 
 pub use crate::git::Reference;
 pub use secret::{Secret, SecretError};
+pub use units::parse_duration;
 pub use watch::{Changes, Watched, watch};
 
 /// The checked configuration of an agent.

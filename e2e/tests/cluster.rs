@@ -2,6 +2,8 @@
 
 #[path = "cluster/adoption.rs"]
 mod adoption;
+#[path = "cluster/approval.rs"]
+mod approval;
 #[path = "cluster/bad_input.rs"]
 mod bad_input;
 #[path = "cluster/cli.rs"]

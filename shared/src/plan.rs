@@ -14,6 +14,7 @@ use crate::desired::{Assignment, BodyDigest, Desired, DesiredRow, ObjectOptions}
 use crate::inventory::Record;
 use crate::object::{ApiSet, Digest, GroupKind, Hashing, ObjectId};
 use crate::policy::Policy;
+use crate::report::PlannedChange;
 
 /// What happens, or happened, to an object in a sync.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
@@ -178,10 +179,10 @@ impl std::fmt::Display for HeldReason {
             Self::HandedOver { app } => write!(f, "app {app:?} wants this object now: it is handed over, not pruned"),
             Self::AssignmentChanged { before } => write!(
                 f,
-                "it comes from {before}, and a changed configuration never prunes: ask for a sync (spec.sync of the App) to prune it"
+                "it comes from {before}, and a changed configuration never prunes: ask for a sync (skiff sync) to prune it"
             ),
             Self::FactsChanged => f.write_str(
-                "it was wanted with another name, label or variable of the cluster, and a changed configuration never prunes: ask for a sync (spec.sync of the App) to prune it",
+                "it was wanted with another name, label or variable of the cluster, and a changed configuration never prunes: ask for a sync (skiff sync) to prune it",
             ),
             Self::Undecided { app } => write!(
                 f,
@@ -224,6 +225,25 @@ impl Plan {
             .iter()
             .fold(Hashing::default(), |hashing, (id, what)| hashing.part(id.as_bytes()).part(what.as_bytes()))
             .finish()
+    }
+
+    /// Returns at most `limit` of the changes: those that destroy something first, then in the order of the sync.
+    pub fn changes(&self, limit: usize) -> Vec<PlannedChange> {
+        let prunes = self.prunes.iter().map(|prune| PlannedChange {
+            action: Action::Pruned,
+            id: prune.id.clone(),
+            adopts: false,
+        });
+        let writes = |loud: bool| {
+            let chosen =
+                self.writes.iter().filter(move |write| (write.action == Action::Recreated) == loud);
+            chosen.map(|write| PlannedChange {
+                action: write.action,
+                id: write.id.clone(),
+                adopts: write.adopts,
+            })
+        };
+        prunes.chain(writes(true)).chain(writes(false)).take(limit).collect()
     }
 
     /// Returns how many objects get `action`.

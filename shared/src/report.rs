@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::desired::{Assignment, Interval, Revision};
 use crate::health::Health;
-use crate::object::Digest;
+use crate::object::{Digest, ObjectId};
 use crate::plan::Action;
 
 /// Failures that the record of a sync names at most.
@@ -63,8 +63,19 @@ pub struct Report {
 pub struct PlanReport {
     pub digest: Digest,
     pub counts: Vec<(Action, u32)>,
+    /// What is done to which object, what destroys something first; at most [`MAX_ROWS`].
+    pub changes: Vec<PlannedChange>,
     /// The person whose approval is in force.
     pub approved_by: Option<String>,
+}
+
+/// What a plan does to one object.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PlannedChange {
+    pub action: Action,
+    pub id: ObjectId,
+    /// It exists and is taken over.
+    pub adopts: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -6,7 +6,9 @@ use anyhow::Context as _;
 use kube::Api;
 use kube::api::ListParams;
 use skiff_shared::api::v1alpha1::{App, AppStatus};
+use skiff_shared::yaml::closest;
 
+use super::approve::in_numbers;
 use super::{connect, ui};
 use crate::args::{GetArgs, Output};
 use crate::cluster::Connection;
@@ -15,16 +17,13 @@ use crate::cluster::Connection;
 pub async fn run(arguments: GetArgs) -> anyhow::Result<ExitCode> {
     let GetArgs { app, namespace, output, cluster } = arguments;
     let connection = connect(cluster).await?;
-    let mut apps = list(&connection, namespace.as_deref()).await?;
+    let apps = list(&connection, namespace.as_deref()).await?;
     if let Some(name) = &app {
-        apps.retain(|found| found.metadata.name.as_ref() == Some(name));
-        let Some(found) = apps.first() else {
-            anyhow::bail!("there is no app {name:?}: `skiff get` lists the apps")
-        };
+        let found = pick(apps, name)?;
         match output {
-            Output::Table | Output::Wide => show(found),
+            Output::Table | Output::Wide => show(&found),
             Output::Name => ui::line(&format!("app.skiff.dev/{name}")),
-            Output::Json | Output::Yaml => ui::value(found, output)?,
+            Output::Json | Output::Yaml => ui::value(&found, output)?,
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -55,9 +54,33 @@ pub async fn list(connection: &Connection, namespace: Option<&str>) -> anyhow::R
 
 /// Finds one app by its name.
 pub async fn find(connection: &Connection, namespace: Option<&str>, name: &str) -> anyhow::Result<App> {
-    let apps = list(connection, namespace).await?;
-    let found = apps.into_iter().find(|app| app.metadata.name.as_deref() == Some(name));
-    found.with_context(|| format!("there is no app {name:?}: `skiff get` lists the apps"))
+    pick(list(connection, namespace).await?, name)
+}
+
+/// Picks the app of this name. Agents in two namespaces may have one each: then a person has to say which is meant.
+fn pick(apps: Vec<App>, name: &str) -> anyhow::Result<App> {
+    let names: Vec<String> = apps.iter().map(name_of).collect();
+    let mut found: Vec<App> =
+        apps.into_iter().filter(|app| app.metadata.name.as_deref() == Some(name)).collect();
+    match (found.pop(), found.first()) {
+        (Some(app), None) => Ok(app),
+        (Some(app), Some(other)) => {
+            let namespace = |app: &App| app.metadata.namespace.clone().unwrap_or_default();
+            anyhow::bail!(
+                "there is an app {name:?} in the namespaces {} and {}: say which with --namespace",
+                namespace(other),
+                namespace(&app)
+            )
+        }
+        (None, _) => {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let nearest = closest(name, &names).map(|near| format!(", did you mean {near:?}?"));
+            anyhow::bail!(
+                "there is no app {name:?}{}: `skiff get` lists the apps",
+                nearest.unwrap_or_default()
+            )
+        }
+    }
 }
 
 fn name_of(app: &App) -> String {
@@ -120,7 +143,9 @@ fn show(app: &App) {
         counts.total, counts.healthy, counts.out_of_sync, counts.drifted, counts.held, counts.failed
     ));
     if let Some(plan) = &status.plan {
-        ui::line(&format!("plan       {}", plan.digest));
+        let approved = plan.approved_by.as_ref().map(|by| format!(", approved by {by}"));
+        let approved = approved.unwrap_or_default();
+        ui::line(&format!("plan       {}: {}{approved}", plan.digest, in_numbers(plan)));
     }
     for wait in &status.waiting_for {
         ui::line(&format!("waits for  {wait}"));

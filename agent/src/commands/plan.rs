@@ -1,17 +1,22 @@
-//! `skiff plan`: object by object what a sync would do, and what would be left alone and why.
+//! `skiff plan`: object by object what a sync would do, and what would be left alone and why; or the plan that the
+//! agent has published and waits with.
 
 use std::process::ExitCode;
 
 use serde_json::json;
+use skiff_shared::api::v1alpha1::{App, AppStatus};
 use skiff_shared::plan::Action;
 
 use super::outlook::{self, Change};
-use super::{DIFFERENT, ui};
+use super::{DIFFERENT, approve, connect, get, ui};
 use crate::args::{Output, PlanArgs};
 
 /// Prints the plan; ends with 3 where it would do something.
 pub async fn run(arguments: PlanArgs) -> anyhow::Result<ExitCode> {
     let output = arguments.output;
+    if arguments.path.is_none() && let Some(app) = waiting(&arguments).await? {
+        return published(&app, output);
+    }
     let outlook = outlook::compute(arguments).await?;
     let changes = outlook.changes().await?;
     outlook.warnings.iter().for_each(|warning| ui::warning(warning));
@@ -47,6 +52,28 @@ pub async fn run(arguments: PlanArgs) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(if changes.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENT) })
+}
+
+/// Returns the app if the agent waits with a plan of it.
+async fn waiting(arguments: &PlanArgs) -> anyhow::Result<Option<App>> {
+    let connection = connect(arguments.cluster.clone()).await?;
+    let app = get::find(&connection, arguments.namespace.as_deref(), &arguments.app).await?;
+    let waits = |status: &AppStatus| status.plan.is_some() && status.phase == "Waiting";
+    Ok(Some(app).filter(|app| app.status.as_ref().is_some_and(waits)))
+}
+
+/// Prints the plan that the agent waits with.
+fn published(app: &App, output: Output) -> anyhow::Result<ExitCode> {
+    let status = app.status.clone().unwrap_or_default();
+    let plan = status.plan.clone().unwrap_or_default();
+    match output {
+        Output::Json | Output::Yaml => {
+            ui::value(&json!({"digest": plan.digest, "changes": plan.changes, "held": plan.held}), output)?;
+        }
+        Output::Name => plan.changes.iter().for_each(|change| ui::line(&change.object)),
+        Output::Table | Output::Wide => approve::show(&status, &plan),
+    }
+    Ok(ExitCode::from(DIFFERENT))
 }
 
 fn words(change: &Change) -> String {

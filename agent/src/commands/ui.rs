@@ -1,6 +1,8 @@
 //! The only module that prints.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is where the program speaks to people")]
 
+use std::io::{IsTerminal as _, Write as _};
+
 use serde::Serialize;
 
 use crate::args::Output;
@@ -23,6 +25,25 @@ pub fn error(text: &str) {
 /// Prints a warning.
 pub fn warning(text: &str) {
     eprintln!("warning: {text}");
+}
+
+/// Tells on the standard error how far something has come.
+pub fn progress(text: &str) {
+    eprintln!("{text}");
+}
+
+/// Whether there is somebody to ask.
+pub fn is_terminal() -> bool {
+    std::io::stdin().is_terminal()
+}
+
+/// Asks a question on the terminal; everything but yes is no.
+pub fn confirm(question: &str) -> std::io::Result<bool> {
+    eprint!("{question} [y/N] ");
+    std::io::stderr().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 
 /// Prints a value for programs.

@@ -63,6 +63,14 @@ impl Visitor<'_> for BytesVisitor {
     }
 }
 
+/// Reads a duration as it is written in the file, for the command line.
+///
+/// # Errors
+/// Says what a duration looks like.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    duration(text).ok_or_else(|| format!("expected {DURATION}"))
+}
+
 fn duration(text: &str) -> Option<Duration> {
     let mut total = Duration::ZERO;
     let mut rest = text;

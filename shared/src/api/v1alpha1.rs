@@ -203,9 +203,30 @@ pub struct PlanSummary {
     pub unchanged: u32,
     pub held: u32,
     pub failed: u32,
+    /// What is done to which object, what destroys something first; at most 100.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<PlannedChange>,
     /// The person whose approval is in force.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub approved_by: Option<String>,
+}
+
+/// What a plan does to one object.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PlannedChange {
+    /// `created`, `configured`, `recreated` or `pruned`.
+    pub action: String,
+    /// `Kind/namespace/name`.
+    pub object: String,
+    /// The object exists and is taken over.
+    #[serde(skip_serializing_if = "is_false")]
+    pub adopts: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// A condition as Kubernetes has them.
@@ -396,8 +417,16 @@ impl PlanSummary {
             unchanged: count(Action::Unchanged),
             held: count(Action::Held),
             failed: count(Action::Failed),
+            changes: plan.changes.iter().map(PlannedChange::of).collect(),
             approved_by: plan.approved_by.clone(),
         }
+    }
+}
+
+impl PlannedChange {
+    fn of(change: &report::PlannedChange) -> Self {
+        let report::PlannedChange { action, id, adopts } = change;
+        Self { action: action.word().to_owned(), object: id.to_string(), adopts: *adopts }
     }
 }
 

@@ -385,7 +385,12 @@ fn cut(message: &str) -> String {
 
 impl Run {
     fn report(&self) -> PlanReport {
-        PlanReport { digest: self.digest, counts: self.counts(), approved_by: self.approved_by.clone() }
+        PlanReport {
+            digest: self.digest,
+            counts: self.counts(),
+            changes: self.plan.changes(MAX_ROWS),
+            approved_by: self.approved_by.clone(),
+        }
     }
 
     fn counts(&self) -> Vec<(Action, u32)> {

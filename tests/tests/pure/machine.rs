@@ -95,7 +95,7 @@ fn a_changed_assignment_prunes_nothing_until_a_person_asks() {
     sim.settle().expect("sound");
     assert!(exists(&sim, "ConfigMap/shop/b") && exists(&sim, "ConfigMap/shop/c"));
     assert_eq!(sim.report().sync, SyncStatus::OutOfSync);
-    insta::assert_snapshot!(sim.report().rows[0].message, @"it comes from path clusters/old of  (environment ), and a changed configuration never prunes: ask for a sync (spec.sync of the App) to prune it");
+    insta::assert_snapshot!(sim.report().rows[0].message, @"it comes from path clusters/old of  (environment ), and a changed configuration never prunes: ask for a sync (skiff sync) to prune it");
     // Also the next agent knows, and a newer commit changes nothing about it.
     sim.restart(0);
     commit_from(&mut sim, "clusters/new", "c2", &["ConfigMap/shop/a"]);
@@ -254,7 +254,7 @@ fn changed_facts_of_the_cluster_prune_nothing_until_a_person_asks() {
     commit(&mut sim, "region=eu", &["ConfigMap/shop/eu"]);
     commit(&mut sim, "region=us", &["ConfigMap/shop/us"]);
     assert!(exists(&sim, "ConfigMap/shop/eu") && exists(&sim, "ConfigMap/shop/us"));
-    insta::assert_snapshot!(sim.report().rows[0].message, @"it was wanted with another name, label or variable of the cluster, and a changed configuration never prunes: ask for a sync (spec.sync of the App) to prune it");
+    insta::assert_snapshot!(sim.report().rows[0].message, @"it was wanted with another name, label or variable of the cluster, and a changed configuration never prunes: ask for a sync (skiff sync) to prune it");
     sim.ask(Ask { sync: Some("now".into()), ..Ask::default() });
     sim.settle().expect("sound");
     assert!(!exists(&sim, "ConfigMap/shop/eu"));
