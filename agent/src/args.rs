@@ -30,9 +30,13 @@ pub enum Verb {
     Sync(SyncArgs),
     /// Wait until an app is as it should be
     Wait(WaitArgs),
+    /// Show the syncs of an app, and which of them it can go back to
+    History(HistoryArgs),
+    /// Go back to a release of the history and stay there until `resume`
+    Rollback(RollbackArgs),
     /// Stop every write of an app, healing included
     Pause(PauseArgs),
-    /// Go on with an app that was paused
+    /// Go on with an app that was paused or pinned to a release
     Resume(ResumeArgs),
     /// Print the objects that a folder renders to
     Render(RenderArgs),
@@ -152,6 +156,31 @@ pub struct PatienceArgs {
     /// How long to wait at most
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = crate::config::parse_duration)]
     pub timeout: Duration,
+}
+
+#[derive(Debug, Args)]
+pub struct HistoryArgs {
+    #[command(flatten)]
+    pub app: AppArgs,
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Output,
+}
+
+#[derive(Debug, Args)]
+pub struct RollbackArgs {
+    #[command(flatten)]
+    pub app: AppArgs,
+    /// The number that `skiff history` shows; without it the release before the present one
+    #[arg(value_name = "ID")]
+    pub release: Option<u64>,
+    /// Why; shown wherever the app is
+    #[arg(long, default_value = "")]
+    pub reason: String,
+    /// Wait until the release is applied and healthy
+    #[arg(short, long)]
+    pub wait: bool,
+    #[command(flatten)]
+    pub patience: PatienceArgs,
 }
 
 #[derive(Debug, Args)]

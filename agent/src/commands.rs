@@ -10,11 +10,13 @@ mod described;
 mod diff;
 mod doctor;
 mod get;
+mod history;
 mod local;
 mod outlook;
 mod pause;
 mod plan;
 mod render;
+mod rollback;
 mod schema;
 mod sync;
 mod ui;
@@ -51,6 +53,8 @@ pub async fn run(cli: Cli) -> ExitCode {
         Verb::Approve(arguments) => approve::run(arguments).await,
         Verb::Sync(arguments) => sync::run(arguments).await,
         Verb::Wait(arguments) => wait::run(arguments).await,
+        Verb::History(arguments) => history::run(arguments).await,
+        Verb::Rollback(arguments) => rollback::run(arguments).await,
         Verb::Pause(arguments) => pause::pause(arguments).await,
         Verb::Resume(arguments) => pause::resume(arguments).await,
         Verb::Render(arguments) => render::run(arguments).await,

@@ -189,6 +189,7 @@ impl Daemon {
         let launcher = Arc::new(Launcher {
             cluster: Arc::new(access),
             registry: registry.clone(),
+            wanted: Arc::new(WantedSets::default()),
             telemetry: telemetry.clone(),
             apis: apis.set.clone(),
             lease: lease.term.clone(),
@@ -205,13 +206,8 @@ impl Daemon {
         vital.spawn("discovery's messenger", tell_apis(apis.set.clone(), registry.clone()));
         let sources = Sources::new(cache.clone(), charts.clone(), instance.clone(), vital.clone());
         let workshop = workshop(&fixed, Caches { cache, charts, sources }, store, interner)?;
-        let mut environments = Environments::new(
-            workshop,
-            launcher.clone(),
-            apis.discovered,
-            Arc::new(WantedSets::default()),
-            readiness.clone(),
-        );
+        let mut environments =
+            Environments::new(workshop, launcher.clone(), apis.discovered, readiness.clone());
         environments.apply(configured, Arc::new(fixed.cluster.facts())).await;
         Ok(Self {
             environments,

@@ -4,6 +4,7 @@
 //! the agent writes to the agent's own namespace, the Lease apart.
 
 mod pack;
+mod release;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::Future;

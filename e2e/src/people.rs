@@ -22,8 +22,8 @@ impl Site {
         command.args(arguments).arg("--kubeconfig").arg(self.cluster.kubeconfig(user)).stdin(Stdio::null());
         let mut command = tokio::process::Command::from(command);
         let output = command.kill_on_drop(true).output().await.context("skiff cannot be started")?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned()
-            + &String::from_utf8_lossy(&output.stderr);
+        let text =
+            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         Ok((text, output.status.code().context("skiff was killed")?))
     }
 

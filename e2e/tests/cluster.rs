@@ -24,6 +24,8 @@ mod faults;
 mod first_contact;
 #[path = "cluster/fleet.rs"]
 mod fleet;
+#[path = "cluster/gates.rs"]
+mod gates;
 #[path = "cluster/healing.rs"]
 mod healing;
 #[path = "cluster/http.rs"]
@@ -42,6 +44,8 @@ mod renderers;
 mod requests;
 #[path = "cluster/restart.rs"]
 mod restart;
+#[path = "cluster/rollback.rs"]
+mod rollback;
 #[path = "cluster/sources.rs"]
 mod sources;
 #[path = "cluster/surgery.rs"]

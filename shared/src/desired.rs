@@ -6,6 +6,7 @@
 pub mod annotations;
 pub mod manifest;
 pub mod scope;
+pub mod stored;
 
 use std::sync::Arc;
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::desired::{BodyDigest, ObjectOptions};
 use crate::managed_fields::{Fields, Owned};
-use crate::object::{Hashing, Interner, ObjectId};
+use crate::object::{Digest, Hashing, Interner, ObjectId};
 
 /// Rows that one shard is meant to hold.
 pub const SHARD_ROWS: usize = 256;
@@ -76,6 +76,8 @@ pub struct Shard {
     /// Stored renders that hold the rows' bodies, newest generation first; a generation is a list of
     /// object names.
     pub renders: Vec<Vec<String>>,
+    /// Digest over the bodies that the newest of them holds.
+    pub kept: Option<Digest>,
 }
 
 /// An app's whole inventory as loaded.
@@ -122,6 +124,8 @@ struct StoredShard {
     format: u32,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     renders: Vec<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    kept: Option<Digest>,
     rows: Vec<StoredRow>,
 }
 
@@ -179,6 +183,7 @@ impl Shard {
         let stored = StoredShard {
             format: FORMAT,
             renders: self.renders.clone(),
+            kept: self.kept,
             rows: self.rows.iter().map(StoredRow::of).collect(),
         };
         serde_json::to_vec(&stored).expect("strings and numbers are always valid JSON")
@@ -198,7 +203,7 @@ impl Shard {
         let stored: StoredShard =
             serde_json::from_slice(bytes).map_err(|source| ShardError::Json { source })?;
         let rows = stored.rows.into_iter().map(|row| row.read(interner)).collect();
-        Ok(Self { rows, renders: stored.renders })
+        Ok(Self { rows, renders: stored.renders, kept: stored.kept })
     }
 }
 
@@ -266,7 +271,6 @@ impl StoredApplied {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::object::Digest;
 
     fn row(interner: &mut Interner, name: &str, record: Record) -> InventoryRow {
         InventoryRow {
@@ -298,6 +302,7 @@ mod tests {
                 row(&mut interner, "settled", Record::Settled(applied)),
             ],
             renders: vec![vec!["new".into()], vec!["old-1".into(), "old-2".into()]],
+            kept: Some(Digest::of(b"bodies")),
         };
         let read = Shard::decode(&shard.encode(), &mut Interner::default()).expect("readable");
         assert_eq!(read, shard);

@@ -40,6 +40,20 @@ impl Action {
             Self::Failed => "failed",
         }
     }
+
+    /// Reads an action's word.
+    pub fn read(word: &str) -> Option<Self> {
+        let all = [
+            Self::Created,
+            Self::Configured,
+            Self::Unchanged,
+            Self::Recreated,
+            Self::Pruned,
+            Self::Held,
+            Self::Failed,
+        ];
+        all.into_iter().find(|action| action.word() == word)
+    }
 }
 
 impl std::fmt::Display for Action {
@@ -235,8 +249,7 @@ impl Plan {
             adopts: false,
         });
         let writes = |loud: bool| {
-            let chosen =
-                self.writes.iter().filter(move |write| (write.action == Action::Recreated) == loud);
+            let chosen = self.writes.iter().filter(move |write| (write.action == Action::Recreated) == loud);
             chosen.map(|write| PlannedChange {
                 action: write.action,
                 id: write.id.clone(),

@@ -5,6 +5,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::gate::window::Window;
+
 /// Who starts the application of a plan.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -53,6 +55,8 @@ pub struct Policy {
     pub adopt: Adopt,
     pub on_invalid: OnInvalid,
     pub prune: Prune,
+    /// When plans may be applied; none: always.
+    pub windows: Vec<Window>,
 }
 
 /// The prune part of a [`Policy`].
@@ -76,6 +80,7 @@ impl Default for Policy {
             adopt: Adopt::IfUnowned,
             on_invalid: OnInvalid::Block,
             prune: Prune { enabled: true, when: PruneWhen::Healthy, max_share: 50, sensitive_kinds: false },
+            windows: Vec::new(),
         }
     }
 }

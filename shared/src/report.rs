@@ -5,7 +5,7 @@
 
 use jiff::Timestamp;
 
-use crate::desired::{Assignment, Interval, Revision};
+use crate::desired::{Assignment, BodyDigest, Interval, Revision};
 use crate::health::Health;
 use crate::object::{Digest, ObjectId};
 use crate::plan::Action;
@@ -54,8 +54,51 @@ pub struct Report {
     /// The worst first, at most [`MAX_ROWS`].
     pub rows: Vec<ObjectReport>,
     pub history: Vec<HistoryEntry>,
+    /// The release that a person pinned the app to.
+    pub pinned: Option<PinReport>,
+    /// What the windows say; `None` without windows.
+    pub window: Option<WindowReport>,
     /// The last word to sync that has been carried out.
     pub synced_for: Option<String>,
+}
+
+/// Whether plans may go now, as far as the windows are concerned.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WindowReport {
+    pub open: bool,
+    /// When that is over; `None` where no such time is foreseen.
+    pub until: Option<Timestamp>,
+}
+
+/// The release that an app is pinned to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PinReport {
+    /// Digest of its rendered set.
+    pub release: Digest,
+    /// `None` where the history does not have it any more.
+    pub revision: Option<Revision>,
+    pub reason: String,
+    /// Git's newest revision has another set.
+    pub differs: bool,
+    /// Why the release cannot be followed.
+    pub problem: Option<String>,
+}
+
+impl std::fmt::Display for PinReport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.revision {
+            Some(revision) => write!(f, "pinned to {revision}")?,
+            None => write!(f, "pinned to release {}", self.release)?,
+        }
+        if !self.reason.is_empty() {
+            write!(f, " ({})", self.reason)?;
+        }
+        match (&self.problem, self.differs) {
+            (Some(problem), _) => write!(f, ": {problem}"),
+            (None, true) => f.write_str(": newer commits are not applied until `skiff resume`"),
+            (None, false) => Ok(()),
+        }
+    }
 }
 
 /// The plan that is being applied or waits for approval.
@@ -113,13 +156,25 @@ pub struct Condition {
 /// One finished sync in the history.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HistoryEntry {
+    /// Counts up; what people name it by.
+    pub number: u64,
     pub revision: Revision,
+    /// What assigned the app then.
+    pub assignment: Assignment,
+    /// Digest of the rendered set.
     pub render: Digest,
     pub seen_at: Timestamp,
     pub applied_at: Option<Timestamp>,
     pub healthy_at: Option<Timestamp>,
     pub approved_by: Option<String>,
     pub outcome: Outcome,
+    pub counts: Vec<(Action, u32)>,
+    /// The app was pinned to it.
+    pub pinned: bool,
+    /// Names of the stored renders that hold it, as long as the app can go back to it.
+    pub stored: Vec<String>,
+    /// Bodies in them that are not part of it.
+    pub without: Vec<BodyDigest>,
 }
 
 /// How a sync ended.

@@ -4,7 +4,7 @@
 //! waits, reads no clock and does no I/O, so a test can replay every order of events. The files, in
 //! the order of a sync: `takeover` plans, `preflight` checks, `secure` keeps and claims, `apply`
 //! writes wave by wave, `pruning` deletes, `settle` records; `observe`, `finish` and `heal` handle what
-//! comes in between, `words` what Git, people and the cluster say, `waits` what is tried again later.
+//! comes in between, `words` what Git, people and the cluster say, `pin` which set is followed, `waits` what is tried again later.
 
 mod apply;
 pub mod backoff;
@@ -13,6 +13,7 @@ pub mod event;
 mod finish;
 mod heal;
 mod observe;
+mod pin;
 mod preflight;
 mod pruning;
 mod row;

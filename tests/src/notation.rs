@@ -110,7 +110,7 @@ pub fn desired<'a>(
         commit: format!("sha1:{commit}"),
         ..Revision::default()
     };
-    Arc::new(Desired {
+    let desired = Arc::new(Desired {
         revision,
         assignment: Assignment::default(),
         render: render_digest(&rows),
@@ -119,5 +119,7 @@ pub fn desired<'a>(
         seen_at: world.now,
         fetched: None,
         rendered: None,
-    })
+    });
+    world.sets.insert(desired.render, desired.clone());
+    desired
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use skiff_shared::desired::Desired;
-use skiff_shared::object::{ApiSet, GroupKind, ObjectId};
+use skiff_shared::object::{ApiSet, Digest, GroupKind, ObjectId};
 use skiff_shared::policy::{Mode, Policy};
 use skiff_shared::report::{Report, RunRecord};
 use skiff_shared::sync::effect::{Effect, Notice, ShardSlot};
@@ -82,8 +82,13 @@ pub struct Replica {
     /// The shard revisions that this process knows.
     pub revisions: BTreeMap<ShardSlot, u64>,
     pub heard: Heard,
-    /// The newest set that was delivered.
+    /// Git's newest set that was delivered.
+    pub git: Option<Arc<Desired>>,
+    /// The newest set that was delivered and may be written: Git's, or that of the release that the app is pinned to.
     pub desired: Option<Arc<Desired>>,
+    /// The release that people want to be followed, and the one that is.
+    pub pin: Option<Digest>,
+    pub follows: Option<Digest>,
     pub paused: bool,
     /// A word of people's came after the recorded state was asked for.
     pub asked_since_load: bool,
@@ -111,7 +116,10 @@ impl Replica {
             flights: HashMap::new(),
             revisions: BTreeMap::new(),
             heard: Heard::default(),
+            git: None,
             desired: None,
+            pin: None,
+            follows: None,
             paused: false,
             asked_since_load: false,
             draining: false,
@@ -179,7 +187,18 @@ impl Replica {
     pub fn note(&mut self, event: &Event, now: Timestamp) {
         match event {
             Event::Observed(id, observation) => self.heard.observation(id, observation),
-            Event::Desired(desired) => self.desired = Some(desired.clone()),
+            Event::Desired(desired) => {
+                self.git = Some(desired.clone());
+                if self.pin.is_none() && self.follows.is_none() {
+                    self.desired = Some(desired.clone());
+                }
+            }
+            Event::Done { result: Ok(Answer::Pinned(set)), .. } => {
+                self.follows = set.as_ref().map(|set| set.render);
+                if self.follows == self.pin {
+                    self.desired = set.clone().or_else(|| self.git.clone());
+                }
+            }
             Event::Asked(ask) => {
                 self.asked_since_load = true;
                 self.asked(ask);
@@ -202,6 +221,13 @@ impl Replica {
 
     fn asked(&mut self, ask: &Ask) {
         self.paused = ask.paused.is_some();
+        self.pin = ask.pin.as_ref().map(|pin| pin.release);
+        if self.pin.is_none() && self.follows.is_none() {
+            self.desired.clone_from(&self.git);
+        } else if self.pin != self.follows {
+            // Until the release is there, or where it is not kept any more, the app stays as it is.
+            self.desired = self.machine.followed().cloned();
+        }
         self.heard.approved = ask.approval.as_ref().map(|approval| approval.digest);
     }
 

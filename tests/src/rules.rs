@@ -137,7 +137,8 @@ fn of_apply(world: &World, replica: &Replica, id: &ObjectId, body: BodyDigest, u
     let recorded = replica.machine.rows().iter().find(|row| row.id == *id);
     let recorded = recorded.and_then(|row| row.record.applied()).map(|applied| applied.body);
     keep("a-heal-brings-back-what-was-applied", recorded == Some(body), || format!("{id} {body}"))?;
-    keep("a-heal-is-for-wanted-objects", wanted.is_some(), || format!("{id}"))
+    let known = replica.desired.is_some();
+    keep("a-heal-is-for-wanted-objects", wanted.is_some() || !known, || format!("{id}"))
 }
 
 fn of_delete(replica: &Replica, all: &[Replica], id: &ObjectId, uid: &Uid) -> Kept {

@@ -89,7 +89,7 @@ impl Sim {
     /// Ends a process as SIGKILL does and starts its successor, which reads Git again.
     pub fn restart(&mut self, at: usize) {
         let old = &self.replicas[at];
-        let (app, policy, desired) = (old.app.clone(), old.policy.clone(), old.desired.clone());
+        let (app, policy, desired) = (old.app.clone(), old.policy.clone(), old.git.clone());
         let mut replica = Replica::start(&app, policy, self.world.apis.clone(), self.limits);
         let lease = replica.lease(self.world.now);
         replica.words.push_back(vec![lease]);

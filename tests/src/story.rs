@@ -181,7 +181,8 @@ impl Story {
         self.sim.note(|| "--- from here on the world is fair".to_owned());
         while self.commit() {}
         self.sim.world.weather = crate::world::Weather::default();
-        if self.ask.paused.take().is_some() {
+        let (paused, pinned) = (self.ask.paused.take(), self.ask.pin.take());
+        if paused.is_some() || pinned.is_some() {
             self.say(&Event::Asked(self.ask.clone()));
         }
         if self.sim.replicas.iter().all(|replica| replica.until.is_none()) {

@@ -11,11 +11,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use skiff_shared::desired::BodyDigest;
+use skiff_shared::desired::{BodyDigest, Desired};
 use skiff_shared::health::{Assessment, Health};
 use skiff_shared::inventory::Uid;
 use skiff_shared::managed_fields::{Entry, FieldSet, Fields, ForeignOwner, Owned};
-use skiff_shared::object::{ApiSet, GroupKind, ObjectId, ServedKind};
+use skiff_shared::object::{ApiSet, Digest, GroupKind, ObjectId, ServedKind};
 use skiff_shared::report::Recorded;
 use skiff_shared::sync::event::{Ask, Point, Refusal, Seen};
 
@@ -99,6 +99,8 @@ pub struct World {
     pub apps: BTreeMap<Arc<str>, (Recorded, Ask)>,
     pub objects: BTreeMap<ObjectId, Live>,
     pub bodies: HashMap<BodyDigest, Body>,
+    /// Every set that was rendered, by its digest.
+    pub sets: HashMap<Digest, Arc<Desired>>,
     /// Kinds whose CRD is there and not yet established, with the steps left.
     coming: Vec<(Arc<GroupKind>, u32)>,
     pub changes: Vec<Change>,
@@ -181,6 +183,7 @@ impl Default for World {
             apps: BTreeMap::new(),
             objects: BTreeMap::new(),
             bodies: HashMap::new(),
+            sets: HashMap::new(),
             coming: Vec::new(),
             changes: Vec::new(),
             disturbed: HashMap::new(),

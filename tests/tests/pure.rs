@@ -22,8 +22,10 @@ mod pure {
     mod documents;
     mod drift;
     mod faults;
+    mod gates;
     mod lives;
     mod machine;
+    mod pins;
     mod scenarios;
     mod unserved;
 }

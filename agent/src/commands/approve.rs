@@ -161,7 +161,10 @@ mod tests {
             adopts,
         };
         assert_eq!(words(&change("pruned", false)), "PRUNED      Deployment/shop/web");
-        assert_eq!(words(&change("created", true)), "created     Deployment/shop/web (exists, and is taken over)");
+        assert_eq!(
+            words(&change("created", true)),
+            "created     Deployment/shop/web (exists, and is taken over)"
+        );
         let plan = PlanSummary { created: 2, pruned: 1, unchanged: 5, ..PlanSummary::default() };
         assert_eq!(in_numbers(&plan), "2 created, 1 PRUNED, 5 unchanged");
     }

@@ -147,6 +147,17 @@ fn show(app: &App) {
         let approved = approved.unwrap_or_default();
         ui::line(&format!("plan       {}: {}{approved}", plan.digest, in_numbers(plan)));
     }
+    if let Some(window) = &status.window {
+        let (state, change) = if window.open { ("open", "closes") } else { ("closed", "opens") };
+        let at =
+            window.until.map_or_else(|| "never, as far as can be foreseen".to_owned(), |at| at.to_string());
+        ui::line(&format!("window     {state}, {change} {at}"));
+    }
+    if let Some(pinned) = &status.pinned {
+        let revision = if pinned.revision.is_empty() { &pinned.release } else { &pinned.revision };
+        let reason = if pinned.reason.is_empty() { String::new() } else { format!(" ({})", pinned.reason) };
+        ui::line(&format!("pinned     {revision}{reason}, until `skiff resume`"));
+    }
     for wait in &status.waiting_for {
         ui::line(&format!("waits for  {wait}"));
     }

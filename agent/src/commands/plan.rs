@@ -14,7 +14,9 @@ use crate::args::{Output, PlanArgs};
 /// Prints the plan; ends with 3 where it would do something.
 pub async fn run(arguments: PlanArgs) -> anyhow::Result<ExitCode> {
     let output = arguments.output;
-    if arguments.path.is_none() && let Some(app) = waiting(&arguments).await? {
+    if arguments.path.is_none()
+        && let Some(app) = waiting(&arguments).await?
+    {
         return published(&app, output);
     }
     let outlook = outlook::compute(arguments).await?;

@@ -31,7 +31,8 @@ pub fn is_well(status: &AppStatus) -> bool {
     status.sync == "Synced" && is_healthy(status)
 }
 
-fn is_healthy(status: &AppStatus) -> bool {
+/// Whether all objects of an app are healthy, or suspended on purpose.
+pub fn is_healthy(status: &AppStatus) -> bool {
     matches!(status.health.as_str(), "Healthy" | "Suspended")
 }
 

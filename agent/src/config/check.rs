@@ -1,6 +1,7 @@
 //! Turns what was written into a checked [`Config`], or says everything that is wrong with it.
 
 mod source;
+mod window;
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -166,7 +167,7 @@ impl Check<'_> {
             places.insert(name.clone(), self.layers.place(&pointer));
         }
         let interval = self.positive(sync.interval, Duration::from_secs(60), &format!("{at}/sync/interval"));
-        let policy = self.policy(&name, &sync, &format!("{at}/sync"));
+        let policy = self.policy(&name, sync, &format!("{at}/sync"));
         let limits = self.limits(&name, limits, &format!("{at}/limits"));
         let source = source?;
         if let Err(refusal) = limits.repository(&source.url.to_string()) {
@@ -194,9 +195,9 @@ impl Check<'_> {
         }
     }
 
-    fn policy(&mut self, name: &AppName, sync: &RawSync, at: &str) -> Policy {
+    fn policy(&mut self, name: &AppName, sync: RawSync, at: &str) -> Policy {
         let default = default_policy(name);
-        let RawSync { mode, prune, self_heal, adopt, on_invalid, interval: _ } = sync;
+        let RawSync { mode, prune, self_heal, adopt, on_invalid, interval: _, windows } = sync;
         let RawPrune { enabled, when, max_share, sensitive_kinds } = prune;
         let max_share = max_share.unwrap_or(default.prune.max_share);
         if max_share > 100 {
@@ -213,6 +214,7 @@ impl Check<'_> {
                 max_share,
                 sensitive_kinds: sensitive_kinds.unwrap_or(default.prune.sensitive_kinds),
             },
+            windows: self.windows(windows, &format!("{at}/windows")),
         }
     }
 
@@ -304,5 +306,6 @@ fn default_policy(name: &AppName) -> Policy {
         adopt: Adopt::IfUnowned,
         on_invalid: OnInvalid::Block,
         prune: Prune { enabled: true, when: PruneWhen::Healthy, max_share: 50, sensitive_kinds },
+        windows: Vec::new(),
     }
 }

@@ -7,6 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde_json::Value;
 use skiff_shared::environment::{AppName, Fact, Namespace, RawReference};
+use skiff_shared::gate::window::WindowKind;
 use skiff_shared::policy::{Adopt, Mode, OnInvalid, PruneWhen};
 
 use super::units::{Bytes, Span};
@@ -133,6 +134,22 @@ pub(super) struct RawSync {
     pub(super) adopt: Option<Adopt>,
     pub(super) on_invalid: Option<OnInvalid>,
     pub(super) interval: Option<Span>,
+    pub(super) windows: Vec<RawWindow>,
+}
+
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct RawWindow {
+    #[schemars(required)]
+    pub(super) kind: Option<WindowKind>,
+    #[schemars(required)]
+    pub(super) schedule: Option<String>,
+    #[schemars(required)]
+    pub(super) duration: Option<Span>,
+    pub(super) time_zone: Option<String>,
+    pub(super) heal: bool,
+    pub(super) manual_sync: bool,
 }
 
 #[derive(Default, Deserialize, JsonSchema)]

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use skiff_shared::environment::Fact;
-use skiff_shared::policy::{Adopt, Mode, OnInvalid, PruneWhen};
+use skiff_shared::policy::{Adopt, Mode, OnInvalid, Policy, PruneWhen};
 
 use super::{Config, Detail, OnDuplicate, Reference, Secret, process_variables, watch};
 use crate::sandbox::Demand;
@@ -45,7 +45,9 @@ fn the_documented_example_is_valid_and_shows_the_defaults() {
     assert_eq!(example.lease, minimal.lease);
     assert_eq!(example.telemetry.detail, minimal.telemetry.detail);
     let (shown, default) = (&example.environments[0], minimal.environments.remove(0));
-    assert_eq!(shown.policy, default.policy);
+    // There is no window by default: the example shows one.
+    assert_eq!(shown.policy.windows.len(), 1);
+    assert_eq!(Policy { windows: Vec::new(), ..shown.policy.clone() }, default.policy);
     assert_eq!(shown.interval, default.interval);
     assert_eq!(shown.on_duplicate, default.on_duplicate);
     assert_eq!(shown.source.reference, Reference::Branch("main".to_owned()));
@@ -188,6 +190,22 @@ fn a_proxy_has_an_address_and_credentials_of_its_own() {
     ");
     insta::assert_snapshot!(errors(&with("{url: 'socks5://proxy.example'}")), @"config.yaml:4: the URL must begin with https:// or http://");
     insta::assert_snapshot!(errors(&with("{}")), @"config.yaml:4: missing key environments.0.source.proxy.url");
+}
+
+#[test]
+fn windows_that_cannot_be_are_refused() {
+    let windows = r#"  sync:
+    windows:
+    - {kind: allow, schedule: "0 25 * * *", duration: 1h, timeZone: Mars/Olympus}
+    - {kind: deny, schedule: "@daily"}
+    - {kind: deny, schedule: "@daily", duration: 800h}
+"#;
+    insta::assert_snapshot!(errors(&format!("{MINIMAL}{windows}")), @r#"
+    config.yaml:7: "25" is no hour: expected 0 to 23, a range such as 1-5, a step such as */15, or a list of them
+    config.yaml:7: there is no time zone "Mars/Olympus": expected a name such as Europe/Berlin or UTC
+    config.yaml:8: missing key environments.0.sync.windows.1.duration
+    config.yaml:9: duration must be more than zero and at most 31 days (744h)
+    "#);
 }
 
 #[test]

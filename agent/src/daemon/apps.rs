@@ -36,6 +36,8 @@ pub struct WantedSets {
 #[derive(Clone)]
 struct WantedSet {
     environment: Arc<str>,
+    /// The set of the release that the app is pinned to: what it wants, whatever Git has.
+    pinned: Option<Arc<Desired>>,
     /// The newest rendered set.
     now: Option<Arc<Desired>>,
     /// The one before it, which the app may still be writing.
@@ -44,6 +46,18 @@ struct WantedSet {
     known: bool,
     /// The newest list has the app: a render that was begun for an older one must not count.
     listed: bool,
+}
+
+impl WantedSet {
+    /// Returns what is known of a listed app before its first render.
+    fn of(environment: Arc<str>) -> Self {
+        Self { environment, pinned: None, now: None, before: None, known: false, listed: true }
+    }
+
+    /// Returns the set that the app follows.
+    fn followed(&self) -> Option<&Arc<Desired>> {
+        self.pinned.as_ref().or(self.now.as_ref())
+    }
 }
 
 /// Rendered sets by app that wait until ownership is decided.
@@ -220,10 +234,7 @@ impl Apps {
     /// Decides, now that the revision is rendered, who has which object, and lets the sets go that
     /// waited for it.
     pub fn settle_ownership(&self) {
-        let claims = self.wanted.claims(&self.registry);
-        for (app, claims) in claims {
-            self.registry.send(&app, Event::Claims(claims));
-        }
+        self.wanted.tell_claims(&self.registry);
         let waiting = std::mem::take(&mut *self.waiting.lock());
         for (app, WaitingSet { desired, failed }) in waiting {
             self.registry.send(&app, Event::Desired(desired));
@@ -300,17 +311,31 @@ impl WantedSets {
     fn expect(&self, app: &Arc<str>, environment: &Arc<str>) {
         let mut sets = self.sets();
         let environment = environment.clone();
-        let fresh = || WantedSet { environment, now: None, before: None, known: false, listed: true };
-        sets.entry(app.clone()).or_insert_with(fresh).listed = true;
+        sets.entry(app.clone()).or_insert_with(|| WantedSet::of(environment)).listed = true;
+    }
+
+    /// Notes the release that an app is pinned to, or that it follows Git again.
+    pub fn pin(&self, app: &Arc<str>, pinned: Option<Arc<Desired>>, registry: &Registry) {
+        let Some(environment) = registry.environment_of(app) else { return };
+        let mut sets = self.sets();
+        sets.entry(app.clone()).or_insert_with(|| WantedSet::of(environment)).pinned = pinned;
+    }
+
+    /// Decides who has which object, and tells every app.
+    pub fn tell_claims(&self, registry: &Registry) {
+        for (app, claims) in self.claims(registry) {
+            registry.send(&app, Event::Claims(claims));
+        }
     }
 
     fn set(&self, app: &Arc<str>, environment: &Arc<str>, desired: Arc<Desired>) {
         let mut sets = self.sets();
         let before = sets.remove(app);
         let listed = before.as_ref().is_none_or(|set| set.listed);
+        let pinned = before.as_ref().and_then(|set| set.pinned.clone());
         let before = before.and_then(|set| set.now);
         let environment = environment.clone();
-        let set = WantedSet { environment, now: Some(desired), before, known: true, listed };
+        let set = WantedSet { environment, pinned, now: Some(desired), before, known: true, listed };
         sets.insert(app.clone(), set);
     }
 
@@ -339,7 +364,7 @@ impl WantedSets {
     /// Returns the bodies of every app's newest set, and of the one before, which may be being written.
     pub fn bodies(&self) -> HashSet<Digest> {
         let sets = self.sets();
-        let sets = sets.values().flat_map(|set| set.before.iter().chain(&set.now));
+        let sets = sets.values().flat_map(|set| set.before.iter().chain(&set.now).chain(&set.pinned));
         sets.flat_map(|desired| &desired.rows).map(|row| row.body).collect()
     }
 
@@ -355,8 +380,8 @@ impl WantedSets {
             .map(|(app, set)| AppObjects {
                 app: app.clone(),
                 environment: set.environment.clone(),
-                known: if set.known { Known::Yes } else { Known::No },
-                wanted: set.now.iter().flat_map(|now| &now.rows).map(|row| &row.id).collect(),
+                known: if set.known || set.pinned.is_some() { Known::Yes } else { Known::No },
+                wanted: set.followed().into_iter().flat_map(|set| &set.rows).map(|row| &row.id).collect(),
                 before: set.before.iter().flat_map(|before| &before.rows).map(|row| &row.id).collect(),
                 owned: owned
                     .get(app)

@@ -33,6 +33,9 @@ impl Driver {
             if loaded || step.effects.iter().any(changes_ownership) {
                 self.note();
             }
+            if self.registry.has_dependents(&self.performer.app) {
+                self.registry.stands(&self.performer.app, self.machine.standing());
+            }
             self.performer.start(step.effects);
             wake = step.wake;
             if draining && self.machine.is_drained() {

@@ -249,6 +249,8 @@ impl Environment {
         let mut running = BTreeMap::new();
         for spec in list.apps {
             if self.apps.ensure(&spec.name, &spec.policy).await == Ensured::Running {
+                let on = spec.depends_on.iter().map(|name| name.as_str().into()).collect();
+                self.apps.registry.depend(spec.name.as_str(), on);
                 running.insert(Arc::from(spec.name.as_str()), spec);
             }
         }

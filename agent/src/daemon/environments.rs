@@ -26,7 +26,6 @@ pub struct Environments {
     workshop: Workshop,
     launcher: Arc<Launcher>,
     apis: watch::Receiver<Option<Arc<Discovered>>>,
-    wanted: Arc<WantedSets>,
     readiness: Readiness,
     running: BTreeMap<String, Running>,
     pollers: CancellationToken,
@@ -42,14 +41,12 @@ impl Environments {
         workshop: Workshop,
         launcher: Arc<Launcher>,
         apis: watch::Receiver<Option<Arc<Discovered>>>,
-        wanted: Arc<WantedSets>,
         readiness: Readiness,
     ) -> Self {
         Self {
             workshop,
             launcher,
             apis,
-            wanted,
             readiness,
             running: BTreeMap::new(),
             pollers: CancellationToken::new(),
@@ -89,7 +86,7 @@ impl Environments {
 
     /// Returns what every app wants.
     pub fn wanted(&self) -> Arc<WantedSets> {
-        self.wanted.clone()
+        self.launcher.wanted.clone()
     }
 
     /// Stops asking the sources; the apps go on until they are drained.
@@ -108,7 +105,7 @@ impl Environments {
         for app in self.launcher.registry.apps_of(environment) {
             self.launcher.registry.send(&app, Event::Drain);
             self.launcher.registry.remove(&app);
-            self.wanted.remove(&app);
+            self.launcher.wanted.remove(&app);
         }
         self.readiness.forget(&format!("source of {environment}"));
         self.launcher.telemetry.source_gone(environment);
@@ -138,7 +135,7 @@ impl Environments {
             assignment: assignment_of(config, source),
             launcher: self.launcher.clone(),
             registry: self.launcher.registry.clone(),
-            wanted: self.wanted.clone(),
+            wanted: self.launcher.wanted.clone(),
             running: self.launcher.registry.apps_of(&name).into_iter().collect(),
             known: Vec::new(),
             waiting: Waiting::default(),

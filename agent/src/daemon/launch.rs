@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use super::access::ClusterAccess;
+use super::apps::WantedSets;
 use super::driver::Driver;
 use super::mailbox::Mailbox;
 use super::performer::Performer;
@@ -24,6 +25,7 @@ use crate::telemetry::{AppName, Telemetry};
 pub struct Launcher {
     pub cluster: Arc<ClusterAccess>,
     pub registry: Arc<Registry>,
+    pub wanted: Arc<WantedSets>,
     pub telemetry: Telemetry,
     pub apis: watch::Receiver<Arc<ApiSet>>,
     pub lease: watch::Receiver<LeaseTerm>,
@@ -56,6 +58,8 @@ impl Launcher {
             }),
             report,
             tasks: TaskTracker::new(),
+            registry: self.registry.clone(),
+            wanted: self.wanted.clone(),
         };
         mailbox.send(Event::Lease(*self.lease.borrow()));
         let driver = Driver { machine, mailbox: mailbox.clone(), performer, registry: self.registry.clone() };

@@ -9,13 +9,15 @@ use skiff_shared::desired::BodyDigest;
 use skiff_shared::inventory::Uid;
 use skiff_shared::object::Target;
 use skiff_shared::report::Report;
-use skiff_shared::sync::effect::{DryRunIn, Effect, Urgency, WithFields};
+use skiff_shared::sync::effect::{DryRunIn, Effect, Release, Urgency, WithFields};
 use skiff_shared::sync::event::{Answer, Event, Failure, Token};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use super::access::ClusterAccess;
+use super::apps::WantedSets;
 use super::mailbox::Mailbox;
+use super::registry::Registry;
 use crate::cluster::requests::{DryRunPlace, Sending};
 use crate::lanes::Permit;
 use crate::telemetry::AppTelemetry;
@@ -30,6 +32,8 @@ pub struct Performer {
     /// The newest report; the publisher sends it on.
     pub report: watch::Sender<Option<Box<Report>>>,
     pub tasks: TaskTracker,
+    pub registry: Arc<Registry>,
+    pub wanted: Arc<WantedSets>,
 }
 
 impl Performer {
@@ -98,6 +102,10 @@ impl Performer {
                 let result = self.cluster.state.keep(&self.app, bodies, self.cluster.store.clone()).await;
                 self.done(token, result.map(Answer::Kept));
             }
+            Effect::Pin(token, release) => {
+                let result = self.pin(release).await;
+                self.done(token, result);
+            }
             Effect::Forget(names) => self.cluster.state.forget_renders(&self.app, &names).await,
             Effect::ForgetShards { below } => self.cluster.state.forget_shards(&self.app, below).await,
             Effect::Watch(_)
@@ -118,6 +126,22 @@ impl Performer {
         let _hold = self.cluster.store.hold();
         let loaded = self.cluster.load(&self.app).await;
         self.mailbox.send(Event::Loaded(Box::new(loaded)));
+    }
+
+    /// Follows a release, or Git again. Everybody is told first who has which object then.
+    async fn pin(&self, release: Option<Box<Release>>) -> Result<Answer, Failure> {
+        // Bodies that are restored for it are nobody's until the set is known as wanted.
+        let _hold = self.cluster.store.hold();
+        let set = match release {
+            Some(release) => {
+                let (state, store) = (&self.cluster.state, &self.cluster.store);
+                Some(Arc::new(state.recall(&release, store, &self.cluster.interner).await?))
+            }
+            None => None,
+        };
+        self.wanted.pin(&self.app, set.clone(), &self.registry);
+        self.wanted.tell_claims(&self.registry);
+        Ok(Answer::Pinned(set))
     }
 
     async fn dry_run(

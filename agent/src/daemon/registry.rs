@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use skiff_shared::gate::depend::Standing;
 use skiff_shared::object::{Digest, ObjectId};
 use skiff_shared::ownership::OnRecord;
 use skiff_shared::sync::event::Event;
@@ -30,6 +31,10 @@ struct Entry {
     mailbox: Arc<Mailbox>,
     owned: Arc<Owned>,
     bodies: Arc<HashSet<Digest>>,
+    depends_on: BTreeSet<Arc<str>>,
+    has_dependents: bool,
+    /// What it last told those that depend on it.
+    standing: Standing,
 }
 
 /// Two environments of this agent name an app alike.
@@ -67,6 +72,9 @@ impl Registry {
             mailbox: mailbox.clone(),
             owned: Arc::default(),
             bodies: Arc::default(),
+            depends_on: BTreeSet::new(),
+            has_dependents: apps.values().any(|other| other.depends_on.contains(app)),
+            standing: Standing::default(),
         };
         apps.insert(app.clone(), entry);
         if let Some(problem) = self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone() {
@@ -106,6 +114,11 @@ impl Registry {
         apps.values().map(|entry| entry.environment.clone()).collect()
     }
 
+    /// Returns the environment of an app.
+    pub fn environment_of(&self, app: &str) -> Option<Arc<str>> {
+        self.apps().get(app).map(|entry| entry.environment.clone())
+    }
+
     pub fn knows(&self, app: &str) -> bool {
         self.apps().contains_key(app)
     }
@@ -124,6 +137,43 @@ impl Registry {
         for entry in apps.values() {
             entry.mailbox.send(Event::ConfigRefused(problem.clone()));
         }
+    }
+
+    /// Notes which apps an app depends on, and tells it how far those are.
+    pub fn depend(&self, app: &str, on: BTreeSet<Arc<str>>) {
+        let mut apps = self.apps();
+        let Some(entry) = apps.get_mut(app) else { return };
+        if entry.depends_on == on {
+            return;
+        }
+        entry.depends_on = on;
+        let named: BTreeSet<Arc<str>> =
+            apps.values().flat_map(|entry| entry.depends_on.iter().cloned()).collect();
+        for (name, entry) in apps.iter_mut() {
+            let newly = named.contains(name) && !entry.has_dependents;
+            entry.has_dependents = named.contains(name);
+            if newly {
+                // It has told nobody yet how it stands.
+                entry.mailbox.send(Event::Tick);
+            }
+        }
+        tell_standings(&apps, app);
+    }
+
+    pub fn has_dependents(&self, app: &str) -> bool {
+        self.apps().get(app).is_some_and(|entry| entry.has_dependents)
+    }
+
+    /// Notes how an app stands, and tells those that depend on it if that is news.
+    pub fn stands(&self, app: &str, standing: Standing) {
+        let mut apps = self.apps();
+        let Some(entry) = apps.get_mut(app) else { return };
+        if entry.standing == standing {
+            return;
+        }
+        entry.standing = standing;
+        let dependents = apps.iter().filter(|(_, entry)| entry.depends_on.contains(app));
+        dependents.for_each(|(dependent, _)| tell_standings(&apps, dependent));
     }
 
     /// Notes what an app owns and which bodies it needs, as its driver knows it.
@@ -158,6 +208,14 @@ impl Registry {
         let apps = self.apps();
         apps.values().flat_map(|entry| entry.bodies.iter().copied()).collect()
     }
+}
+
+/// Tells an app how those stand that it depends on. One that does not run has not arrived.
+fn tell_standings(apps: &BTreeMap<Arc<str>, Entry>, app: &str) {
+    let Some(entry) = apps.get(app) else { return };
+    let standing = |name: &Arc<str>| apps.get(name).map(|entry| entry.standing.clone()).unwrap_or_default();
+    let standings = entry.depends_on.iter().map(|name| (name.clone(), standing(name))).collect();
+    entry.mailbox.send(Event::Standings(standings));
 }
 
 /// Whether an app was new to the registry.

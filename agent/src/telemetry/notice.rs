@@ -84,6 +84,9 @@ pub(super) fn line(notice: &Notice) -> Line {
         Notice::WaitingForApproval { digest } => {
             Line::new(Level::Info, "waiting_for_approval", format!("plan {digest} waits for approval"))
         }
+        Notice::Waiting { reason, message } => {
+            Line::new(Level::Info, "waiting", format!("the plan is {message}")).failed(reason)
+        }
         Notice::SyncBlocked { problems, first } => blocked(*problems, first),
         Notice::RenderFailed { revision, problems } => render_failed(revision, problems),
         Notice::SourceFailed { reason, message } => {

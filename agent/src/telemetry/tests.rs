@@ -1,7 +1,7 @@
 //! Metrics as a scraper reads them.
 
 use jiff::{SignedDuration, Timestamp};
-use skiff_shared::desired::{Interval, Revision};
+use skiff_shared::desired::{Assignment, Interval, Revision};
 use skiff_shared::health::Health;
 use skiff_shared::object::{Digest, Interner};
 use skiff_shared::report::{
@@ -72,6 +72,8 @@ fn report(sync: SyncStatus, health: Health) -> Report {
         objects: ObjectCounts { total: 5, healthy: 3, out_of_sync: 2, drifted: 1, held: 1, failed: 0 },
         rows: Vec::new(),
         history: Vec::new(),
+        pinned: None,
+        window: None,
         synced_for: None,
     }
 }
@@ -132,13 +134,19 @@ fn a_sync_is_measured_without_the_time_that_it_waited_for_a_person() {
 fn last_sync_is_known_from_the_history_after_a_restart() {
     let telemetry = telemetry();
     let synced = HistoryEntry {
+        number: 1,
         revision: revision(),
+        assignment: Assignment::default(),
         render: Digest::of(b"render"),
         seen_at: at(0),
         applied_at: Some(at(1)),
         healthy_at: Some(at(2)),
         approved_by: None,
         outcome: Outcome::Success,
+        counts: Vec::new(),
+        pinned: false,
+        stored: Vec::new(),
+        without: Vec::new(),
     };
     let blocked = HistoryEntry { outcome: Outcome::Blocked, healthy_at: None, ..synced.clone() };
     let history = vec![blocked, synced];

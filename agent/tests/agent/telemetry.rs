@@ -110,6 +110,8 @@ fn report() -> Report {
         objects: skiff_shared::report::ObjectCounts::default(),
         rows: Vec::new(),
         history: Vec::new(),
+        pinned: None,
+        window: None,
         synced_for: None,
     }
 }

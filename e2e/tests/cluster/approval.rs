@@ -68,7 +68,10 @@ async fn people_approve_pause_resume_and_ask_by_the_program() -> anyhow::Result<
     let digest = waiting(&site, "production").await?;
 
     let (plan, code) = site.skiff(User::Dev, &["plan", "production"]).await?;
-    assert!(code == 3 && plan.contains(&digest) && plan.contains("created     ConfigMap/default/price"), "{plan}");
+    assert!(
+        code == 3 && plan.contains(&digest) && plan.contains("created     ConfigMap/default/price"),
+        "{plan}"
+    );
     let (said, code) = site.skiff(User::Ops, &["approve", "production"]).await?;
     assert!(code == 2 && said.contains("there is no terminal to ask on"), "{said}");
     let (said, code) = site.skiff(User::Ops, &["approve", "prodcution", "--yes"]).await?;
@@ -77,7 +80,8 @@ async fn people_approve_pause_resume_and_ask_by_the_program() -> anyhow::Result<
     let (said, code) = site.skiff(User::Ops, &["approve", "production", "--yes", "--digest", &other]).await?;
     assert!(code == 1 && said.contains("has changed") && said.contains(&digest), "{said}");
     assert_eq!(price(&site).await?, None);
-    let (said, code) = site.skiff(User::Ops, &["approve", "production", "--yes", "--digest", &digest]).await?;
+    let (said, code) =
+        site.skiff(User::Ops, &["approve", "production", "--yes", "--digest", &digest]).await?;
     assert!(code == 0 && said.contains("as ops"), "{said}");
     let app = site.synced("production", &first).await?;
     assert_eq!(app.status.unwrap_or_default().history[0].approved_by.as_deref(), Some("ops"));
@@ -154,7 +158,9 @@ async fn the_api_server_refuses_what_is_no_approval() -> anyhow::Result<()> {
     let apps = lonely(&site, &first).await?;
     // A policy is in force some time after it was installed.
     site.until("a forged name is refused", async || {
-        Ok(refusal(&site, User::Dev, &approval(&first, "ops")).await?.contains("spec.approval.by must be dev"))
+        Ok(refusal(&site, User::Dev, &approval(&first, "ops"))
+            .await?
+            .contains("spec.approval.by must be dev"))
     })
     .await?;
 
@@ -167,14 +173,18 @@ async fn the_api_server_refuses_what_is_no_approval() -> anyhow::Result<()> {
     })
     .await?;
     let said = refusal(&site, User::Dev, &approval(&second, "dev")).await?;
-    assert!(said.starts_with("422") && said.contains(&format!("is not the digest of the plan: {first}")), "{said}");
+    assert!(
+        said.starts_with("422") && said.contains(&format!("is not the digest of the plan: {first}")),
+        "{said}"
+    );
     let theirs: Api<App> = Api::namespaced(site.cluster.client(User::Dev)?, NAMESPACE);
     let mut born: App = App::new("born-approved", Default::default());
     born.spec.approval = serde_json::from_value(json!({"digest": first, "by": "dev"}))?;
     let refused = theirs.create(&PostParams::default(), &born).await.unwrap_err().to_string();
     assert!(refused.contains("(no plan)"), "{refused}");
     let status = Patch::Merge(json!({"status": {"plan": {"digest": second}}}));
-    let refused = theirs.patch_status("lonely", &PatchParams::default(), &status).await.unwrap_err().to_string();
+    let refused =
+        theirs.patch_status("lonely", &PatchParams::default(), &status).await.unwrap_err().to_string();
     assert!(refused.contains("cannot patch resource \"apps/status\""), "{refused}");
     assert_eq!(refusal(&site, User::Dev, &approval(&first, "dev")).await?, "accepted");
 
@@ -219,7 +229,7 @@ async fn no_approval_slips_in_beside_a_changing_plan() -> anyhow::Result<()> {
                 assert_eq!(shown, seen, "an approval was accepted beside another plan");
             }
             Err(kube::Error::Api(status)) if status.code == 422 => refused += 1,
-            Err(error) => return Err(error.into()),
+            Err(error) => anyhow::bail!("neither accepted nor too late: {error}"),
         }
         Ok(accepted >= 20 && refused >= 5)
     })
@@ -230,7 +240,8 @@ async fn no_approval_slips_in_beside_a_changing_plan() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_policy_the_agent_still_compares() -> anyhow::Result<()> {
-    let mut site = Site::start_with(Options::default(), json!({"approvalPolicy": {"install": false}})).await?;
+    let mut site =
+        Site::start_with(Options::default(), json!({"approvalPolicy": {"install": false}})).await?;
     let mut shop = site.repository("shop")?;
     let write = |value: &str| in_namespace("default", &config_map("price", value));
     shop.write("apps/price.yaml", write("one")).commit("the first price")?;

@@ -7,8 +7,8 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
-use skiff_e2e::site::Site;
 use skiff_e2e::manifests;
+use skiff_e2e::site::Site;
 use skiff_harness::cluster::{Options, User};
 
 fn write(folder: &Path, name: &str, text: &str) -> anyhow::Result<()> {

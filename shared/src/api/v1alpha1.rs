@@ -4,6 +4,8 @@
 //! agent writes it. [`AppSpec::ask`] reads the former, [`AppStatus::of`] makes the latter from a
 //! [`Report`]. The field names are part of the admission policy for approvals.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use kube_derive::CustomResource;
 use schemars::JsonSchema;
@@ -12,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::desired;
 use crate::plan::Action;
 use crate::report::{self, Outcome, Recorded, Report, shortened};
-use crate::sync::event::{Approval, Ask};
+use crate::sync::event::{Approval, Ask, Pin};
 
 /// Finished syncs that a status remembers.
 pub const MAX_HISTORY: usize = 20;
@@ -59,6 +61,22 @@ pub struct AppSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub sync: Option<String>,
+    /// The release that the app goes back to and stays at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pin: Option<PinRequest>,
+}
+
+/// A person's word that an app goes back to a release of its history and stays there.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PinRequest {
+    /// The release's render as `status.history[].render` shows it.
+    #[schemars(regex(pattern = r"^[0-9a-f]{32}$"))]
+    pub release: String,
+    /// For people; shown wherever the app is.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 1024))]
+    pub reason: String,
 }
 
 /// A person's word on one plan.
@@ -83,7 +101,7 @@ pub struct Pause {
 }
 
 impl AppSpec {
-    /// Returns what the machine understands of it. An approval whose digest cannot be one is none.
+    /// Returns what the machine understands of it. An approval or a pin whose digest cannot be one is none.
     pub fn ask(&self) -> Ask {
         let approval = self.approval.as_ref().and_then(|request| {
             let digest = request.digest.parse().ok()?;
@@ -93,6 +111,10 @@ impl AppSpec {
             approval,
             paused: self.pause.as_ref().map(|pause| pause.reason.clone()),
             sync: self.sync.clone(),
+            pin: self.pin.as_ref().and_then(|request| {
+                let release = request.release.parse().ok()?;
+                Some(Pin { release, reason: request.reason.clone() })
+            }),
         }
     }
 }
@@ -127,6 +149,12 @@ pub struct AppStatus {
     pub waiting_for: Vec<String>,
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+    /// The release that a person pinned the app to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pinned: Option<Pinned>,
+    /// Whether plans may go now, as far as the windows of the agent's file are concerned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window: Option<WindowState>,
     /// The last `spec.sync` that has been carried out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub synced_for: Option<String>,
@@ -229,6 +257,30 @@ fn is_false(value: &bool) -> bool {
     !*value
 }
 
+/// The release that an app is pinned to.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Pinned {
+    /// Its render, as `spec.pin` names it.
+    pub release: String,
+    /// Its revision, for people; empty where the history does not have it any more.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub revision: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+}
+
+/// What the windows say at the moment.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct WindowState {
+    pub open: bool,
+    /// When that is over; absent where no such time is foreseen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub until: Option<Timestamp>,
+}
+
 /// A condition as Kubernetes has them.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -277,7 +329,13 @@ pub struct ObjectRow {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HistoryEntry {
+    /// Counts up; what `skiff rollback` names it by.
+    #[serde(default)]
+    pub number: u64,
     pub revision: Revision,
+    /// What assigned the app then.
+    #[serde(default)]
+    pub assignment: Assignment,
     /// Digest of the rendered set.
     pub render: String,
     /// When the agent saw the commit.
@@ -293,6 +351,18 @@ pub struct HistoryEntry {
     pub approved_by: Option<String>,
     /// `success`, `failure`, `cancellation` or `running`.
     pub outcome: String,
+    /// Objects by what happened to them: `created`, `configured`, `pruned` and so on.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub counts: BTreeMap<String, u32>,
+    /// The app was pinned to it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub pinned: bool,
+    /// The Secrets that hold its objects, as long as the app can go back to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stored: Vec<String>,
+    /// Bodies in them that are not part of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub without: Vec<String>,
 }
 
 impl AppStatus {
@@ -318,6 +388,8 @@ impl AppStatus {
             counts: Counts::of(report.objects),
             objects: report.rows.iter().take(report::MAX_ROWS).map(ObjectRow::of).collect(),
             history: report.history.iter().take(MAX_HISTORY).map(HistoryEntry::of).collect(),
+            pinned: report.pinned.as_ref().map(Pinned::of),
+            window: report.window.map(|report::WindowReport { open, until }| WindowState { open, until }),
             synced_for: report.synced_for.clone(),
         }
     }
@@ -423,6 +495,16 @@ impl PlanSummary {
     }
 }
 
+impl Pinned {
+    fn of(pinned: &report::PinReport) -> Self {
+        Self {
+            release: pinned.release.to_string(),
+            revision: pinned.revision.as_ref().map(ToString::to_string).unwrap_or_default(),
+            reason: pinned.reason.clone(),
+        }
+    }
+}
+
 impl PlannedChange {
     fn of(change: &report::PlannedChange) -> Self {
         let report::PlannedChange { action, id, adopts } = change;
@@ -468,26 +550,42 @@ impl ObjectRow {
 impl HistoryEntry {
     fn of(entry: &report::HistoryEntry) -> Self {
         Self {
+            number: entry.number,
             revision: Revision::of(&entry.revision),
+            assignment: Assignment::of(&entry.assignment),
             render: entry.render.to_string(),
             seen_at: entry.seen_at,
             applied_at: entry.applied_at,
             healthy_at: entry.healthy_at,
             approved_by: entry.approved_by.clone(),
             outcome: entry.outcome.word().to_owned(),
+            counts: entry.counts.iter().map(|(action, count)| (action.word().to_owned(), *count)).collect(),
+            pinned: entry.pinned,
+            stored: entry.stored.clone(),
+            without: entry.without.iter().map(ToString::to_string).collect(),
         }
     }
 
     /// Reads an entry back; one that another version wrote and that cannot be read is left out.
     fn read(&self) -> Option<report::HistoryEntry> {
         Some(report::HistoryEntry {
+            number: self.number,
             revision: self.revision.read(),
+            assignment: self.assignment.read(),
             render: self.render.parse().ok()?,
             seen_at: self.seen_at,
             applied_at: self.applied_at,
             healthy_at: self.healthy_at,
             approved_by: self.approved_by.clone(),
             outcome: Outcome::read(&self.outcome)?,
+            counts: self
+                .counts
+                .iter()
+                .filter_map(|(word, count)| Some((Action::read(word)?, *count)))
+                .collect(),
+            pinned: self.pinned,
+            stored: self.stored.clone(),
+            without: self.without.iter().map(|digest| digest.parse().ok()).collect::<Option<_>>()?,
         })
     }
 }

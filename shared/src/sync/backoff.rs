@@ -20,15 +20,26 @@ impl Pace {
     pub fn after(refusal: Refusal) -> Self {
         if refusal == Refusal::Forbidden { Self::Quick } else { Self::Slow }
     }
+
+    /// Returns the first and the longest pause in milliseconds.
+    fn bounds(self) -> (i64, i64) {
+        match self {
+            Self::Quick => (200, 60_000),
+            Self::Slow => (30_000, 900_000),
+        }
+    }
 }
 
 /// Returns how long to wait before attempt number `attempt` (1 is the first repetition).
 pub fn pause(id: &ObjectId, attempt: u32, pace: Pace) -> SignedDuration {
-    let (base, cap) = match pace {
-        Pace::Quick => (200, 60_000),
-        Pace::Slow => (30_000, 900_000),
-    };
+    let (base, cap) = pace.bounds();
     jittered(base, cap, attempt, &id.to_string())
+}
+
+/// Returns how long to wait before attempt number `attempt` at something that concerns a whole app.
+pub fn pause_of_app(attempt: u32, pace: Pace) -> SignedDuration {
+    let (base, cap) = pace.bounds();
+    jittered(base, cap, attempt, "")
 }
 
 /// Returns how long a contested object is left alone after its `strikes`-th time in a row; the first

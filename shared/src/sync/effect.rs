@@ -5,10 +5,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::event::{Cause, Token};
-use crate::desired::{BodyDigest, Revision};
+use crate::desired::{Assignment, BodyDigest, Revision};
 use crate::inventory::{Shard, Uid};
 use crate::managed_fields::{Actor, Path};
-use crate::object::{GroupKind, ObjectId, Target};
+use crate::object::{Digest, GroupKind, ObjectId, Target};
 use crate::plan::{Action, HeldReason};
 use crate::report::{Report, RunRecord};
 
@@ -55,6 +55,8 @@ pub enum Effect {
     Save(Token, ShardSlot, Box<Shard>),
     /// Store the bodies of one shard's rows.
     Keep(Token, ShardSlot, Vec<BodyDigest>),
+    /// Follow a release, whose set is to be read back from its stored render, or Git again.
+    Pin(Token, Option<Box<Release>>),
     /// Remove stored renders that nothing refers to any more. Not answered.
     Forget(Vec<String>),
     /// Remove the shards of a smaller count than this one. Not answered.
@@ -70,6 +72,20 @@ pub enum Effect {
     StopWork,
 }
 
+/// A release of the past, as far as it is needed to follow it again.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Release {
+    pub revision: Revision,
+    pub assignment: Assignment,
+    /// Digest of the rendered set: what is read back must have it.
+    pub render: Digest,
+    pub seen_at: Timestamp,
+    /// Names of the stored renders that hold its bodies.
+    pub stored: Vec<String>,
+    /// Bodies in them that are not part of it.
+    pub without: Vec<BodyDigest>,
+}
+
 /// Which shard of how many.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
 pub struct ShardSlot {
@@ -80,18 +96,59 @@ pub struct ShardSlot {
 /// Something that happened, told once.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Notice {
-    SyncStarted { revision: Box<Revision>, writes: u32, prunes: u32, held: u32 },
-    Written { id: ObjectId, action: Action },
-    WriteFailed { id: ObjectId, cause: Cause, attempt: u32 },
-    Held { id: ObjectId, reason: HeldReason },
+    SyncStarted {
+        revision: Box<Revision>,
+        writes: u32,
+        prunes: u32,
+        held: u32,
+    },
+    Written {
+        id: ObjectId,
+        action: Action,
+    },
+    WriteFailed {
+        id: ObjectId,
+        cause: Cause,
+        attempt: u32,
+    },
+    Held {
+        id: ObjectId,
+        reason: HeldReason,
+    },
     Drifted(Drift),
-    Healed { drift: Drift, seen_at: Timestamp, healed_at: Timestamp },
-    Contested { id: ObjectId, manager: String, until: Timestamp },
-    Pruned { id: ObjectId },
-    WaitingForApproval { digest: String },
-    SyncBlocked { problems: u32, first: String },
-    RenderFailed { revision: Box<Revision>, problems: Vec<String> },
-    SourceFailed { reason: String, message: String },
+    Healed {
+        drift: Drift,
+        seen_at: Timestamp,
+        healed_at: Timestamp,
+    },
+    Contested {
+        id: ObjectId,
+        manager: String,
+        until: Timestamp,
+    },
+    Pruned {
+        id: ObjectId,
+    },
+    WaitingForApproval {
+        digest: String,
+    },
+    /// A plan may not go yet, for another reason than its approval.
+    Waiting {
+        reason: &'static str,
+        message: String,
+    },
+    SyncBlocked {
+        problems: u32,
+        first: String,
+    },
+    RenderFailed {
+        revision: Box<Revision>,
+        problems: Vec<String>,
+    },
+    SourceFailed {
+        reason: String,
+        message: String,
+    },
 }
 
 /// Somebody else changed a field that we own, or removed an object that we own.

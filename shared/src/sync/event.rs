@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::desired::{Desired, Interval, Problem, Revision};
+use crate::gate::depend::Standings;
 use crate::health::Assessment;
 use crate::inventory::{Applied, Inventory, Uid};
 use crate::managed_fields::{Entry, FieldSet, Fields, ForeignOwner};
@@ -79,6 +80,8 @@ pub enum Answer {
     Saved,
     /// The bodies are stored under these names.
     Kept(Vec<String>),
+    /// The set of the release, read back; `None` where Git is followed again.
+    Pinned(Option<Arc<Desired>>),
 }
 
 /// The answer to an apply: a baseline for drift and an observation at once.
@@ -190,6 +193,17 @@ pub struct Ask {
     pub paused: Option<String>,
     /// Changes whenever a person asks for a sync now.
     pub sync: Option<String>,
+    /// The release that the app is pinned to.
+    pub pin: Option<Pin>,
+}
+
+/// A person's word that an app goes back to a release and stays there.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Pin {
+    /// The release's rendered set, as the history names it.
+    pub release: Digest,
+    /// For people; may be empty.
+    pub reason: String,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -240,6 +254,8 @@ pub enum Event {
     /// The agent's changed file is refused: what it said before stays in force. `None` when it is good again.
     ConfigRefused(Option<String>),
     Policy(Policy),
+    /// How far the apps are that this one depends on.
+    Standings(Standings),
     Claims(Claims),
     Asked(Ask),
     Apis(Arc<ApiSet>),

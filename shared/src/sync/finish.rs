@@ -23,6 +23,7 @@ impl Machine {
             Some(Open::Row(ix)) => self.row_finished(ix, result, now, out),
             Some(Open::Save(slot)) => self.saved(token, slot, result, now, out),
             Some(Open::Keep(slot)) => self.kept(token, slot, result, now, out),
+            Some(Open::Pin) => self.pinned(token, result, now),
             // An answer that was told twice.
             None => {}
         }

@@ -23,7 +23,8 @@ const SECOND: SignedDuration = SignedDuration::from_secs(2);
 impl Machine {
     /// Starts the heals that may start now. A row that the sync is about to write heals by that.
     pub(super) fn start_heals(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
-        if self.policy.self_heal && !self.may_write(now) || self.draining {
+        let may = self.may_write(now) && self.may_heal();
+        if self.policy.self_heal && !may || self.draining {
             return;
         }
         let mut after = None;

@@ -197,6 +197,11 @@ impl Row {
         }
     }
 
+    /// Whether it is wanted or recorded.
+    pub(super) fn is_known(&self) -> bool {
+        self.wanted.is_some() || self.record != Record::None
+    }
+
     /// Whether the body that Git wants is the one last applied.
     pub fn is_current(&self) -> bool {
         self.wanted.is_some() && self.record.applied().map(|applied| applied.body) == self.wanted

@@ -12,9 +12,9 @@ use super::event::{Answer, Failure, Token};
 use super::row::Row;
 use super::state::{Machine, Open, Phase, SecureState};
 use crate::desired::BodyDigest;
-use crate::gate;
+use crate::gate::{self, window::Opening};
 use crate::inventory::Record;
-use crate::object::{Digest, GroupKind, ObjectId};
+use crate::object::{Digest, GroupKind, Hashing, ObjectId};
 use crate::plan::{Action, Plan};
 
 /// What a person has approved, as far as it still has to be carried out.
@@ -23,16 +23,15 @@ pub(super) struct Granted {
     /// The digest that was approved.
     digest: Digest,
     render: Digest,
-    by: String,
     /// What may be written, `None` for what may be pruned, and whether it may be taken over.
     entries: HashMap<ObjectId, (Option<BodyDigest>, bool)>,
 }
 
 impl Granted {
-    fn of(plan: &Plan, digest: Digest, render: Digest, by: String) -> Self {
+    fn of(plan: &Plan, digest: Digest, render: Digest) -> Self {
         let writes = plan.writes.iter().map(|write| (write.id.clone(), (Some(write.body), write.adopts)));
         let prunes = plan.prunes.iter().map(|prune| (prune.id.clone(), (None, false)));
-        Self { digest, render, by, entries: writes.chain(prunes).collect() }
+        Self { digest, render, entries: writes.chain(prunes).collect() }
     }
 
     /// Whether `plan` asks for nothing else than what was approved.
@@ -43,6 +42,19 @@ impl Granted {
         plan.writes.iter().all(|write| allows(&write.id, Some(write.body), write.adopts))
             && plan.prunes.iter().all(|prune| allows(&prune.id, None, false))
     }
+}
+
+/// Returns the digest over the bodies of a shard; `None` for none at all.
+fn content_of(bodies: &BTreeSet<BodyDigest>) -> Option<Digest> {
+    let hashing = bodies.iter().fold(Hashing::default(), |hashing, body| hashing.part(&body.0));
+    (!bodies.is_empty()).then(|| hashing.finish())
+}
+
+/// Returns what the row is wanted to be and, where it is held, what it is: what is not written now stays so, and must
+/// not be lost.
+fn bodies_of_row(row: &Row) -> impl Iterator<Item = BodyDigest> {
+    let held = row.held.as_ref().and_then(|_| row.record.applied()).map(|applied| applied.body);
+    row.wanted.into_iter().chain(held)
 }
 
 impl Machine {
@@ -57,21 +69,16 @@ impl Machine {
         }
         match verdict {
             Some(gate::Verdict::Go { approved_by }) => {
+                self.told_wait = None;
                 let is_this = self.ask.approval.as_ref().is_some_and(|given| given.digest == run.digest);
-                if let Some(by) = approved_by.clone().filter(|_| is_this) {
-                    let granted = Granted::of(&run.plan, run.digest, run.desired.render, by);
+                if approved_by.is_some() && is_this {
+                    let granted = Granted::of(&run.plan, run.digest, run.desired.render);
                     self.granted = Some(Box::new(granted));
                 }
                 run.approved_by = approved_by;
             }
-            Some(gate::Verdict::Wait(_)) | None => {
-                if !run.announced {
-                    run.announced = true;
-                    out.push(Effect::Notice(Notice::WaitingForApproval { digest: run.digest.to_string() }));
-                    self.changed(now);
-                }
-                return;
-            }
+            Some(gate::Verdict::Wait(wait)) => return self.wait(wait, now, out),
+            None => return,
         }
         if !self.may_write(now) {
             return;
@@ -92,20 +99,43 @@ impl Machine {
         self.changed(now);
     }
 
+    /// Tells what the plan waits for, once for each thing.
+    fn wait(&mut self, wait: gate::Wait, now: Timestamp, out: &mut Vec<Effect>) {
+        if self.told_wait.as_ref() == Some(&wait) {
+            return;
+        }
+        if let (gate::Wait::Approval { digest, .. }, Some(run)) = (&wait, &mut self.run) {
+            if !run.announced {
+                run.announced = true;
+                out.push(Effect::Notice(Notice::WaitingForApproval { digest: digest.to_string() }));
+            }
+        } else {
+            let (reason, message) = (wait.word(), wait.to_string());
+            out.push(Effect::Notice(Notice::Waiting { reason, message }));
+        }
+        self.told_wait = Some(wait);
+        self.changed(now);
+    }
+
     /// What the gate says of the plan; the rest of an approved plan goes on without another word.
     pub(super) fn verdict(&self) -> Option<gate::Verdict> {
         let run = self.run.as_ref()?;
-        let verdict = gate::decide(self.policy.mode, &self.ask, run.digest);
-        let gate::Verdict::Wait(gate::Wait::Approval { outdated: Some(digest), .. }) = &verdict else {
-            return Some(verdict);
-        };
+        let approved = self.ask.approval.as_ref().map(|approval| approval.digest);
         let in_force = |granted: &&Granted| {
-            granted.digest == *digest && granted.render == run.desired.render && granted.covers(&run.plan)
+            Some(granted.digest) == approved
+                && granted.render == run.desired.render
+                && granted.covers(&run.plan)
         };
-        match self.granted.as_deref().filter(in_force) {
-            Some(granted) => Some(gate::Verdict::Go { approved_by: Some(granted.by.clone()) }),
-            None => Some(verdict),
-        }
+        let granted = self.granted.as_deref().filter(in_force);
+        Some(gate::decide(&gate::Question {
+            mode: self.policy.mode,
+            ask: &self.ask,
+            digest: granted.map_or(run.digest, |granted| granted.digest),
+            revision: self.revision.as_ref().unwrap_or(&run.desired.revision),
+            opening: self.opening.unwrap_or(Opening::ALWAYS),
+            dependencies: &self.standings,
+            by_person: self.asked_for_sync() || self.ask.pin.is_some(),
+        }))
     }
 
     /// Marks the shards whose bodies or claims must be stored for this plan.
@@ -118,10 +148,16 @@ impl Machine {
             let Some(ix) = self.index.get(&write.id).copied() else { continue };
             let row = &mut self.rows[ix.get()];
             let shard = &mut self.shards[(row.shard_hash % count) as usize];
-            shard.keep = SecureState::Needed;
             if row.record == Record::None {
                 row.record = Record::Claimed;
                 shard.claim = SecureState::Needed;
+            }
+        }
+        for (shard, bodies) in self.contents().iter().enumerate() {
+            let shard = &mut self.shards[shard];
+            // A render that holds more or less than the set could not be gone back to.
+            if shard.kept != content_of(bodies) {
+                shard.keep = SecureState::Needed;
             }
         }
         out.extend(kinds.into_iter().map(Effect::Watch));
@@ -137,9 +173,11 @@ impl Machine {
             if shard.keep == SecureState::Needed && !waits && self.has_room() {
                 let slot = self.slot(index);
                 let bodies = self.bodies_of(slot);
+                // What is not confirmed is stored again by the next sync.
+                self.shards[index].kept = content_of(&bodies);
                 let token = self.token(Open::Keep(slot));
                 self.shards[index].keep = SecureState::Sent(token);
-                out.push(Effect::Keep(token, slot, bodies));
+                out.push(Effect::Keep(token, slot, bodies.into_iter().collect()));
             }
         }
         if self.shards.iter().all(|shard| shard.keep == SecureState::Done) {
@@ -147,15 +185,20 @@ impl Machine {
         }
     }
 
-    /// Returns the bodies that a shard's rows are, or are about to be, in the cluster.
-    fn bodies_of(&self, slot: ShardSlot) -> Vec<BodyDigest> {
+    /// Returns the bodies that each shard's render has to hold, in one pass over the rows.
+    fn contents(&self) -> Vec<BTreeSet<BodyDigest>> {
+        let count = self.shards.len();
+        let mut contents = vec![BTreeSet::new(); count];
+        for row in &self.rows {
+            contents[row.shard_hash as usize % count].extend(bodies_of_row(row));
+        }
+        contents
+    }
+
+    /// Returns the bodies that a shard's render has to hold.
+    fn bodies_of(&self, slot: ShardSlot) -> BTreeSet<BodyDigest> {
         let rows = self.rows.iter().filter(|row| row.shard_hash % slot.count == slot.index);
-        let owned = rows.filter(|row| row.record != Record::None);
-        // What is not written now stays what it is: its body must not be lost.
-        let body =
-            |row: &Row| if row.held.is_some() { row.record.applied().map(|a| a.body) } else { row.wanted };
-        let bodies: BTreeSet<BodyDigest> = owned.filter_map(body).collect();
-        bodies.into_iter().collect()
+        rows.flat_map(bodies_of_row).collect()
     }
 
     /// Takes the answer to the storing of bodies.
@@ -190,6 +233,7 @@ impl Machine {
                 if shard.keep == SecureState::Sent(token) {
                     shard.keep = SecureState::Needed;
                 }
+                shard.kept = None;
                 self.storing_failed(slot, &failure, now, out);
             }
         }

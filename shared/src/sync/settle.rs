@@ -71,7 +71,7 @@ impl Machine {
         if settled && shard.claim == SecureState::Done && shard.renders.len() > GENERATIONS {
             shard.dropping.extend(shard.renders.drain(GENERATIONS..).flatten());
         }
-        let content = Shard { rows, renders: shard.renders.clone() };
+        let content = Shard { rows, renders: shard.renders.clone(), kept: shard.kept };
         shard.dirty = None;
         let token = self.token(Open::Save(slot));
         self.shards[index].saving = Some(token);
@@ -125,12 +125,9 @@ impl Machine {
             return;
         }
         let dropped = std::mem::take(&mut self.shards[slot.index as usize].dropping);
-        // A shard that is not yet stored without it still names it.
-        let names = |shard: &ShardState, name: &String| {
-            shard.renders.iter().flatten().chain(&shard.dropping).any(|used| used == name)
-        };
-        let used = |name: &String| self.shards.iter().any(|shard| names(shard, name));
-        let unused: Vec<String> = dropped.into_iter().filter(|name| !used(name)).collect();
+        // A shard that is not yet stored without it still names it, and a release may.
+        let unused: Vec<String> =
+            dropped.into_iter().filter(|name| !self.is_stored_render_named(name)).collect();
         if !unused.is_empty() {
             out.push(Effect::Forget(unused));
         }

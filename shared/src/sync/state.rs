@@ -7,11 +7,15 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::effect::{Effect, ShardSlot, Step};
 use super::event::{Ask, Cause, Event, LeaseTerm, Loaded, Observation, Token};
+use super::pin::Course;
 use super::preflight::Adoption;
 use super::row::{Flight, Op, Proof, Row, RowIx};
 use super::secure::Granted;
 use super::waits::Timer;
 use crate::desired::{Assignment, Desired, Interval, Problem, Revision};
+use crate::gate;
+use crate::gate::depend::Standings;
+use crate::gate::window::Opening;
 use crate::object::{ApiSet, Digest, GroupKind, ObjectId};
 use crate::plan::order::Place;
 use crate::plan::{Claims, Plan};
@@ -144,6 +148,8 @@ pub(super) struct Blocked {
 #[derive(Clone, Default, Debug)]
 pub(super) struct ShardState {
     pub renders: Vec<Vec<String>>,
+    /// What the newest of them holds.
+    pub kept: Option<Digest>,
     /// Stored renders to remove once the shard is stored without them.
     pub dropping: Vec<String>,
     /// The save on its way.
@@ -181,6 +187,7 @@ pub(super) enum Open {
     Row(RowIx),
     Save(ShardSlot),
     Keep(ShardSlot),
+    Pin,
 }
 
 /// The state machine of one app.
@@ -195,8 +202,16 @@ pub struct Machine {
     pub(super) desired: Option<Arc<Desired>>,
     /// The newest set, not yet taken over.
     pub(super) next: Option<Arc<Desired>>,
+    /// Whether that comes from Git or from a release of the past.
+    pub(super) course: Course,
     pub(super) replan: bool,
     pub(super) policy: Policy,
+    /// What the windows let through now; `None` until it has been looked at with the present policy.
+    pub(super) opening: Option<Opening>,
+    /// The apps that this one waits for.
+    pub(super) standings: Standings,
+    /// What the gate was last told to wait for.
+    pub(super) told_wait: Option<gate::Wait>,
     pub(super) claims: Claims,
     pub(super) apis: Arc<ApiSet>,
     pub(super) ask: Ask,
@@ -265,8 +280,12 @@ impl Machine {
             index: HashMap::new(),
             desired: None,
             next: None,
+            course: Course::default(),
             replan: false,
             policy,
+            opening: None,
+            standings: Standings::default(),
+            told_wait: None,
             claims: Claims::default(),
             apis,
             ask: Ask::default(),
@@ -334,6 +353,11 @@ impl Machine {
                     self.heal_again();
                 }
                 self.policy = policy;
+                self.opening = None;
+            }
+            Event::Standings(standings) => {
+                self.standings = standings;
+                self.changed(now);
             }
             Event::Claims(claims) => {
                 self.replan |= self.claims != claims;
@@ -398,7 +422,7 @@ impl Machine {
         let before: HashMap<ObjectId, Row> = before.into_iter().map(|row| (row.id.clone(), row)).collect();
         self.shards = vec![ShardState::default(); inventory.count as usize];
         for (shard, state) in inventory.shards.into_iter().zip(&mut self.shards) {
-            state.renders = shard.renders;
+            (state.renders, state.kept) = (shard.renders, shard.kept);
             for stored in shard.rows {
                 let ix = RowIx::of(self.rows.len());
                 self.index.insert(stored.id.clone(), ix);
@@ -466,6 +490,13 @@ impl Machine {
             return;
         }
         self.retire_waits(now);
+        self.look_at_windows(now);
+        self.advance_pin(now, out);
+        if self.course.is_changing() {
+            // What is written now could be what the other set does not have.
+            self.settle(now, out);
+            return self.publish(now, out);
+        }
         if self.wants_takeover(now) {
             if self.rows_in_flight() == 0 {
                 self.take_over(now, out);
@@ -480,6 +511,7 @@ impl Machine {
         self.start_lookups(out);
         self.settle(now, out);
         self.publish(now, out);
+        self.forget_releases(out);
     }
 
     /// Moves the sync one phase on; returns whether the phase changed.
@@ -555,12 +587,20 @@ impl Machine {
         let securing = self.shards.iter().filter_map(ShardState::securing_due).min();
         let publish = self.publish_due();
         let blocked = self.blocked.as_ref().and_then(|blocked| blocked.retry_at);
-        [timer, shards, securing, publish, blocked].into_iter().flatten().filter(|at| *at > now).min()
+        let pin = self.course.due();
+        let window = self.opening.and_then(|opening| opening.until);
+        [timer, shards, securing, publish, blocked, pin, window]
+            .into_iter()
+            .flatten()
+            .filter(|at| *at > now)
+            .min()
     }
 
-    /// Whether recorded objects are healed without Git's word: the source cannot be read since the start.
+    /// Whether recorded objects are healed without anybody's word on what is wanted: the source, or the release that
+    /// the app is pinned to, cannot be read since the start.
     pub(super) fn heals_from_record(&self) -> bool {
-        self.desired.is_none() && self.next.is_none() && self.source_problem.is_some()
+        let unreadable = self.source_problem.is_some() || self.course.problem().is_some();
+        self.desired.is_none() && self.next.is_none() && unreadable
     }
 
     /// Whether a drain is complete: nothing is open, everything is recorded and published.

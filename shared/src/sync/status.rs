@@ -6,15 +6,17 @@ use super::effect::Effect;
 use super::event::Cause;
 use super::row::{Row, Task};
 use super::state::{Machine, Phase, Run};
-use crate::desired::Interval;
+use crate::desired::{Interval, Revision};
 use crate::gate;
+use crate::gate::depend::{self, Standing};
 use crate::health::Health;
 use crate::inventory::Record;
 use crate::object::ObjectId;
 use crate::plan::{Action, HeldReason};
+use crate::policy::Mode;
 use crate::report::{
-    Condition, MAX_FAILURES, MAX_ROWS, ObjectCounts, ObjectReport, Outcome, PlanReport, Report, RunRecord,
-    Stage, SyncStatus, shortened,
+    Condition, MAX_FAILURES, MAX_ROWS, ObjectCounts, ObjectReport, Outcome, PinReport, PlanReport, Report,
+    RunRecord, Stage, SyncStatus, WindowReport, shortened,
 };
 
 /// Characters of a message that a status shows at most; the log has it whole.
@@ -44,7 +46,8 @@ impl Machine {
 
     /// Whether a report of this machine says more than that it has just been started, or stands by.
     fn has_something_to_say(&self) -> bool {
-        let told = self.desired.is_some() || self.source_problem.is_some() || self.render_problems.is_some();
+        let failed = self.source_problem.is_some() || self.render_problems.is_some();
+        let told = self.desired.is_some() || failed || self.course.problem().is_some();
         told && !matches!(self.phase, Phase::Standby | Phase::Loading)
     }
 
@@ -77,13 +80,46 @@ impl Machine {
             assignment: self.assignment.as_deref().cloned(),
             phase: self.phase.word(),
             waiting_for: self.waiting_for(),
-            plan: self.run.as_ref().map(|run| run.report()),
+            plan: self.run.as_ref().map(|run| self.plan_report(run)),
             conditions: self.conditions(&objects),
             objects,
             rows: self.object_reports(),
             history: self.history.iter().cloned().collect(),
+            pinned: self.pin_report(),
+            window: self.window(),
             synced_for: self.synced_for.clone(),
         }
+    }
+
+    fn plan_report(&self, run: &Run) -> PlanReport {
+        let given = self.ask.approval.as_ref().filter(|given| given.digest == run.digest);
+        // It may be approved already and wait for something else.
+        let by = given.filter(|_| self.policy.mode == Mode::Manual).map(|given| given.by.clone());
+        PlanReport {
+            digest: run.digest,
+            counts: run.counts(),
+            changes: run.plan.changes(MAX_ROWS),
+            approved_by: run.approved_by.clone().or(by),
+        }
+    }
+
+    /// Returns what the windows say now, where there are any.
+    fn window(&self) -> Option<WindowReport> {
+        let opening = self.opening.filter(|_| !self.policy.windows.is_empty())?;
+        let until = if opening.open { opening.until } else { opening.opens_at };
+        Some(WindowReport { open: opening.open, until })
+    }
+
+    /// Returns what the app tells those that depend on it.
+    pub fn standing(&self) -> Standing {
+        let rests = self.phase == Phase::Idle && self.next.is_none() && self.render_problems.is_none();
+        // Who waits for this app waits for those that it waits for itself, also where it has nothing to do.
+        let alone = |revision: &Revision| depend::waits_for(&self.standings, revision).is_empty();
+        let arrived = rests
+            && self.revision.as_ref().is_some_and(alone)
+            && self.sync_status(&self.counts()) == SyncStatus::Synced
+            && matches!(self.app_health(), Health::Healthy | Health::Suspended);
+        Standing::of(self.revision.as_ref(), arrived)
     }
 
     fn counts(&self) -> ObjectCounts {
@@ -103,7 +139,11 @@ impl Machine {
         let unknown = self.desired.is_none() || matches!(self.phase, Phase::Standby | Phase::Loading);
         if unknown {
             SyncStatus::Unknown
-        } else if objects.out_of_sync > 0 || self.blocked.is_some() || self.next.is_some() {
+        } else if objects.out_of_sync > 0
+            || self.blocked.is_some()
+            || self.next.is_some()
+            || self.pin_report().is_some_and(|pin| pin.differs || pin.problem.is_some())
+        {
             SyncStatus::OutOfSync
         } else {
             SyncStatus::Synced
@@ -188,6 +228,7 @@ impl Machine {
             .take(NAMED)
             .map(|(row, manager)| format!("{} contested by {manager:?}", row.id))
             .collect();
+        conditions.extend(self.pin_report().map(|pin| pinned_condition(&pin)));
         if !contested.is_empty() {
             conditions.push(Condition {
                 kind: "Contested",
@@ -225,7 +266,10 @@ impl Machine {
         match self.phase {
             Phase::Standby => (false, "Standby", "another agent holds the lease".to_owned()),
             Phase::Loading => (false, "Loading", "the recorded state is being read".to_owned()),
-            Phase::Gated => (false, "WaitingForApproval", self.waiting_for().join("; ")),
+            Phase::Gated => match self.verdict() {
+                Some(gate::Verdict::Wait(wait)) => (false, wait.word(), wait.to_string()),
+                Some(gate::Verdict::Go { .. }) | None => (false, "Syncing", String::new()),
+            },
             Phase::Idle => self.idle_readiness(objects),
             _ => (false, "Syncing", self.waiting_for().join("; ")),
         }
@@ -238,6 +282,9 @@ impl Machine {
                 None => "the source has not been read yet".to_owned(),
             };
             return (false, "SourceNotRead", text);
+        }
+        if let Some(pin) = self.pin_report().filter(|pin| pin.differs || pin.problem.is_some()) {
+            return (false, "Pinned", pin.to_string());
         }
         if objects.held > 0 {
             let held = self.rows.iter().filter(|row| is_held_back(row)).take(NAMED);
@@ -309,6 +356,15 @@ impl Machine {
             health: self.health_of(row),
             message: cut(&message),
         }
+    }
+}
+
+fn pinned_condition(pin: &PinReport) -> Condition {
+    Condition {
+        kind: "Pinned",
+        status: pin.problem.is_none(),
+        reason: if pin.problem.is_none() { "Pinned" } else { "ReleaseMissing" }.to_owned(),
+        message: cut(&pin.to_string()),
     }
 }
 
@@ -384,16 +440,7 @@ fn cut(message: &str) -> String {
 }
 
 impl Run {
-    fn report(&self) -> PlanReport {
-        PlanReport {
-            digest: self.digest,
-            counts: self.counts(),
-            changes: self.plan.changes(MAX_ROWS),
-            approved_by: self.approved_by.clone(),
-        }
-    }
-
-    fn counts(&self) -> Vec<(Action, u32)> {
+    pub(super) fn counts(&self) -> Vec<(Action, u32)> {
         let actions = [
             Action::Created,
             Action::Configured,

@@ -44,6 +44,7 @@ impl Machine {
             blocked.retry_at = None;
         }
         self.desired = Some(desired.clone());
+        self.course.follow(desired.clone());
         let held = self.show(&desired, is_newer && !same, now);
         self.give_up(now);
         let plan = self.plan(&desired);
@@ -89,7 +90,7 @@ impl Machine {
 
     /// Drops rows that nothing speaks of any more and renames the others wherever they are named.
     fn compact(&mut self) {
-        let speaks = |row: &Row| row.wanted.is_some() || row.record != Record::None;
+        let speaks = Row::is_known;
         let mut next = 0;
         let mut renamed = Vec::with_capacity(self.rows.len());
         for row in &self.rows {
@@ -170,7 +171,7 @@ impl Machine {
     }
 
     /// Whether a person asked for a sync that has not run since: it also puts back drift.
-    fn asked_for_sync(&self) -> bool {
+    pub(super) fn asked_for_sync(&self) -> bool {
         self.ask.sync.is_some() && self.ask.sync != self.synced_for
     }
 
@@ -215,7 +216,7 @@ impl Machine {
 
     /// Returns the newest revision that has what this set has: later commits may have touched nothing of it.
     pub(super) fn revision_of(&self, desired: &Desired) -> Revision {
-        let newest = self.revision.as_ref().filter(|_| self.next.is_none());
+        let newest = self.revision.as_ref().filter(|_| self.next.is_none() && self.follows_git());
         newest.unwrap_or(&desired.revision).clone()
     }
 
@@ -229,7 +230,8 @@ impl Machine {
 
     /// Says why a sync to this revision runs: the first one to a commit is its release.
     pub(super) fn cause_of(&self, revision: &Revision) -> report::Cause {
-        if self.released.as_ref() == Some(&revision.commit) {
+        // Going back to a commit is not its release, of which there is one.
+        if self.released.as_ref() == Some(&revision.commit) || self.course.is_pinned() {
             report::Cause::Resync
         } else {
             report::Cause::Release
@@ -354,16 +356,25 @@ impl Machine {
             run.close_stage(last, now);
         }
         let revision = run.desired.revision.clone();
+        let (stored, without) =
+            if outcome == Outcome::Success { self.stored_now() } else { Default::default() };
         let entry = HistoryEntry {
+            number: self.next_entry(),
             revision: revision.clone(),
+            assignment: run.desired.assignment.clone(),
             render: run.desired.render,
             seen_at: run.desired.seen_at,
             applied_at: run.applied_at,
             healthy_at: (outcome == Outcome::Success).then_some(now),
             approved_by: run.approved_by.clone(),
             outcome,
+            counts: run.counts(),
+            pinned: self.course.is_pinned(),
+            stored,
+            without,
         };
         self.history.push_front(entry);
+        self.keep_newest_releases();
         self.history.truncate(HISTORY);
         if outcome != Outcome::Blocked {
             self.released = Some(revision.commit.clone());

@@ -97,9 +97,11 @@ impl Machine {
             self.timers.pop_first();
             match timer {
                 Timer::Retry => self.rested(ix, at),
-                Timer::Lookup => {
+                // What was forgotten meanwhile is nobody's business any more.
+                Timer::Lookup if self.rows[ix.get()].is_known() => {
                     self.lookups.insert(ix);
                 }
+                Timer::Lookup => {}
                 Timer::Peace => self.at_peace(ix, at, now),
                 Timer::Compare => {
                     self.heals.insert(ix);

@@ -9,6 +9,7 @@ use super::event::{Ask, LeaseTerm};
 use super::row::RowIx;
 use super::state::{Load, Machine, Phase};
 use crate::desired::{Desired, Interval, Problem, Revision};
+use crate::gate::window::{self, Opening};
 use crate::inventory::Record;
 use crate::object::ApiSet;
 use crate::plan::HeldReason;
@@ -18,7 +19,7 @@ impl Machine {
     pub(super) fn wanted(&mut self, desired: Arc<Desired>, now: Timestamp) {
         self.render_problems = None;
         self.revision = Some(desired.revision.clone());
-        self.next = Some(desired);
+        self.told_by_git(desired);
         self.changed(now);
     }
 
@@ -27,7 +28,7 @@ impl Machine {
             return;
         }
         self.render_problems = None;
-        if self.run.is_none() && self.blocked.is_none() && self.applied.is_some() {
+        if self.run.is_none() && self.blocked.is_none() && self.applied.is_some() && self.follows_git() {
             self.applied = Some(revision.clone());
         }
         self.revision = Some(revision);
@@ -117,6 +118,28 @@ impl Machine {
         }
     }
 
+    /// Looks at the windows when something about them may have changed.
+    pub(super) fn look_at_windows(&mut self, now: Timestamp) {
+        let holds = |opening: &Opening| opening.until.is_none_or(|until| until > now);
+        if self.opening.as_ref().is_some_and(holds) {
+            return;
+        }
+        let healed = self.may_heal();
+        let now_open = window::opening(&self.policy.windows, now);
+        if self.opening.replace(now_open).unwrap_or(Opening::ALWAYS) != now_open {
+            self.changed(now);
+        }
+        if self.may_heal() && !healed {
+            self.heal_again();
+        }
+    }
+
+    /// Whether the windows let drift be healed now.
+    pub(super) fn may_heal(&self) -> bool {
+        let opening = self.opening.unwrap_or(Opening::ALWAYS);
+        opening.heals || opening.manual && self.asked_for_sync()
+    }
+
     pub(super) fn asked(&mut self, ask: Ask, now: Timestamp) {
         if ask == self.ask {
             return;
@@ -127,6 +150,9 @@ impl Machine {
                 row.trouble = None;
             }
             self.heal_again();
+        }
+        if ask.pin != self.ask.pin {
+            self.pin_asked();
         }
         self.ask = ask;
         self.changed(now);

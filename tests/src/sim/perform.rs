@@ -1,11 +1,15 @@
 //! What becomes of an effect on its way to the server and back.
 
-use skiff_shared::sync::effect::Effect;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use skiff_shared::desired::Desired;
+use skiff_shared::sync::effect::{Effect, Release};
 use skiff_shared::sync::event::{Answer, Event, Failure, Loaded, Refusal, Token};
 
 use super::Sim;
 use crate::rules::{self, Kept};
-use crate::world::Store;
+use crate::world::{Store, World, cause};
 
 /// What becomes of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,7 +37,8 @@ pub fn token(effect: &Effect) -> Option<Token> {
         | Effect::Adopt(token, _)
         | Effect::Delete(token, ..)
         | Effect::Save(token, ..)
-        | Effect::Keep(token, ..) => Some(*token),
+        | Effect::Keep(token, ..)
+        | Effect::Pin(token, _) => Some(*token),
         _ => None,
     }
 }
@@ -66,7 +71,7 @@ impl Sim {
             Fate::LostOnTheWay => Some(Err(Failure::Unknown("no answer in time".to_owned()))),
             Fate::Throttled => Some(Err(Failure::Throttled(Some(jiff::SignedDuration::from_secs(1))))),
             Fate::Unavailable => {
-                let cause = crate::world::cause(Refusal::ServerError, 500);
+                let cause = cause(Refusal::ServerError, 500);
                 Some(Err(Failure::Unavailable(cause)))
             }
             Fate::NotSent => Some(Err(Failure::NotSent)),
@@ -106,6 +111,9 @@ impl Sim {
             Effect::Keep(_, _, bodies) => {
                 Some(Ok(Answer::Kept(world.stores.entry(app).or_default().keep(&bodies))))
             }
+            Effect::Pin(_, release) => {
+                Some(release.map_or(Ok(Answer::Pinned(None)), |release| recall(world, &app, &release)))
+            }
             Effect::Load => {
                 let (recorded, ask) = world.apps.get(&app).cloned().unwrap_or_default();
                 let store = world.stores.entry(app).or_default();
@@ -134,6 +142,20 @@ impl Sim {
             _ => None,
         }
     }
+}
+
+/// Reads a release back from what is stored, as the agent does: what comes out must be the release to the last body.
+fn recall(world: &World, app: &Arc<str>, release: &Release) -> Result<Answer, Failure> {
+    let refused = || Failure::NotFound(cause(Refusal::Unclassified, 404));
+    let bodies = world.stores.get(app).and_then(|store| store.recall(release)).ok_or_else(refused)?;
+    let set = world.sets.get(&release.render).ok_or_else(refused)?;
+    if set.rows.iter().map(|row| row.body).collect::<BTreeSet<_>>() != bodies {
+        return Err(Failure::Rejected(cause(Refusal::Invalid, 0)));
+    }
+    let mut set = Desired::clone(set);
+    set.revision = release.revision.clone();
+    set.assignment = release.assignment.clone();
+    Ok(Answer::Pinned(Some(Arc::new(set))))
 }
 
 fn store<'a>(world: &'a mut crate::world::World, app: &std::sync::Arc<str>) -> &'a mut Store {

@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use skiff_shared::managed_fields::ForeignOwner;
 use skiff_shared::object::ObjectId;
-use skiff_shared::sync::event::Event;
+use skiff_shared::sync::event::{Event, Pin};
 
 use super::Story;
 use crate::notation;
@@ -139,7 +139,7 @@ impl Story {
             replica.until = None;
             replica.words.pop_front();
         }
-        if replica.desired.is_none() {
+        if replica.git.is_none() {
             let head = self.head.clone();
             replica.words.retain(|words| !matches!(words.first(), Some(Event::Desired(_))));
             replica.words.extend(head.map(|head| vec![Event::Desired(head)]));
@@ -230,9 +230,14 @@ impl Story {
     }
 
     fn word(&mut self) {
-        match self.random.below(4) {
+        match self.random.below(6) {
             3 => {
                 self.approve();
+            }
+            4 => self.pin(),
+            5 => {
+                self.ask.pin = None;
+                self.say(&Event::Asked(self.ask.clone()));
             }
             0 => {
                 self.ask.paused = if self.ask.paused.is_some() { None } else { Some("lunch".to_owned()) };
@@ -249,6 +254,18 @@ impl Story {
                 }
             }
         }
+    }
+
+    /// Pins the app to a release of its history, kept or not.
+    fn pin(&mut self) {
+        let lead = self.lead();
+        let history = self.sim.replicas[lead].machine.report().history;
+        if history.is_empty() {
+            return;
+        }
+        let release = self.random.pick(&history).render;
+        self.ask.pin = Some(Pin { release, reason: "incident".to_owned() });
+        self.say(&Event::Asked(self.ask.clone()));
     }
 
     fn pass_time(&mut self) -> Kept {

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use skiff_shared::desired::BodyDigest;
 use skiff_shared::inventory::{Inventory, InventoryRow, Shard};
 use skiff_shared::object::{Hashing, ObjectId};
-use skiff_shared::sync::effect::ShardSlot;
+use skiff_shared::sync::effect::{Release, ShardSlot};
 
 /// Shards under compare-and-swap, and stored renders.
 #[derive(Clone, Debug, Default)]
 pub struct Store {
     pub shards: BTreeMap<ShardSlot, (u64, Shard)>,
-    pub renders: BTreeSet<String>,
+    pub renders: BTreeMap<String, Vec<BodyDigest>>,
     revisions: u64,
 }
 
@@ -34,11 +34,20 @@ impl Store {
             bodies.iter().partition(|body| body.0[0].is_multiple_of(2));
         let named = [even, odd].into_iter().filter(|part| !part.is_empty()).map(|part| {
             let digest = part.iter().fold(Hashing::default(), |hashing, body| hashing.part(&body.0)).finish();
-            format!("render-{digest}")
+            (format!("render-{digest}"), part.into_iter().copied().collect())
         });
-        let names: Vec<String> = named.collect();
-        self.renders.extend(names.iter().cloned());
+        let named: Vec<(String, Vec<BodyDigest>)> = named.collect();
+        let names = named.iter().map(|(name, _)| name.clone()).collect();
+        self.renders.extend(named);
         names
+    }
+
+    /// Reads a release back; `None` where a part of it is gone.
+    pub fn recall(&self, release: &Release) -> Option<BTreeSet<BodyDigest>> {
+        let parts: Option<Vec<&Vec<BodyDigest>>> =
+            release.stored.iter().map(|name| self.renders.get(name)).collect();
+        let bodies = parts?.into_iter().flatten().copied();
+        Some(bodies.filter(|body| !release.without.contains(body)).collect())
     }
 
     pub fn forget(&mut self, names: &[String]) {
@@ -86,6 +95,6 @@ impl Store {
         let count = self.count();
         let shards = self.shards.iter().filter(move |(slot, _)| slot.count == count);
         let named = shards.flat_map(|(_, (_, shard))| shard.renders.iter().flatten());
-        named.filter(|name| !self.renders.contains(*name)).collect()
+        named.filter(|name| !self.renders.contains_key(*name)).collect()
     }
 }

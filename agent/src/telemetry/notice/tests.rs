@@ -52,6 +52,7 @@ fn lines_say_what_happened_to_which_object() {
         Notice::Contested { id: object("Deployment"), manager: "autoscaler".to_owned(), until: at },
         Notice::Pruned { id: object("ConfigMap") },
         Notice::WaitingForApproval { digest: "0123abcd".to_owned() },
+        Notice::Waiting { reason: "Paused", message: "paused: incident 7".to_owned() },
         Notice::SyncBlocked { problems: 2, first: "Deployment/shop/web: Invalid: too long".to_owned() },
         Notice::RenderFailed { revision: revision("4f2c"), problems: vec!["a:1: bad".to_owned(); 3] },
         Notice::SourceFailed { reason: "Unreachable".to_owned(), message: "connection refused".to_owned() },
@@ -63,6 +64,7 @@ fn lines_say_what_happened_to_which_object() {
     Warn Deployment/shop/web is contested by "autoscaler", which keeps changing it back: left alone until 1970-01-01T00:00:00Z
     Info pruned ConfigMap/shop/web
     Info plan 0123abcd waits for approval
+    Info the plan is paused: incident 7
     Error sync blocked, nothing was written: 2 refused; the first: Deployment/shop/web: Invalid: too long
     Error failed to render main@sha1:4f2c: a:1: bad (and 2 more)
     Warn failed to read the source: Unreachable: connection refused

@@ -5,6 +5,7 @@ use kube_core::CustomResourceExt as _;
 use super::*;
 use crate::health::Health;
 use crate::object::Digest;
+use crate::plan::Action;
 use crate::report::{ObjectCounts, ObjectReport, SyncStatus};
 
 fn report() -> Report {
@@ -26,6 +27,8 @@ fn report() -> Report {
         objects: ObjectCounts { total: 2, ..ObjectCounts::default() },
         rows: vec![row("web", "quota exceeded")],
         history: Vec::new(),
+        pinned: None,
+        window: None,
         synced_for: None,
     }
 }
@@ -128,7 +131,9 @@ fn rows_messages_and_history_are_bounded() {
 #[test]
 fn an_approval_is_taken_by_digest_and_anything_else_is_none() {
     let digest = Digest::of(b"plan");
+    let pin = PinRequest { release: Digest::of(b"render").to_string(), reason: "incident 7".into() };
     let spec = AppSpec {
+        pin: Some(pin),
         approval: Some(ApprovalRequest { digest: digest.to_string(), by: "ops".into() }),
         pause: Some(Pause { reason: "holidays".into() }),
         sync: Some("2026-11-23T08:00:00Z".into()),
@@ -165,20 +170,26 @@ fn the_definition_names_apps_and_their_columns() {
 #[test]
 fn what_a_status_remembers_is_read_back_at_the_next_start() {
     let revision = report().revision;
+    let assignment = desired::Assignment {
+        environment: "production".into(),
+        url: "https://git.example/shop".into(),
+        path: "clusters/eu".into(),
+        facts: "4f2c".into(),
+    };
     let entry = report::HistoryEntry {
+        number: 7,
         revision: revision.clone().expect("the report has one"),
+        assignment: assignment.clone(),
         render: Digest::of(b"render"),
         seen_at: at(1),
         applied_at: Some(at(2)),
         healthy_at: None,
         approved_by: Some("ops".into()),
         outcome: report::Outcome::Superseded,
-    };
-    let assignment = desired::Assignment {
-        environment: "production".into(),
-        url: "https://git.example/shop".into(),
-        path: "clusters/eu".into(),
-        facts: "4f2c".into(),
+        counts: vec![(Action::Configured, 3), (Action::Pruned, 1)],
+        pinned: true,
+        stored: vec!["skiff-render-shop-4f2c".into()],
+        without: vec![Digest::of(b"held back")],
     };
     let before = Report {
         applied: revision.clone(),
