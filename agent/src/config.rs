@@ -205,6 +205,8 @@ pub struct Render {
     pub helm: PathBuf,
     pub kustomize: PathBuf,
     pub timeout: Duration,
+    /// Whether charts in Git get the dependencies that they do not bring.
+    pub fetch_dependencies: bool,
     /// Whether renderers run where the kernel cannot keep them to their files.
     pub sandbox: Demand,
     pub limits: RenderLimits,

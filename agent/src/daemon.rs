@@ -14,6 +14,7 @@ mod inputs;
 mod job;
 mod launch;
 mod mailbox;
+mod needs;
 mod own;
 mod performer;
 mod registry;
@@ -426,6 +427,7 @@ fn workshop(
         tools,
         benches: Arc::new(Semaphore::new(BENCHES)),
         scratch: scratch.into(),
+        fetch_dependencies: fixed.render.fetch_dependencies,
     })
 }
 

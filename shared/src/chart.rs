@@ -2,11 +2,13 @@
 //!
 //! Between a repository's answer and what is downloaded: texts in, a choice out. The adapter asks and downloads.
 
+mod dependencies;
 mod index;
 
 use crate::environment::ChartVersion;
 use crate::version::{self, Range, Version};
 
+pub use dependencies::{Declared, Dependency, DependencyProblem, Undecided, dependencies};
 pub use index::{Index, IndexError};
 
 /// One version of a chart in a repository's index.

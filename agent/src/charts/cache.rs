@@ -23,6 +23,9 @@ use crate::git::{Exchange, Means, Reply};
 /// The largest archive; Helm's own charts have some hundred KiB.
 const LARGEST: u64 = 32 << 20;
 
+/// An index that was fetched so long ago says which archive a locked version is.
+const RECENTLY: Duration = Duration::from_secs(60);
+
 /// All fetched charts of one process.
 pub struct Charts {
     root: PathBuf,
@@ -79,7 +82,8 @@ impl Charts {
         for entry in fs::read_dir(root)? {
             let path = entry?.path();
             // Indexes and what was not written to its end are worth nothing without what was remembered of them.
-            if path.extension().is_none_or(|extension| extension != "tgz") && path.is_file() {
+            let is_kept = path.extension().is_some_and(|extension| extension == "tgz" || extension == "pin");
+            if !is_kept && path.is_file() {
                 fs::remove_file(path)?;
             }
         }
@@ -112,6 +116,36 @@ impl Charts {
         }
     }
 
+    /// Returns a version that a lock file names, as it was first seen: it is asked for once, and not again while its
+    /// archive is here, so that it is there also when its repository is not.
+    pub fn locked(&self, wanted: &Wanted) -> Result<Arc<Chart>, ChartError> {
+        let pin = self.pin(&wanted.chart);
+        let known = fs::read(&pin).ok().and_then(|bytes| serde_json::from_slice::<ChartRelease>(&bytes).ok());
+        if let Some(release) = known.filter(|release| self.has(&release.digest)) {
+            let chart = Chart { release, location: String::new() };
+            return self.issue(chart).map_err(|problem| wanted.error(problem));
+        }
+        match self.update(wanted, None, RECENTLY)? {
+            Update::Moved(chart) => {
+                let storage = |source| wanted.error(ChartProblem::Storage { path: pin.clone(), source });
+                let text = serde_json::to_vec(&chart.release).map_err(|error| storage(error.into()))?;
+                fs::write(&pin, text).map_err(storage)?;
+                Ok(chart)
+            }
+            // Nothing is known that it could be the same as.
+            Update::Unchanged => {
+                Err(wanted.error(ChartProblem::Index { problem: "it says nothing new".to_owned() }))
+            }
+        }
+    }
+
+    /// Returns the file that says what a locked version was when it was first seen.
+    fn pin(&self, chart: &ChartSource) -> PathBuf {
+        let ChartSource { repository, name, version } = chart;
+        let digest = Sha256::digest(format!("{repository}\n{name}\n{version}"));
+        self.root.join(format!("{}.pin", hex::encode(&digest[..16])))
+    }
+
     /// Returns where a chart's archive is.
     pub fn archive(&self, chart: &Chart) -> PathBuf {
         self.file(&chart.release.digest)
@@ -132,6 +166,21 @@ impl Charts {
         for entry in fs::read_dir(&self.root)? {
             let path = entry?.path();
             if path.extension().is_some_and(|extension| extension == "tgz") && !kept.contains(&path) {
+                fs::remove_file(path)?;
+            }
+        }
+        self.remove_stale_pins()
+    }
+
+    /// Removes the pins whose archives are gone.
+    fn remove_stale_pins(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.root)? {
+            let path = entry?.path();
+            if path.extension().is_none_or(|extension| extension != "pin") {
+                continue;
+            }
+            let release = serde_json::from_slice::<ChartRelease>(&fs::read(&path)?).ok();
+            if release.is_none_or(|release| !self.file(&release.digest).is_file()) {
                 fs::remove_file(path)?;
             }
         }

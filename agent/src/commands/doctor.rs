@@ -123,7 +123,8 @@ async fn sources(
 
 /// Looks at helm and kustomize, and at what the kernel keeps them from.
 async fn renderers(config: &Config, scratch: &tempfile::TempDir) -> anyhow::Result<Vec<Finding>> {
-    let config::Render { helm, kustomize, timeout, sandbox: demand, limits: _ } = config.render.clone();
+    let config::Render { helm, kustomize, timeout, fetch_dependencies: _, sandbox: demand, limits: _ } =
+        config.render.clone();
     let folder = scratch.path().join("render");
     std::fs::create_dir(&folder).context("failed to make a folder")?;
     let tools = Tools {

@@ -247,13 +247,14 @@ impl Check<'_> {
     }
 
     fn render(&mut self, raw: RawRender) -> Render {
-        let RawRender { helm, kustomize, timeout, sandbox, limits } = raw;
+        let RawRender { helm, kustomize, timeout, fetch_dependencies, sandbox, limits } = raw;
         let RawLimits { memory, cpu_time, output } = limits;
         let bytes = |bytes: Option<Bytes>, default: u64| bytes.map_or(default, |Bytes(bytes)| bytes);
         Render {
             helm: helm.unwrap_or_else(|| PathBuf::from("/usr/local/bin/helm")),
             kustomize: kustomize.unwrap_or_else(|| PathBuf::from("/usr/local/bin/kustomize")),
             timeout: self.positive(timeout, Duration::from_secs(60), "/render/timeout"),
+            fetch_dependencies,
             sandbox: match sandbox {
                 RawDemand::BestEffort => Demand::BestEffort,
                 RawDemand::Required => Demand::Required,

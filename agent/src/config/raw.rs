@@ -192,6 +192,7 @@ pub(super) struct RawRender {
     pub(super) helm: Option<PathBuf>,
     pub(super) kustomize: Option<PathBuf>,
     pub(super) timeout: Option<Span>,
+    pub(super) fetch_dependencies: bool,
     pub(super) sandbox: RawDemand,
     pub(super) limits: RawLimits,
 }

@@ -25,12 +25,12 @@ use super::job::{AppFiles, Job, Unrendered, blocking, desired, unreadable};
 use super::own::{self, News, OwnSources};
 use super::source::{Fetched, Sourced, State, Trouble};
 use super::sources::{Following, Sources, Told};
-use crate::charts::Charts;
+use crate::charts::{Chart, Charts};
 use crate::cluster::discovery::Discovered;
 use crate::config::EnvironmentConfig;
 use crate::git::{self, Cache, ReadError, Snapshot};
 use crate::http::Readiness;
-use crate::render::{FileCache, FilesRead, OnDuplicate, Tools};
+use crate::render::{FileCache, FilesRead, Tools};
 use crate::store::Store;
 use crate::telemetry::{self, Rendering, SourceFailure};
 
@@ -50,6 +50,8 @@ pub struct Workshop {
     /// Renders that may run at once.
     pub benches: Arc<Semaphore>,
     pub scratch: Arc<Path>,
+    /// Whether charts in Git get the dependencies that they do not bring.
+    pub fetch_dependencies: bool,
 }
 
 /// What the agent's file says of an environment's apps; a change of it is taken up while the agent runs.
@@ -114,6 +116,8 @@ pub struct Finished {
 pub struct Last {
     pub key: Digest,
     pub outcome: Outcome,
+    /// What the app's chart depends on: kept on disk as long as this is.
+    pub dependencies: Vec<Arc<Chart>>,
 }
 
 /// What a render ended with.
@@ -395,23 +399,20 @@ impl Environment {
         let before = self.last.get(&name).filter(|last| last.outcome == Outcome::Good).map(|last| last.key);
         let (workshop, apps) = (self.workshop.clone(), self.apps.sender());
         let assignment = self.apps.assignment.clone();
-        let measured = self.measured(&name);
-        let on_duplicate = match self.config.on_duplicate {
-            crate::config::OnDuplicate::Refuse => OnDuplicate::Refuse,
-            crate::config::OnDuplicate::LastWins => OnDuplicate::LastWins,
-        };
+        let (measured, config) = (self.measured(&name), self.config.clone());
         async move {
             let _bench = workshop.benches.clone().acquire_owned().await;
             let revision = from.record();
             let start = Timestamp::now();
-            let job = Job::new(workshop, spec, from, apis, rules, on_duplicate);
+            let mut job = Job::new(workshop, spec, from, apis, rules, config);
             let prepared = match job.prepare().await {
                 Ok(inputs) => inputs,
                 Err(problems) => {
                     apps.failed(&name, revision, problems, Interval { start, end: Timestamp::now() });
                     measured(Rendering::Failed, start);
                     // Disk and cache fail in passing; what is wrong in Git is told again, which changes nothing.
-                    let last = Last { key: Digest::of(b""), outcome: Outcome::FailedInPassing };
+                    let outcome = Outcome::FailedInPassing;
+                    let last = Last { key: Digest::of(b""), outcome, dependencies: Vec::new() };
                     return Finished { name, news: Some(last), files };
                 }
             };
@@ -437,7 +438,8 @@ impl Environment {
                     outcome
                 }
             };
-            Finished { name, news: Some(Last { key, outcome }), files }
+            let last = Last { key, outcome, dependencies: job.dependencies };
+            Finished { name, news: Some(last), files }
         }
     }
 

@@ -10,9 +10,11 @@ use skiff_shared::object::Hashing;
 
 use super::environment::{Outcome, Rules, Workshop};
 use super::inputs::{self, Inputs};
+use super::needs::{ChartFolder, Missing};
 use super::source::Fetched;
 use crate::charts::{self, Chart, ChartProblem};
 use crate::cluster::discovery::Discovered;
+use crate::config::{self, EnvironmentConfig};
 use crate::git::{self, ReadError, Snapshot};
 use crate::render::{self, FileCache, OnDuplicate, Rendered};
 use crate::store::Hold;
@@ -56,7 +58,9 @@ pub struct Job {
     spec: AppSpec,
     apis: Arc<Discovered>,
     rules: Rules,
-    on_duplicate: OnDuplicate,
+    config: EnvironmentConfig,
+    /// What its chart depends on and does not bring, once it is rendered.
+    pub dependencies: Vec<Arc<Chart>>,
 }
 
 impl Job {
@@ -66,12 +70,12 @@ impl Job {
         files: AppFiles,
         apis: Arc<Discovered>,
         rules: Rules,
-        on_duplicate: OnDuplicate,
+        config: EnvironmentConfig,
     ) -> Self {
         if let Some(chart) = &files.chart {
             spec.path = chart.what.folder();
         }
-        Self { workshop, files, spec, apis, rules, on_duplicate }
+        Self { workshop, files, spec, apis, rules, config, dependencies: Vec::new() }
     }
 
     /// Finds out what the app reads; the key covers also what the cluster and the options add.
@@ -93,7 +97,7 @@ impl Job {
         Ok(Inputs { key, ..inputs })
     }
 
-    pub async fn render(&self, inputs: &Inputs, files: &mut FileCache) -> Result<Rendered, Unrendered> {
+    pub async fn render(&mut self, inputs: &Inputs, files: &mut FileCache) -> Result<Rendered, Unrendered> {
         let failed = |error: std::io::Error| Unrendered {
             problems: vec![Problem {
                 place: self.spec.path.to_string(),
@@ -102,14 +106,17 @@ impl Job {
             outcome: Outcome::FailedInPassing,
         };
         let wrong = |problems| Unrendered { problems, outcome: Outcome::Failed };
-        let store = &self.workshop.store;
+        let store = self.workshop.store.clone();
         let rendered = if inputs.kind == RendererKind::Plain {
             let snapshot = self.snapshot().await.map_err(wrong)?;
-            render::render_commit(&self.request(&self.workshop.scratch), snapshot, files, store).await
+            render::render_commit(&self.request(&self.workshop.scratch), snapshot, files, &store).await
         } else {
             let directory = tempfile::tempdir_in(&self.workshop.scratch).map_err(failed)?;
             self.export(inputs, directory.path()).await.map_err(wrong)?;
-            render::render(&self.request(directory.path()), store).await
+            if inputs.kind == RendererKind::Helm {
+                self.complete(directory.path()).await?;
+            }
+            render::render(&self.request(directory.path()), &store).await
         };
         rendered.map_err(|error| {
             let outcome =
@@ -136,6 +143,25 @@ impl Job {
         .await
     }
 
+    /// Fetches what a chart in Git depends on and does not bring, if the agent's file allows it.
+    async fn complete(&mut self, directory: &Path) -> Result<(), Unrendered> {
+        if !self.workshop.fetch_dependencies || self.files.chart.is_some() {
+            return Ok(());
+        }
+        let (charts, path) = (self.workshop.charts.clone(), self.spec.path.clone());
+        let (config, limits) = (self.config.clone(), self.rules.limits.clone());
+        let directory = directory.to_owned();
+        let completed = tokio::task::spawn_blocking(move || {
+            ChartFolder { directory: &directory, path: &path }.complete(&charts, &config, &limits)
+        });
+        let completed = completed.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        self.dependencies = completed.map_err(|Missing { problems, in_passing }| Unrendered {
+            problems,
+            outcome: if in_passing { Outcome::FailedInPassing } else { Outcome::Failed },
+        })?;
+        Ok(())
+    }
+
     async fn snapshot(&self) -> Result<Snapshot, Vec<Problem>> {
         let (cache, source) = (self.workshop.cache.clone(), self.files.source.clone());
         let (path, commit) = (self.spec.path.clone(), self.files.revision.what.commit);
@@ -157,7 +183,10 @@ impl Job {
             api_versions: &[],
             kube_version: &self.apis.kube_version,
             tools: &self.workshop.tools,
-            on_duplicate: self.on_duplicate,
+            on_duplicate: match self.config.on_duplicate {
+                config::OnDuplicate::Refuse => OnDuplicate::Refuse,
+                config::OnDuplicate::LastWins => OnDuplicate::LastWins,
+            },
             interner: &self.workshop.interner,
         }
     }

@@ -27,7 +27,7 @@ struct World {
     charts: Charts,
     folder: TempDir,
     cancel: CancellationToken,
-    _runtime: Runtime,
+    runtime: Runtime,
 }
 
 impl World {
@@ -36,7 +36,13 @@ impl World {
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let (folder, cancel) = (TempDir::new().unwrap(), CancellationToken::new());
         let charts = Charts::open(&folder.path().join("charts"), means(&runtime, &cancel)).unwrap();
-        Self { charts, folder, cancel, _runtime: runtime }
+        Self { charts, folder, cancel, runtime }
+    }
+
+    /// Opens the charts as a new process would.
+    fn restart(&mut self) {
+        let folder = self.folder.path().join("charts");
+        self.charts = Charts::open(&folder, means(&self.runtime, &self.cancel)).unwrap();
     }
 
     fn file(&self, name: &str, content: &str) -> Option<PathBuf> {

@@ -54,13 +54,32 @@ async fn chart_of_a_range_is_rolled_out_and_healed_while_its_repository_is_away(
     charts.publish("web", "1.0.0", &files)?;
     charts.publish("web", "2.0.0", &files)?;
     let mut fleet = site.repository("fleet")?;
-    let entry = format!(
-        "- name: web\n  namespace: default\n  chart: {{repository: {}, name: web, version: ^1}}\n  helm: {{valueFiles: [values/web.yaml]}}\n",
+    let list = format!(
+        "\
+- name: web
+  namespace: default
+  chart: {{repository: {}, name: web, version: ^1}}
+  helm: {{valueFiles: [values/web.yaml]}}
+- name: shop
+  namespace: default
+  path: ../charts/shop
+  helm: {{valueFiles: [../../lab/values/shop.yaml]}}
+",
         charts.url()
     );
-    fleet.write("lab/skiff.yaml", apps(&entry)).write("lab/values/web.yaml", "colour: red\n");
+    let dependency =
+        format!("dependencies:\n- {{name: web, version: 1.x, repository: '{}'}}\n", charts.url());
+    fleet
+        .write("lab/skiff.yaml", apps(&list))
+        .write("lab/values/web.yaml", "colour: red\n")
+        .write("lab/values/shop.yaml", "web: {colour: green}\n")
+        .write("charts/shop/Chart.yaml", format!("apiVersion: v2\nname: shop\nversion: 0.1.0\n{dependency}"))
+        .write("charts/shop/Chart.lock", dependency.replace("1.x", "1.0.0"));
+    site.set_variable("SKIFF__RENDER__FETCH_DEPENDENCIES", "true");
     let first = fleet.commit("A chart of a range")?;
     site.start_agent(json!([Site::environment("development", fleet.url(), "lab")]))?;
+    site.synced("shop", &first).await?;
+    shows(&site, "shop", "colour=green version=1.0.0").await?;
     let app = site.synced("web", &first).await?;
     assert_eq!(data(&site, "web").await?, "colour=red version=1.0.0");
     let chart = app.status.and_then(|status| status.applied).and_then(|applied| applied.chart);
@@ -94,8 +113,12 @@ async fn chart_of_a_range_is_rolled_out_and_healed_while_its_repository_is_away(
     site.app("web", "the new agent has not read the repository", away).await?;
     meddle(&site, "web").await?;
     shows(&site, "web", "colour=blue version=1.1.0").await?;
+    fleet.write("lab/values/shop.yaml", "web: {colour: yellow}\n");
+    let third = fleet.commit("A chart is rendered with a dependency that was kept")?;
+    site.synced("shop", &third).await?;
+    shows(&site, "shop", "colour=yellow version=1.0.0").await?;
     charts.refuse(None);
-    site.synced("web", &second).await?;
+    site.synced("web", &third).await?;
     Ok(())
 }
 

@@ -77,7 +77,7 @@ fn report(collector: &mut Collector<'_>, chart: &Chart<'_>, failure: &Failure, l
                 add(
                     place,
                     format!(
-                        "dependency {name:?}{origin} is not in charts/: run \"helm dependency build\" and commit charts/, as nothing is downloaded here"
+                        "dependency {name:?}{origin} is not in charts/: run \"helm dependency build\" and commit charts/, or let the agent fetch it (render.fetchDependencies)"
                     ),
                 );
             }

@@ -143,3 +143,20 @@ fn what_nobody_keeps_is_removed_and_fetched_again_when_it_is_wanted() {
     world.charts.retain(&[]).unwrap();
     assert_eq!(world.kept().len(), 1, "the archive alone: {:?}", world.kept());
 }
+
+#[test]
+fn locked_version_is_asked_for_once_and_there_without_its_repository_after_a_restart() {
+    let (mut world, repository) = (World::new(), repository());
+    let wanted = wanted(repository.url(), "web", "1.0.0");
+    let first = world.charts.locked(&wanted).unwrap();
+    repository.publish_archive("web", "1.0.0", archive("web", "1.0.0", "of: another\n"));
+    repository.refuse(Some(503));
+    assert_eq!(world.charts.locked(&wanted).unwrap().release, first.release);
+    world.restart();
+    let again = world.charts.locked(&wanted).unwrap();
+    assert_eq!(world.read(&again, "values.yaml"), "of: 1.0.0\n");
+    drop((first, again));
+    world.charts.retain(&[]).unwrap();
+    assert_eq!(world.kept(), Vec::<String>::new());
+    assert_eq!(world.charts.locked(&wanted).unwrap_err().reason(), "ServerError");
+}

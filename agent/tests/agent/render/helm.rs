@@ -151,8 +151,8 @@ async fn dependencies_that_are_not_vendored_are_named_beside_what_else_is_wrong(
     world.write("charts/shopfront/templates/syntax.yaml", "a: {{ if }}\n");
     insta::assert_snapshot!(world.problems().await, @r#"
     HelmFailed
-    charts/shopfront/Chart.yaml:7: dependency "redis" 1.x.x of https://charts.example is not in charts/: run "helm dependency build" and commit charts/, as nothing is downloaded here
-    charts/shopfront/Chart.yaml:10: dependency "common" 2.0.0 is not in charts/: run "helm dependency build" and commit charts/, as nothing is downloaded here
+    charts/shopfront/Chart.yaml:7: dependency "redis" 1.x.x of https://charts.example is not in charts/: run "helm dependency build" and commit charts/, or let the agent fetch it (render.fetchDependencies)
+    charts/shopfront/Chart.yaml:10: dependency "common" 2.0.0 is not in charts/: run "helm dependency build" and commit charts/, or let the agent fetch it (render.fetchDependencies)
     charts/shopfront/templates/syntax.yaml:1: missing value for if
     "#);
 }

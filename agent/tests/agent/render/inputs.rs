@@ -127,9 +127,9 @@ async fn chart_as_committed_is_refused_with_each_of_its_faults() {
     let Some(world) = sentiment("kubesentiment", "dev") else { return };
     insta::assert_snapshot!(without_repositories(&world.problems().await), @r#"
     HelmFailed
-    helm/mlops-sentiment/Chart.yaml:20: dependency "prometheus" 25.8.0 of a repository is not in charts/: run "helm dependency build" and commit charts/, as nothing is downloaded here
-    helm/mlops-sentiment/Chart.yaml:24: dependency "grafana" 7.0.19 of a repository is not in charts/: run "helm dependency build" and commit charts/, as nothing is downloaded here
-    helm/mlops-sentiment/Chart.yaml:28: dependency "alertmanager" 1.7.0 of a repository is not in charts/: run "helm dependency build" and commit charts/, as nothing is downloaded here
+    helm/mlops-sentiment/Chart.yaml:20: dependency "prometheus" 25.8.0 of a repository is not in charts/: run "helm dependency build" and commit charts/, or let the agent fetch it (render.fetchDependencies)
+    helm/mlops-sentiment/Chart.yaml:24: dependency "grafana" 7.0.19 of a repository is not in charts/: run "helm dependency build" and commit charts/, or let the agent fetch it (render.fetchDependencies)
+    helm/mlops-sentiment/Chart.yaml:28: dependency "alertmanager" 1.7.0 of a repository is not in charts/: run "helm dependency build" and commit charts/, or let the agent fetch it (render.fetchDependencies)
     helm/mlops-sentiment/templates/prometheusrule.yaml:24: undefined variable "$labels"
     helm/mlops-sentiment/templates/grafana-dashboard.yaml:105: function "method" not defined
     "#);

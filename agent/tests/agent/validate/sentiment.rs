@@ -119,9 +119,9 @@ fn every_fault_of_the_chart_as_committed_is_named_with_its_line() {
     insta::assert_snapshot!(crate::render::without_repositories(&validate(&tree, "fleet", &["dev"]).all()), @r#"
     CLUSTER   APP               NAMESPACE         OBJECTS      PATH
     dev-1     mlops-sentiment   mlops-sentiment   HelmFailed   helm/mlops-sentiment
-    error: cluster dev-1: app mlops-sentiment: helm/mlops-sentiment/Chart.yaml:20: dependency "prometheus" 25.8.0 of a repository is not in charts/: run "helm dependency build" and commit charts/, as nothing is downloaded here
-    error: cluster dev-1: app mlops-sentiment: helm/mlops-sentiment/Chart.yaml:24: dependency "grafana" 7.0.19 of a repository is not in charts/: run "helm dependency build" and commit charts/, as nothing is downloaded here
-    error: cluster dev-1: app mlops-sentiment: helm/mlops-sentiment/Chart.yaml:28: dependency "alertmanager" 1.7.0 of a repository is not in charts/: run "helm dependency build" and commit charts/, as nothing is downloaded here
+    error: cluster dev-1: app mlops-sentiment: helm/mlops-sentiment/Chart.yaml:20: dependency "prometheus" 25.8.0 of a repository is not in charts/: run "helm dependency build" and commit charts/, or let the agent fetch it (render.fetchDependencies)
+    error: cluster dev-1: app mlops-sentiment: helm/mlops-sentiment/Chart.yaml:24: dependency "grafana" 7.0.19 of a repository is not in charts/: run "helm dependency build" and commit charts/, or let the agent fetch it (render.fetchDependencies)
+    error: cluster dev-1: app mlops-sentiment: helm/mlops-sentiment/Chart.yaml:28: dependency "alertmanager" 1.7.0 of a repository is not in charts/: run "helm dependency build" and commit charts/, or let the agent fetch it (render.fetchDependencies)
     error: cluster dev-1: app mlops-sentiment: helm/mlops-sentiment/templates/prometheusrule.yaml:24: undefined variable "$labels"
     error: cluster dev-1: app mlops-sentiment: helm/mlops-sentiment/templates/grafana-dashboard.yaml:105: function "method" not defined
     exit code 1

@@ -1,0 +1,109 @@
+//! What a chart in Git depends on and does not bring: fetched from the repositories that it names, at the versions of
+//! its lock file, if the agent's file allows it.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use skiff_shared::chart::{Declared, Dependency, Undecided, dependencies};
+use skiff_shared::desired::Problem;
+use skiff_shared::environment::{AppSource, RepoPath};
+use skiff_shared::limits::Limits;
+
+use super::own;
+use crate::charts::{Chart, Charts};
+use crate::config::EnvironmentConfig;
+use crate::telemetry::chain;
+
+/// The files that name dependencies: those of today, and those of charts for Helm 2.
+const FILES: [(&str, &str); 2] = [("Chart.yaml", "Chart.lock"), ("requirements.yaml", "requirements.lock")];
+
+/// Why dependencies are missing.
+pub struct Missing {
+    pub problems: Vec<Problem>,
+    /// Whether the same files may do at another time.
+    pub in_passing: bool,
+}
+
+/// A chart of a revision, on disk for its render.
+pub struct ChartFolder<'a> {
+    /// The folder of the revision's files.
+    pub directory: &'a Path,
+    /// The chart's folder in it.
+    pub path: &'a RepoPath,
+}
+
+impl ChartFolder<'_> {
+    /// Puts the archives that are missing into the chart's `charts/`, and returns their charts: they are kept on disk
+    /// as long as these values are. Blocks.
+    pub fn complete(
+        &self,
+        charts: &Charts,
+        config: &EnvironmentConfig,
+        limits: &Limits,
+    ) -> Result<Vec<Arc<Chart>>, Missing> {
+        let folder = self.directory.join(self.path.as_str());
+        let present = names(&folder.join("charts"));
+        let (mut fetched, mut missing) = (Vec::new(), Missing { problems: Vec::new(), in_passing: false });
+        for (file, lock) in FILES {
+            let Ok(chart) = fs::read_to_string(folder.join(file)) else { continue };
+            let lock = fs::read_to_string(folder.join(lock)).ok();
+            let (wanted, undecided) =
+                dependencies(Declared { chart: &chart, lock: lock.as_deref() }, &present);
+            let place = |line: u32| {
+                let file = self.path.join(file).map_or_else(|_| file.to_owned(), |path| path.to_string());
+                format!("{file}:{line}")
+            };
+            missing.problems.extend(undecided.into_iter().map(|Undecided { line, problem }| Problem {
+                place: place(line),
+                message: problem.to_string(),
+            }));
+            for Dependency { chart, line } in wanted {
+                match fetch(charts, &chart, config, limits) {
+                    Ok(chart) => fetched.push(chart),
+                    Err((message, in_passing)) => {
+                        missing.in_passing |= in_passing;
+                        missing.problems.push(Problem { place: place(line), message });
+                    }
+                }
+            }
+        }
+        if !missing.problems.is_empty() {
+            return Err(missing);
+        }
+        self.bring(charts, &fetched).map_err(|error| Missing {
+            problems: vec![Problem {
+                place: self.path.to_string(),
+                message: format!("failed to write a dependency to disk: {error}"),
+            }],
+            in_passing: true,
+        })?;
+        Ok(fetched)
+    }
+
+    fn bring(&self, charts: &Charts, fetched: &[Arc<Chart>]) -> std::io::Result<()> {
+        let folder = self.directory.join(self.path.as_str()).join("charts");
+        for chart in fetched {
+            fs::create_dir_all(&folder)?;
+            fs::copy(charts.archive(chart), folder.join(chart.file_name()))?;
+        }
+        Ok(())
+    }
+}
+
+/// Returns a dependency; fails with a message, and with whether it may do at another time.
+fn fetch(
+    charts: &Charts,
+    chart: &skiff_shared::environment::ChartSource,
+    config: &EnvironmentConfig,
+    limits: &Limits,
+) -> Result<Arc<Chart>, (String, bool)> {
+    let named = |message: String| format!("dependency {:?}: {message}", chart.name);
+    limits.source(&AppSource::Chart(chart.clone())).map_err(|refusal| (named(refusal.to_string()), false))?;
+    charts.locked(&own::wanted(chart.clone(), config)).map_err(|error| (named(chain(&error)), true))
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+}
