@@ -96,6 +96,25 @@ environments:
     }
 
     #[test]
+    fn entries_are_checked_like_a_source() {
+        let entries = "  - credentials: {tokenFile: /t}
+  - url: git.example/team
+  - url: https://git.example/team
+  - url: ssh://git@git.example/other
+";
+        let errors = Config::parse(format!("{FILE}{entries}").as_bytes(), "config.yaml", []).unwrap_err();
+        let told = errors.to_string();
+        for (line, message) in [
+            (17, "missing key environments.0.repositories.4.url"),
+            (18, "the URL must begin with https://, http:// or ssh://, or be written as git@host:path"),
+            (19, "the URL is there twice"),
+            (20, "SSH needs sshKeyFile and knownHostsFile"),
+        ] {
+            assert!(told.contains(&format!("config.yaml:{line}: {message}")), "{message}:\n{told}");
+        }
+    }
+
+    #[test]
     fn the_environments_own_repository_is_read_with_its_own_credentials() {
         assert_eq!(file("https://git.example/fleet").as_deref(), Some(Path::new("/own")));
         assert_eq!(file("https://git.example/fleet/other"), None);

@@ -208,3 +208,40 @@ fn copy(from: &Path, to: &Path) {
         }
     }
 }
+
+#[test]
+fn apps_from_elsewhere_are_checked_and_not_rendered() {
+    let agent = "cluster: {name: eu-1}
+environments:
+- name: development
+  source: {url: https://git.example/fleet.git, ref: {branch: main}}
+";
+    let list = "apiVersion: skiff.dev/v1alpha1
+kind: Environment
+apps:
+- name: map
+  namespace: shop
+- name: redis
+  namespace: shop
+  chart: {repository: https://charts.example, name: redis, version: ^18.1}
+";
+    let tree = Tree::new(&[
+        ("fleet/skiff.yaml", list),
+        ("fleet/map/map.yaml", &map("a", "1")),
+        ("open.yaml", agent),
+        ("closed.yaml", &format!("{agent}  limits: {{repositories: ['https://git.example/*']}}\n")),
+    ]);
+    let validate =
+        |file: &str| tree.skiff(&["validate", "fleet", "--environment", "development", "--cluster", file]);
+    let open = validate("open.yaml");
+    assert_eq!(open.code, 0, "{}", open.all());
+    let why = "it is not rendered here, as it comes from chart redis ^18.1 of https://charts.example";
+    assert!(open.err.contains(why), "{}", open.all());
+    let closed = validate("closed.yaml");
+    assert_eq!(closed.code, 1, "{}", closed.all());
+    let refusal = "fleet/skiff.yaml:6: repository https://charts.example is outside of limits.repositories";
+    assert!(closed.err.contains(refusal), "{}", closed.all());
+    let rendered = tree.skiff(&["render", "fleet", "--offline", "--output", "name"]);
+    assert_eq!(rendered.out, "ConfigMap/shop/a\n", "{}", rendered.all());
+    assert!(rendered.err.contains(why), "{}", rendered.all());
+}
