@@ -31,9 +31,10 @@ const LIMIT: u64 = 1 << 30;
 const REST: Duration = Duration::from_secs(10);
 
 pub(super) async fn measure(built: &Built) -> anyhow::Result<LargeRepository> {
-    let mut site = Site::start(Options::default()).await?;
-    let folder = tempfile::tempdir().context("failed to make a folder")?;
+    // The group goes when nothing runs in it any more: after the site, which has the agent.
     let group = Group::make(LIMIT);
+    let folder = tempfile::tempdir().context("failed to make a folder")?;
+    let mut site = Site::start(Options::default()).await?;
     let program = match &group {
         Some(group) => group.wrap(&built.program, folder.path())?,
         None => built.program.clone(),
