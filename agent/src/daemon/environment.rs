@@ -117,6 +117,7 @@ pub struct Last {
     pub key: Digest,
     pub outcome: Outcome,
     /// What the app's chart depends on: kept on disk as long as this is.
+    #[expect(dead_code, reason = "holding them is what they are for")]
     pub dependencies: Vec<Arc<Chart>>,
 }
 
