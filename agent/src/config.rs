@@ -79,6 +79,8 @@ pub struct Cluster {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Agent {
     pub namespace: Namespace,
+    /// Where it works; everywhere where it is empty.
+    pub namespaces: Vec<Namespace>,
     /// The value of the label `skiff.dev/instance`.
     pub instance: String,
 }

@@ -164,7 +164,8 @@ impl Daemon {
             generations.clone(),
             instance.clone(),
             watched,
-        );
+        )
+        .within(fixed.agent.namespaces.iter().map(|name| name.as_str().into()).collect());
         let side_watches = [watches.definitions(definitions), watches.apps(&namespace, asked)];
         let limits = Limits::default();
         let access = ClusterAccess {

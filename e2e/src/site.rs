@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use k8s_openapi::api::coordination::v1::Lease;
-use kube::api::DeleteParams;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{DeleteParams, PostParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 use skiff_harness::chart::Release;
@@ -38,6 +39,8 @@ pub struct Site {
     pub cluster: Cluster,
     home: tempfile::TempDir,
     environments: Value,
+    /// Those that the agent works in; null for all.
+    namespaces: Value,
     /// Another program than the one beside the test, and its environment variables.
     program: Option<PathBuf>,
     variables: Vec<(&'static str, String)>,
@@ -56,6 +59,10 @@ impl Site {
         for (key, value) in more.as_object().into_iter().flatten() {
             values[key] = value.clone();
         }
+        let namespaces = values["agent"]["namespaces"].clone();
+        for namespace in namespaces.as_array().into_iter().flatten().filter_map(Value::as_str) {
+            make_namespace(&cluster, namespace).await?;
+        }
         Release::skiff(NAMESPACE, values).install(&cluster).await?;
         let identity = Identity::of(&cluster, NAMESPACE, "skiff", Duration::from_secs(3_600 * 4)).await?;
         let kubelet = Some(FakeKubelet::start(&cluster, 1).await?);
@@ -68,6 +75,7 @@ impl Site {
             cluster,
             home: tempfile::tempdir().context("failed to make the agent's folder")?,
             environments: json!([]),
+            namespaces,
             program: None,
             variables: Vec::new(),
         })
@@ -111,7 +119,7 @@ impl Site {
     fn write_configuration(&self, folder: &str, state: &str, port: u16) -> anyhow::Result<PathBuf> {
         let config = json!({
             "cluster": {"name": "lab", "labels": {"region": "lab"}},
-            "agent": {"namespace": NAMESPACE, "instance": "lab"},
+            "agent": {"namespace": NAMESPACE, "namespaces": self.namespaces, "instance": "lab"},
             "environments": self.environments,
             "telemetry": {"otlp": {"endpoint": self.otlp.endpoint()}},
             "http": {"listen": format!("{}:{port}", self.http_address())},
@@ -251,6 +259,14 @@ impl Drop for Site {
             let _ = std::io::stderr().write_all(words.as_bytes());
         }
     }
+}
+
+async fn make_namespace(cluster: &Cluster, name: &str) -> anyhow::Result<()> {
+    let mut namespace = Namespace::default();
+    namespace.metadata.name = Some(name.to_owned());
+    let namespaces: Api<Namespace> = Api::all(cluster.client(User::Admin)?);
+    let made = namespaces.create(&PostParams::default(), &namespace).await;
+    made.map(drop).with_context(|| format!("failed to make the namespace {name}"))
 }
 
 /// The chart asks for one environment at least; the agent under test reads its own file.

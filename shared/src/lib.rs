@@ -18,6 +18,7 @@ pub mod ownership;
 pub mod plan;
 pub mod policy;
 pub mod report;
+pub mod rights;
 pub mod sync;
 pub mod trace;
 pub mod version;

@@ -19,6 +19,8 @@ pub struct Limits {
     /// Kinds of objects, `group/Kind`; of the core group `Kind` alone.
     pub kinds: Allowed,
     pub cluster_scoped: ClusterScoped,
+    /// Namespaces that the agent works in at all.
+    pub reach: Allowed,
 }
 
 /// Patterns of what is allowed. Those that begin with `!` say what is not; the rest, if there is any, what is.
@@ -57,14 +59,19 @@ pub enum Refusal {
 
 /// A limit by its key in the agent's file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limit {
-    environment: String,
-    key: &'static str,
+pub enum Limit {
+    OfEnvironment { environment: String, key: &'static str },
+    OfAgent,
 }
 
 impl std::fmt::Display for Limit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "limits.{} of environment {:?} in the agent's file", self.key, self.environment)
+        match self {
+            Self::OfEnvironment { environment, key } => {
+                write!(f, "limits.{key} of environment {environment:?} in the agent's file")
+            }
+            Self::OfAgent => f.write_str("agent.namespaces in the agent's file"),
+        }
     }
 }
 
@@ -141,6 +148,9 @@ impl Limits {
             refusals.push(Refusal::Kind { kind: written, limit: self.limit("kinds") });
         }
         match namespace.or_else(|| is_namespace.then_some(name)) {
+            Some(namespace) if !self.reach.has(namespace, glob::matches) => {
+                refusals.push(Refusal::Namespace { namespace: namespace.to_owned(), limit: Limit::OfAgent });
+            }
             Some(namespace) if !self.namespaces.has(namespace, glob::matches) => {
                 let limit = self.limit("namespaces");
                 refusals.push(Refusal::Namespace { namespace: namespace.to_owned(), limit });
@@ -155,20 +165,20 @@ impl Limits {
 
     /// Returns a digest that changes when any limit does.
     pub fn digest(&self) -> Digest {
-        let Self { environment, repositories, namespaces, kinds, cluster_scoped } = self;
+        let Self { environment, repositories, namespaces, kinds, cluster_scoped, reach } = self;
         let scope: &[u8] = match cluster_scoped {
             ClusterScoped::Allowed => b"cluster",
             ClusterScoped::Refused => b"namespaced",
         };
         let hashing = Hashing::default().part(environment.as_bytes()).part(scope);
-        [repositories, namespaces, kinds]
+        [repositories, namespaces, kinds, reach]
             .into_iter()
             .fold(hashing, |hashing, allowed| allowed.digest(hashing))
             .finish()
     }
 
     fn limit(&self, key: &'static str) -> Limit {
-        Limit { environment: self.environment.clone(), key }
+        Limit::OfEnvironment { environment: self.environment.clone(), key }
     }
 }
 
@@ -220,6 +230,7 @@ mod tests {
             namespaces: only(&["shop", "shop-*", "!shop-secret"]),
             kinds: only(&["*", "apps/*", "*.example.com/*", "!Secret"]),
             cluster_scoped: ClusterScoped::Refused,
+            reach: only(&["shop", "shop-secret", "kube-system"]),
         }
     }
 
@@ -232,9 +243,11 @@ mod tests {
     #[test]
     fn objects_within_the_limits_pass() {
         assert_eq!(refused("", "ConfigMap", Some("shop")), "");
-        assert_eq!(refused("apps", "Deployment", Some("shop-1")), "");
         assert_eq!(refused("db.example.com", "Postgres", Some("shop")), "");
-        assert_eq!(refused("", "Namespace", None), "", "a Namespace counts by its name");
+        let everywhere = Limits { reach: Allowed::default(), ..limits() };
+        let kind = GroupKind::new("", "Namespace");
+        let namespace = Address { kind: &kind, namespace: None, name: "shop-x" };
+        assert_eq!(everywhere.object(namespace), [], "a Namespace counts by its name");
     }
 
     #[test]
@@ -251,6 +264,11 @@ mod tests {
         kind "Secret" is outside of limits.kinds of environment "staging" in the agent's file
         namespace "shop-secret" is outside of limits.namespaces of environment "staging" in the agent's file
         "#);
+    }
+
+    #[test]
+    fn namespaces_that_the_agent_has_nothing_to_do_with_are_refused_in_its_name() {
+        insta::assert_snapshot!(refused("apps", "Deployment", Some("shop-1")), @r#"namespace "shop-1" is outside of agent.namespaces in the agent's file"#);
     }
 
     #[test]

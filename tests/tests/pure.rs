@@ -26,6 +26,7 @@ mod pure {
     mod lives;
     mod machine;
     mod pins;
+    mod rights;
     mod scenarios;
     mod unserved;
 }

@@ -1,6 +1,7 @@
 //! Where in the API an object is: pure string building from what discovery found.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use skiff_shared::object::{ApiSet, GroupKind, ServedKind, Target};
 use skiff_shared::sync::event::{Cause, Failure, Refusal};
@@ -20,10 +21,27 @@ pub(super) fn of_object(apis: &ApiSet, target: &Target) -> Result<String, Failur
     in_collection(kind, &target.version, served, namespace, target.id.name())
 }
 
-/// Returns the path of all objects of a kind in the server's preferred version.
-pub(super) fn of_kind(apis: &ApiSet, kind: &GroupKind) -> Option<String> {
+/// A collection of objects of one kind: all of them, or those of one namespace.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Part {
+    pub namespace: Option<Arc<str>>,
+    pub path: String,
+}
+
+/// Returns the collections of a kind in the server's preferred version: one for each of `namespaces`, and one for
+/// everything where none is named or the kind has no namespaces.
+pub(super) fn of_kind(apis: &ApiSet, kind: &GroupKind, namespaces: &[Arc<str>]) -> Option<Vec<Part>> {
     let served = apis.kinds.get(kind)?;
-    Some(format!("{}/{}", root(&kind.group, served.versions.first()?), segment(&served.plural)))
+    let root = root(&kind.group, served.versions.first()?);
+    let plural = segment(&served.plural);
+    if namespaces.is_empty() || !served.namespaced {
+        return Some(vec![Part { namespace: None, path: format!("{root}/{plural}") }]);
+    }
+    let within = |namespace: &Arc<str>| Part {
+        namespace: Some(namespace.clone()),
+        path: format!("{root}/namespaces/{}/{plural}", segment(namespace)),
+    };
+    Some(namespaces.iter().map(within).collect())
 }
 
 fn in_collection(
@@ -111,7 +129,28 @@ mod tests {
             path("rbac.authorization.k8s.io", "ClusterRole", None, "system:node"),
             Ok("/apis/rbac.authorization.k8s.io/v1/clusterroles/system:node".into())
         );
-        assert_eq!(of_kind(&apis(), &GroupKind::new("", "ConfigMap")).as_deref(), Some("/api/v1/configmaps"));
+    }
+
+    #[test]
+    fn a_kind_is_one_collection_or_one_for_each_namespace() {
+        let paths = |group: &str, kind: &str, namespaces: &[Arc<str>]| -> Option<Vec<String>> {
+            let parts = of_kind(&apis(), &GroupKind::new(group, kind), namespaces)?;
+            Some(parts.into_iter().map(|part| part.path).collect())
+        };
+        let two: [Arc<str>; 2] = ["shop".into(), "pay".into()];
+        assert_eq!(paths("", "ConfigMap", &[]), Some(vec!["/api/v1/configmaps".to_owned()]));
+        assert_eq!(
+            paths("", "ConfigMap", &two),
+            Some(vec![
+                "/api/v1/namespaces/shop/configmaps".to_owned(),
+                "/api/v1/namespaces/pay/configmaps".to_owned()
+            ])
+        );
+        assert_eq!(
+            paths("rbac.authorization.k8s.io", "ClusterRole", &two),
+            Some(vec!["/apis/rbac.authorization.k8s.io/v1/clusterroles".to_owned()])
+        );
+        assert_eq!(paths("", "Widget", &two), None);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use std::time::Duration;
 use skiff_shared::api::INSTANCE_LABEL;
 use skiff_shared::health;
 use skiff_shared::object::{ApiSet, GroupKind, Interner, ObjectId};
-use skiff_shared::sync::event::{Ask, Failure, Observation};
+use skiff_shared::sync::event::{Ask, Blind, Failure, Observation};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -36,6 +36,9 @@ const LISTS: usize = 2;
 /// How long a list is trusted: a store that was restored from a backup is silent in an open stream, and
 /// so are rights that were taken away.
 const RENEW: Range<Duration> = Duration::from_mins(30)..Duration::from_mins(60);
+
+/// What the server refuses to show is asked for again after this time: rights are given without a word.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// What a watch of a kind tells.
 #[derive(Clone, PartialEq, Debug)]
@@ -55,6 +58,8 @@ pub enum Watched {
     Relisted { watch: u32 },
     /// The cluster does not serve the kind any more; nothing of it exists.
     Gone,
+    /// Where the server refuses to show objects of the kind now; nowhere if there is no place.
+    Blind(Vec<Blind>),
     /// The server cannot be heard; what is known may be out of date.
     Failing(Failure),
     /// The server can be heard again, and nothing was missed.
@@ -74,8 +79,10 @@ pub struct Watches {
     apis: watch::Receiver<Arc<ApiSet>>,
     generations: Generations,
     instance: Arc<str>,
+    namespaces: Arc<[Arc<str>]>,
     out: mpsc::Sender<WatchEvent>,
     renew: Range<Duration>,
+    look_again: Duration,
     lists: Arc<Semaphore>,
     running: Mutex<HashMap<GroupKind, Task>>,
 }
@@ -115,8 +122,10 @@ impl Watches {
             apis,
             generations,
             instance,
+            namespaces: Arc::default(),
             out,
             renew: RENEW,
+            look_again: LOOK_AGAIN,
             lists: Arc::new(Semaphore::new(LISTS)),
             running: Mutex::default(),
         }
@@ -126,6 +135,18 @@ impl Watches {
     #[must_use]
     pub fn renewed_within(self, renew: Range<Duration>) -> Self {
         Self { renew, ..self }
+    }
+
+    /// Objects are watched in each of these namespaces; everywhere where there is none.
+    #[must_use]
+    pub fn within(self, namespaces: Vec<Arc<str>>) -> Self {
+        Self { namespaces: namespaces.into(), ..self }
+    }
+
+    /// What the server refuses to show is asked for again after this time.
+    #[must_use]
+    pub fn looking_again_after(self, look_again: Duration) -> Self {
+        Self { look_again, ..self }
     }
 
     /// Watches a kind, if it is not watched yet. A kind that is not served is waited for.
@@ -153,6 +174,7 @@ impl Watches {
             out: self.out.clone(),
             interner: Interner::default(),
             watch: 0,
+            begins: false,
         };
         let (sink, events) = channel();
         async move {
@@ -165,8 +187,9 @@ impl Watches {
         let kind = GroupKind::new("apiextensions.k8s.io", "CustomResourceDefinition");
         let source = self.source(Place::Kind(Arc::new(kind)), Form::Metadata, None);
         let (sink, events) = channel();
+        let look_again = self.look_again;
         Task::spawn(async move {
-            tokio::join!(feed(source, sink), definitions::run(events, changed));
+            tokio::join!(feed(source, sink), definitions::run(events, changed, look_again));
         })
     }
 
@@ -191,7 +214,9 @@ impl Watches {
             collection,
             place,
             apis: self.apis.clone(),
+            namespaces: self.namespaces.clone(),
             renew: self.renew.clone(),
+            look_again: self.look_again,
             lists: self.lists.clone(),
         }
     }

@@ -75,7 +75,12 @@ impl Check<'_> {
         let RawConfig { cluster, agent, environments, telemetry, http, render, state, lease } = raw;
         let cluster = self.cluster(cluster);
         let agent = self.agent(agent, cluster.as_ref());
-        let environments = self.environments(&environments);
+        let mut environments = self.environments(&environments);
+        if let Some(Agent { namespaces, .. }) = agent.as_ref().filter(|agent| !agent.namespaces.is_empty()) {
+            let reach: Vec<String> = namespaces.iter().map(|name| name.as_str().to_owned()).collect();
+            let reach = Allowed::only(reach).expect("a namespace's name is not empty");
+            environments.iter_mut().for_each(|environment| environment.limits.reach = reach.clone());
+        }
         let telemetry = self.telemetry(telemetry);
         let http = self.http(http);
         let render = self.render(render);
@@ -105,14 +110,14 @@ impl Check<'_> {
     }
 
     fn agent(&mut self, raw: RawAgent, cluster: Option<&Cluster>) -> Option<Agent> {
-        let RawAgent { namespace, instance } = raw;
+        let RawAgent { namespace, namespaces, instance } = raw;
         if let Some(instance) = &instance {
             self.label_value("/agent/instance", "instance", instance);
         }
         let namespace = namespace
             .unwrap_or_else(|| Namespace::parse("skiff").expect("the default namespace is a DNS label"));
         let instance = instance.or_else(|| cluster.map(|cluster| cluster.name.clone()))?;
-        Some(Agent { namespace, instance })
+        Some(Agent { namespace, namespaces, instance })
     }
 
     fn label_value(&mut self, pointer: &str, what: &str, value: &str) {
@@ -192,6 +197,7 @@ impl Check<'_> {
                 Some(false) => ClusterScoped::Refused,
                 Some(true) | None => ClusterScoped::Allowed,
             },
+            reach: Allowed::default(),
         }
     }
 

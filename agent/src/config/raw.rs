@@ -43,6 +43,7 @@ pub(super) struct RawCluster {
 #[schemars(deny_unknown_fields)]
 pub(super) struct RawAgent {
     pub(super) namespace: Option<Namespace>,
+    pub(super) namespaces: Vec<Namespace>,
     pub(super) instance: Option<String>,
 }
 

@@ -336,7 +336,7 @@ fn mistakes_in_variables_name_the_variable() {
             ("SKIFF__LEASE__DURATION", "[1"),
         ]
     ), @r#"
-    variable SKIFF__AGENT__NAME: unknown key "name": expected one of namespace, instance
+    variable SKIFF__AGENT__NAME: unknown key "name": expected one of namespace, namespaces, instance
     variable SKIFF__AGENT__NAMESPACE: namespace: "Upper" is not a DNS label: at most 63 lower-case letters, digits and "-", with a letter or digit at both ends
     variable SKIFF__CLUSTER__NAME: name: expected text (put it in quotes), found a number
     variable SKIFF__ENVIRONMENTS__0__SYNC__MODE: mode: expected one of auto, manual

@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use skiff_shared::gate::depend::Standing;
-use skiff_shared::object::{Digest, ObjectId};
+use skiff_shared::object::{Digest, GroupKind, ObjectId};
 use skiff_shared::ownership::OnRecord;
-use skiff_shared::sync::event::Event;
+use skiff_shared::sync::event::{Blind, Event};
 use tokio::sync::watch;
 
 use super::mailbox::Mailbox;
@@ -19,6 +19,8 @@ pub struct Registry {
     apps: Mutex<BTreeMap<Arc<str>, Entry>>,
     /// What is wrong with the configuration that came last, for apps that are added later.
     refused: Mutex<Option<String>>,
+    /// Where objects cannot be seen, for apps that are added later.
+    blind: Mutex<BTreeMap<Arc<GroupKind>, Vec<Blind>>>,
     /// Changes whenever an app owns something else than before.
     noted: watch::Sender<()>,
 }
@@ -79,6 +81,9 @@ impl Registry {
         apps.insert(app.clone(), entry);
         if let Some(problem) = self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone() {
             mailbox.send(Event::ConfigRefused(Some(problem)));
+        }
+        for (kind, places) in &*self.blind.lock().unwrap_or_else(PoisonError::into_inner) {
+            mailbox.send(Event::Blind { kind: kind.clone(), places: places.clone() });
         }
         Ok((mailbox, Added::New))
     }
@@ -174,6 +179,15 @@ impl Registry {
         entry.standing = standing;
         let dependents = apps.iter().filter(|(_, entry)| entry.depends_on.contains(app));
         dependents.for_each(|(dependent, _)| tell_standings(&apps, dependent));
+    }
+
+    /// Tells every app, also those to come, where objects of a kind cannot be seen.
+    pub fn blind(&self, kind: &Arc<GroupKind>, places: &[Blind]) {
+        let apps = self.apps();
+        self.blind.lock().unwrap_or_else(PoisonError::into_inner).insert(kind.clone(), places.to_vec());
+        for entry in apps.values() {
+            entry.mailbox.send(Event::Blind { kind: kind.clone(), places: places.to_vec() });
+        }
     }
 
     /// Notes what an app owns and which bodies it needs, as its driver knows it.

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use skiff_shared::object::ObjectId;
-use skiff_shared::sync::event::{Ask, Event};
+use skiff_shared::object::{GroupKind, ObjectId};
+use skiff_shared::rights::{self, MissingRight};
+use skiff_shared::sync::event::{Ask, Blind, Event};
 use tokio::sync::mpsc;
 
 use super::registry::{Registry, Sent};
@@ -20,10 +21,26 @@ pub async fn objects(mut events: mpsc::Receiver<WatchEvent>, registry: Arc<Regis
                 route(&mut homes, &registry, id, app, event);
             }
             Watched::Relisted { watch } => registry.broadcast(&Event::Relisted { kind, watch }),
+            Watched::Blind(places) => {
+                tell_blind(&kind, &places);
+                registry.blind(&kind, &places);
+            }
             Watched::Gone => tracing::warn!(%kind, "the cluster does not serve the kind any more"),
             Watched::Failing(failure) => tracing::warn!(%kind, ?failure, "objects cannot be watched"),
             Watched::Resumed => tracing::info!(%kind, "objects are watched again"),
         }
+    }
+}
+
+fn tell_blind(kind: &GroupKind, places: &[Blind]) {
+    if places.is_empty() {
+        tracing::info!(%kind, "objects are seen everywhere again");
+    }
+    for Blind { namespace, cause } in places {
+        let place = namespace.as_deref().unwrap_or("any namespace");
+        let missing = rights::describe(MissingRight::read(&cause.message));
+        let reason = cause.reason.word();
+        tracing::warn!(%kind, place, reason, message = %cause.message, missing, "objects cannot be seen");
     }
 }
 

@@ -81,6 +81,7 @@ fn values_become_the_configuration_as_they_are() {
     agent:
       instance: example
       namespace: skiff-system
+      namespaces: []
     cluster:
       labels: {}
       name: example

@@ -2,6 +2,8 @@
 
 #[path = "cluster/discovery.rs"]
 mod discovery;
+#[path = "cluster/reach.rs"]
+mod reach;
 #[path = "cluster/requests.rs"]
 mod requests;
 #[path = "cluster/secrets.rs"]

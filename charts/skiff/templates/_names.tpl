@@ -30,7 +30,7 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- $config := .Values }}
 {{- range $own }}{{ $config = omit $config . }}{{ end }}
 {{- $instance := .Values.agent.instance | default .Values.cluster.name }}
-{{- $_ := set $config "agent" (dict "namespace" .Release.Namespace "instance" $instance) }}
+{{- $_ := set $config "agent" (merge (dict "namespace" .Release.Namespace "instance" $instance) .Values.agent) }}
 {{- $_ = set $config "lease" (merge (dict) .Values.lease (dict "name" (include "skiff.name" .))) }}
 {{- toYaml $config }}
 {{- end }}
@@ -44,7 +44,7 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 
 {{/* The port of a URL, or of `user@host:path` as SSH writes it. */}}
 {{- define "skiff.port" -}}
-{{- $defaults := dict "https" "443" "http" "80" "ssh" "22" }}
+{{- $defaults := dict "https" "443" "http" "80" "ssh" "22" "oci" "443" }}
 {{- if contains "://" . }}
 {{- $authority := regexReplaceAll "^[^:]+://([^/?#]*).*$" . "${1}" }}
 {{- regexFind "[0-9]+$" (regexFind ":[0-9]+$" $authority) | default (get $defaults (regexFind "^[a-z]+" .)) }}

@@ -184,6 +184,14 @@ impl Refusal {
     }
 }
 
+/// Where objects of a kind cannot be seen, and why.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Blind {
+    /// `None` for everywhere.
+    pub namespace: Option<Arc<str>>,
+    pub cause: Cause,
+}
+
 /// What people asked of an app through its `App` object.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Ask {
@@ -264,6 +272,11 @@ pub enum Event {
     Relisted {
         kind: Arc<GroupKind>,
         watch: u32,
+    },
+    /// Where the server refuses to show objects of the kind now; nowhere if there is no place.
+    Blind {
+        kind: Arc<GroupKind>,
+        places: Vec<Blind>,
     },
     Done {
         token: Token,

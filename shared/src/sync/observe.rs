@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::effect::{Drift, DriftKind, Effect, Notice};
-use super::event::{Observation, Point, Seen};
+use super::event::{Blind, Observation, Point, Seen};
 use super::row::{Drifted, Proof, Row, RowIx, Task};
 use super::state::{Machine, Phase};
 use super::waits::FIGHT;
@@ -53,6 +53,18 @@ impl Machine {
                 self.lookups.insert(RowIx::of(at));
             }
         }
+    }
+
+    /// Notes where objects of a kind cannot be seen.
+    pub(super) fn blinded(&mut self, kind: Arc<GroupKind>, places: Vec<Blind>, now: Timestamp) {
+        // No list of it will come for now, so no report waits for one.
+        self.unlisted.remove(&kind);
+        if places.is_empty() {
+            self.blind.remove(&kind);
+        } else {
+            self.blind.insert(kind, places);
+        }
+        self.changed(now);
     }
 
     /// The watch generation that an answer is as new as: the last complete list, or what has been shown

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::effect::{Effect, ShardSlot, Step};
-use super::event::{Ask, Cause, Event, LeaseTerm, Loaded, Observation, Token};
+use super::event::{Ask, Blind, Cause, Event, LeaseTerm, Loaded, Observation, Token};
 use super::pin::Course;
 use super::preflight::Adoption;
 use super::row::{Flight, Op, Proof, Row, RowIx};
@@ -255,6 +255,8 @@ pub struct Machine {
     pub(super) early: HashMap<ObjectId, Observation>,
     /// Kinds of recorded objects whose first list has not been read.
     pub(super) unlisted: BTreeSet<Arc<GroupKind>>,
+    /// Where objects of a kind cannot be seen.
+    pub(super) blind: BTreeMap<Arc<GroupKind>, Vec<Blind>>,
     pub(super) loaded_at: Option<Timestamp>,
     pub(super) changed_at: Option<Timestamp>,
     pub(super) published_at: Option<Timestamp>,
@@ -316,6 +318,7 @@ impl Machine {
             outgrown: false,
             early: HashMap::new(),
             unlisted: BTreeSet::new(),
+            blind: BTreeMap::new(),
             loaded_at: None,
             changed_at: None,
             published_at: None,
@@ -370,6 +373,7 @@ impl Machine {
             Event::Apis(apis) => self.apis_changed(apis),
             Event::Observed(id, observation) => self.observed(&id, observation, now, out),
             Event::Relisted { kind, watch } => self.relisted(&kind, watch),
+            Event::Blind { kind, places } => self.blinded(kind, places, now),
             Event::Done { token, result } => self.finished(token, result, now, out),
             Event::Lease(term) => self.leased(term, now),
             Event::Drain => {

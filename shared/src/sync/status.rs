@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::effect::Effect;
-use super::event::Cause;
+use super::event::{Blind, Cause, Refusal};
 use super::row::{Row, Task};
 use super::state::{Machine, Phase, Run};
 use crate::desired::{Interval, Revision};
@@ -11,13 +11,14 @@ use crate::gate;
 use crate::gate::depend::{self, Standing};
 use crate::health::Health;
 use crate::inventory::Record;
-use crate::object::ObjectId;
+use crate::object::{GroupKind, ObjectId};
 use crate::plan::{Action, HeldReason};
 use crate::policy::Mode;
 use crate::report::{
     Condition, MAX_FAILURES, MAX_ROWS, ObjectCounts, ObjectReport, Outcome, PinReport, PlanReport, Report,
     RunRecord, Stage, SyncStatus, WindowReport, shortened,
 };
+use crate::rights::{self, MissingRight};
 
 /// Characters of a message that a status shows at most; the log has it whole.
 const MESSAGE: usize = 1_000;
@@ -222,6 +223,8 @@ impl Machine {
                 message: cut(&all.join("; ")),
             });
         }
+        conditions.extend(self.watched_condition());
+        conditions.extend(self.authorized_condition());
         let contested =
             self.rows.iter().filter_map(|row| Some((row, row.trouble.as_ref()?.contested.as_ref()?)));
         let contested: Vec<String> = contested
@@ -238,6 +241,52 @@ impl Machine {
             });
         }
         conditions
+    }
+
+    /// Says which objects of the app cannot be seen, if there are any: their drift and health are unknown.
+    fn watched_condition(&self) -> Option<Condition> {
+        let unseen: Vec<(&GroupKind, &Blind)> = self.unseen().collect();
+        let (_, first) = unseen.first()?;
+        let named = unseen.iter().map(|(kind, blind)| match &blind.namespace {
+            Some(namespace) => format!("{kind} in {namespace}"),
+            None => kind.to_string(),
+        });
+        Some(Condition {
+            kind: "Watched",
+            status: false,
+            reason: first.cause.reason.word().to_owned(),
+            message: cut(&format!("drift and health of these are not seen: {}", first_few(named).join(", "))),
+        })
+    }
+
+    /// Says which rights the agent lacks for this app, if it lacks any.
+    fn authorized_condition(&self) -> Option<Condition> {
+        let blocked = self.blocked.iter().flat_map(|blocked| &blocked.problems).map(|(_, cause)| cause);
+        let failed = self.rows.iter().filter_map(|row| row.trouble.as_ref()?.cause.as_ref());
+        let causes = blocked.chain(failed).chain(self.unseen().map(|(_, blind)| &blind.cause));
+        let refused = causes.filter(|cause| cause.reason == Refusal::Forbidden);
+        let missing = rights::describe(refused.filter_map(|cause| MissingRight::read(&cause.message)));
+        (!missing.is_empty()).then(|| Condition {
+            kind: "Authorized",
+            status: false,
+            reason: "RightsMissing".to_owned(),
+            message: cut(&missing),
+        })
+    }
+
+    /// Returns the kinds and places that cannot be seen and that objects of the app are in.
+    fn unseen(&self) -> impl Iterator<Item = (&GroupKind, &Blind)> {
+        let places =
+            self.blind.iter().flat_map(|(kind, places)| places.iter().map(move |place| (&**kind, place)));
+        places.filter(|(kind, place)| {
+            self.rows.iter().any(|row| {
+                &**row.id.kind() == *kind
+                    && place
+                        .namespace
+                        .as_deref()
+                        .is_none_or(|namespace| row.id.namespace() == Some(namespace))
+            })
+        })
     }
 
     fn ready_condition(&self, objects: &ObjectCounts) -> Condition {

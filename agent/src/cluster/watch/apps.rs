@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use skiff_shared::api::v1alpha1::AppSpec;
+use skiff_shared::sync::event::Blind;
 use tokio::sync::mpsc;
 
 use super::super::live::{Live, Metadata};
@@ -35,6 +36,11 @@ impl Apps {
                 Fed::Complete => self.complete().await,
                 Fed::Changed(live) => self.asked(&live).await,
                 Fed::Deleted(live) => self.deleted(&live.metadata.name).await,
+                Fed::Blind(places) => {
+                    for Blind { cause, .. } in places {
+                        tracing::warn!(reason = cause.reason.word(), message = %cause.message, "App objects cannot be watched");
+                    }
+                }
                 Fed::Failing(failure) => tracing::warn!(?failure, "App objects cannot be watched"),
                 Fed::Gone => {
                     tracing::warn!("the cluster does not serve App objects: install the chart's CRD")

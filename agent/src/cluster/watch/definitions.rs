@@ -16,18 +16,42 @@ const BURST: Duration = Duration::from_secs(1);
 /// It is told once more after this time: discovery follows a definition with a delay.
 const ECHO: Duration = Duration::from_secs(2);
 
-/// Passes on that something changed after the first list.
-pub(super) async fn run(mut events: mpsc::Receiver<Fed>, changed: mpsc::Sender<()>) {
+/// Passes on that something changed after the first list. Without the right to see definitions, something may
+/// have changed every `look_again`.
+pub(super) async fn run(mut events: mpsc::Receiver<Fed>, changed: mpsc::Sender<()>, look_again: Duration) {
     let (seen, bursts) = mpsc::channel(1);
     let notice = async move {
-        while let Some(fed) = events.recv().await {
-            if matches!(fed, Fed::Changed(_) | Fed::Deleted(_)) {
+        let mut is_blind = false;
+        loop {
+            let next =
+                if is_blind { timeout(look_again, events.recv()).await } else { Ok(events.recv().await) };
+            let may_have_changed = match next {
+                Ok(None) => return,
+                Ok(Some(Fed::Blind(places))) => {
+                    is_blind = !places.is_empty();
+                    tell_sight(is_blind);
+                    false
+                }
+                Ok(Some(fed)) => matches!(fed, Fed::Changed(_) | Fed::Deleted(_)),
+                Err(_) => true,
+            };
+            if may_have_changed {
                 // A full channel already says so.
                 let _ = seen.try_send(());
             }
         }
     };
     tokio::join!(notice, tell_bursts(bursts, changed));
+}
+
+fn tell_sight(is_blind: bool) {
+    if is_blind {
+        tracing::info!(
+            "definitions of kinds may not be watched: the cluster is asked for its kinds from time to time"
+        );
+    } else {
+        tracing::info!("definitions of kinds are watched again");
+    }
 }
 
 async fn tell_bursts(mut seen: mpsc::Receiver<()>, changed: mpsc::Sender<()>) {

@@ -1,20 +1,23 @@
 //! The loop of one watch: list, follow, resume, list again.
 //!
-//! It never ends by itself. What is not an event of an object is told too: that the kind is gone, that
-//! the server cannot be reached, that it can again.
+//! It never ends by itself. Where only some namespaces are watched, their lists are one list, and their streams end
+//! together: what was told belongs to one generation. What is not an event of an object is told too: that the kind is
+//! gone, what may not be seen, that the server cannot be reached, that it can again.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use skiff_shared::object::{ApiSet, GroupKind};
-use skiff_shared::sync::event::{Failure, Refusal};
+use skiff_shared::sync::event::{Blind, Failure, Refusal};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::super::live::Live;
-use super::super::path;
+use super::super::path::{self, Part};
 use super::stream::{Collection, Events, Said};
 
 /// Bookmarks come about every minute: a stream silent for longer than two is dead.
@@ -41,8 +44,12 @@ pub(super) struct Source {
     pub collection: Collection,
     pub place: Place,
     pub apis: watch::Receiver<Arc<ApiSet>>,
+    /// Where objects are looked for; everywhere where there is none.
+    pub namespaces: Arc<[Arc<str>]>,
     /// How long a list is trusted; a moment in it is picked by chance.
     pub renew: Range<Duration>,
+    /// After this time the server is asked again for what it refused to show.
+    pub look_again: Duration,
     /// Lists that may be read at once.
     pub lists: Arc<Semaphore>,
 }
@@ -58,6 +65,8 @@ pub(super) enum Fed {
     Deleted(Box<Live>),
     /// The server does not know the kind.
     Gone,
+    /// Where the server refuses to show objects now.
+    Blind(Vec<Blind>),
     /// The first failure after things went well.
     Failing(Failure),
     /// Things go well again.
@@ -91,10 +100,13 @@ pub(super) fn channel() -> (Sink, mpsc::Receiver<Fed>) {
 /// Feeds `sink` until the task is aborted.
 pub(super) async fn feed(mut source: Source, sink: Sink) {
     let mut patience = Patience::default();
+    let mut blind = Vec::new();
     loop {
-        let path = source.located().await;
-        match source.round(&path, &sink, &mut patience).await {
-            End::Renew => {}
+        let parts = source.located().await;
+        let began = Instant::now();
+        match source.round(&parts, &sink, &mut patience, &mut blind).await {
+            // However often the server says so, lists are not read one after the other.
+            End::Renew => sleep_until(began + BACKOFF.start).await,
             End::Gone => {
                 sink.tell(Fed::Gone).await;
                 source.until_discovery_changes().await;
@@ -104,16 +116,23 @@ pub(super) async fn feed(mut source: Source, sink: Sink) {
     }
 }
 
+/// A part whose list has been read, and what follows it.
+struct Followed<'a> {
+    part: &'a Part,
+    events: Events,
+    version: String,
+}
+
 impl Source {
-    /// Returns the collection's path, waiting until discovery has it.
-    async fn located(&mut self) -> String {
+    /// Returns the collections to watch, waiting until discovery has the kind.
+    async fn located(&mut self) -> Vec<Part> {
         let kind = match &self.place {
-            Place::Path(path) => return path.clone(),
+            Place::Path(path) => return vec![Part { namespace: None, path: path.clone() }],
             Place::Kind(kind) => kind.clone(),
         };
         loop {
-            if let Some(path) = path::of_kind(&self.apis.borrow_and_update(), &kind) {
-                return path;
+            if let Some(parts) = path::of_kind(&self.apis.borrow_and_update(), &kind, &self.namespaces) {
+                return parts;
             }
             self.until_discovery_changes().await;
         }
@@ -129,14 +148,75 @@ impl Source {
         let _ = timeout(GONE_FOR, changed).await;
     }
 
-    /// Reads a list and follows it for as long as it is good.
-    async fn round(&self, path: &str, sink: &Sink, patience: &mut Patience) -> End {
-        let (mut events, mut version) = match self.list(path, sink).await {
-            Ok(listed) => listed,
-            Err(failure) => return End::of(failure),
-        };
+    /// Reads the lists of all parts as one, and follows them for as long as they are good. A part that the server
+    /// refuses to show is left out: the others are none the worse for it.
+    async fn round(
+        &self,
+        parts: &[Part],
+        sink: &Sink,
+        patience: &mut Patience,
+        told: &mut Vec<Blind>,
+    ) -> End {
+        sink.tell(Fed::Began).await;
+        let (mut followed, mut blind) = (Vec::new(), Vec::new());
+        for part in parts {
+            match self.list(&part.path, sink).await {
+                Ok((events, version)) => followed.push(Followed { part, events, version }),
+                Err(Failure::Rejected(cause)) => {
+                    blind.push((part, Blind { namespace: part.namespace.clone(), cause }));
+                }
+                Err(failure) => return End::of(failure),
+            }
+        }
+        let (dark, places): (Vec<&Part>, Vec<Blind>) = blind.into_iter().unzip();
+        if *told != places {
+            told.clone_from(&places);
+            sink.tell(Fed::Blind(places)).await;
+        }
+        if !followed.is_empty() {
+            sink.tell(Fed::Complete).await;
+        }
         patience.gain(sink).await;
         let renew_at = Instant::now() + somewhere_in(&self.renew);
+        let mut ends: FuturesUnordered<_> =
+            followed.into_iter().map(|followed| self.follow_on(followed, renew_at, sink)).collect();
+        tokio::select! {
+            Some(end) = ends.next() => end,
+            () = self.until_shown(&dark) => End::Renew,
+        }
+    }
+
+    /// Waits until the server shows one of these parts; for ever if there is none.
+    async fn until_shown(&self, dark: &[&Part]) {
+        if dark.is_empty() {
+            return std::future::pending().await;
+        }
+        // A server that has just started refuses everybody until it has read its roles.
+        let mut pause = BACKOFF.start;
+        loop {
+            sleep(pause.min(self.look_again)).await;
+            pause = pause.saturating_mul(2);
+            for part in dark {
+                if !matches!(self.tried(&part.path).await, Err(Failure::Rejected(_))) {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Asks for a list and what follows it, as [`Source::list`] does, without reading it.
+    async fn tried(&self, path: &str) -> Result<(), Failure> {
+        if self.collection.open_with_list(path).await?.is_none() {
+            let page = self.collection.page(path, "").await?;
+            self.collection.open_after(path, &page.metadata.resource_version).await?;
+        }
+        Ok(())
+    }
+
+    /// Follows one part, opening its stream again where it ended, until its list has to be read again.
+    async fn follow_on(&self, followed: Followed<'_>, renew_at: Instant, sink: &Sink) -> End {
+        let Followed { part, mut events, mut version } = followed;
+        let mut patience = Patience::default();
         loop {
             let failure = match self.follow(events, &mut version, renew_at, sink).await {
                 Ok(()) => return End::Renew,
@@ -149,7 +229,7 @@ impl Source {
                 }
             }
             events = loop {
-                match self.collection.open_after(path, &version).await {
+                match self.collection.open_after(&part.path, &version).await {
                     Ok(opened) => break opened,
                     Err(failure) => match End::of(failure) {
                         End::Failed(failure) => patience.lose(failure, sink).await,
@@ -167,14 +247,10 @@ impl Source {
         let Some(mut events) = self.collection.open_with_list(path).await? else {
             return self.list_by_pages(path, sink).await;
         };
-        sink.tell(Fed::Began).await;
         loop {
             match timeout(SILENCE, events.next()).await.unwrap_or(Said::Ended) {
                 Said::Present(live) => sink.tell(Fed::Listed(live)).await,
-                Said::ListEnds(version) => {
-                    sink.tell(Fed::Complete).await;
-                    return Ok((events, version));
-                }
+                Said::ListEnds(version) => return Ok((events, version)),
                 Said::Failed(failure) => return Err(failure),
                 Said::Ended => return Err(Failure::Unknown("the list ended before its end".to_owned())),
                 Said::Deleted(_) | Said::UpTo(_) => {}
@@ -183,7 +259,6 @@ impl Source {
     }
 
     async fn list_by_pages(&self, path: &str, sink: &Sink) -> Result<(Events, String), Failure> {
-        sink.tell(Fed::Began).await;
         let mut token = String::new();
         loop {
             let page = self.collection.page(path, &token).await?;
@@ -193,7 +268,6 @@ impl Source {
             token = page.metadata.next;
             if token.is_empty() {
                 let version = page.metadata.resource_version;
-                sink.tell(Fed::Complete).await;
                 return Ok((self.collection.open_after(path, &version).await?, version));
             }
         }
@@ -235,6 +309,8 @@ impl End {
             Failure::NotFound(_) => Self::Gone,
             // 410: the version is too old for the server to follow it.
             Failure::Unavailable(cause) if cause.reason == Refusal::Conflict => Self::Renew,
+            // The rights to follow it are gone: what is left to see shows with the lists.
+            Failure::Rejected(_) => Self::Renew,
             failure => Self::Failed(failure),
         }
     }

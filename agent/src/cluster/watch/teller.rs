@@ -20,24 +20,39 @@ pub(super) struct Teller {
     /// Namespaces and apps: few strings for many objects.
     pub interner: Interner,
     pub watch: u32,
+    /// A list has begun of which nothing was told yet: not every one that begins can be read.
+    pub begins: bool,
 }
 
 impl Teller {
     pub async fn run(mut self, mut events: mpsc::Receiver<Fed>) {
         while let Some(fed) = events.recv().await {
             match fed {
-                Fed::Began => self.watch = self.generations.begin(&self.kind),
-                Fed::Listed(live) => self.present(&live, Keep::Digests).await,
+                Fed::Began => self.begins = true,
+                Fed::Listed(live) => {
+                    self.begin();
+                    self.present(&live, Keep::Digests).await;
+                }
                 Fed::Changed(live) => self.present(&live, Keep::Entries).await,
                 Fed::Deleted(live) => {
                     let point = Point { watch: self.watch, rv: live.metadata.resource_version };
                     self.observed(&live, Observation::Absent(point)).await;
                 }
-                Fed::Complete => self.tell(None, Watched::Relisted { watch: self.watch }).await,
+                Fed::Complete => {
+                    self.begin();
+                    self.tell(None, Watched::Relisted { watch: self.watch }).await;
+                }
                 Fed::Gone => self.tell(None, Watched::Gone).await,
+                Fed::Blind(places) => self.tell(None, Watched::Blind(places)).await,
                 Fed::Failing(failure) => self.tell(None, Watched::Failing(failure)).await,
                 Fed::Resumed => self.tell(None, Watched::Resumed).await,
             }
+        }
+    }
+
+    fn begin(&mut self) {
+        if std::mem::take(&mut self.begins) {
+            self.watch = self.generations.begin(&self.kind);
         }
     }
 

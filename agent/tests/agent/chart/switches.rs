@@ -82,6 +82,7 @@ fn network_policy_follows_the_configured_addresses() {
         "environments[2].name=development",
         "environments[2].source.url=https://[2001:db8::1]/shop",
         "environments[2].source.ref.branch=main",
+        "environments[2].repositories[0].url=oci://charts.example:5000/shop",
         "telemetry.otlp.endpoint=http://collector:4318/otlp",
     ]);
     let spec = &find(&documents, "NetworkPolicy")["spec"];
@@ -92,7 +93,7 @@ fn network_policy_follows_the_configured_addresses() {
         json!([
             {"ports": [{"port": 53, "protocol": "UDP"}, tcp(53)]},
             {
-                "ports": [tcp(22), tcp(2222), tcp(3128), tcp(4318), tcp(443), tcp(6443)],
+                "ports": [tcp(22), tcp(2222), tcp(3128), tcp(4318), tcp(443), tcp(5000), tcp(6443)],
                 "to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}],
             },
             {"ports": [{"port": 9000}]},
@@ -135,6 +136,39 @@ fn pods_restart_for_what_the_agent_reads_once_and_for_nothing_else() {
     ] {
         assert!(restarts(value), "{value} needs a restart");
     }
+}
+
+#[test]
+fn rights_in_chosen_namespaces_are_roles_there_and_none_over_the_cluster() {
+    let documents = with(&["rbac.mode=namespaces", "agent.namespaces={shop,pay,shop}"]);
+    assert!(!kinds(&documents).contains("ClusterRole") && !kinds(&documents).contains("ClusterRoleBinding"));
+    let named = |kind: &str| -> Vec<(&str, &str)> {
+        let found = documents.iter().filter(|document| document["kind"] == kind);
+        found
+            .map(|document| &document["metadata"])
+            .filter_map(|metadata| Some((metadata["namespace"].as_str()?, metadata["name"].as_str()?)))
+            .collect()
+    };
+    let wanted = [("skiff-system", "skiff"), ("shop", "skiff-skiff-system"), ("pay", "skiff-skiff-system")];
+    assert_eq!(named("Role"), wanted);
+    assert_eq!(named("RoleBinding"), wanted);
+    let roles: Vec<&Value> = documents.iter().filter(|document| document["kind"] == "Role").collect();
+    let everything = json!([{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]);
+    assert_eq!(roles[1]["rules"], everything);
+
+    let few = with(&[
+        "rbac.mode=namespaces",
+        "agent.namespaces={shop}",
+        "rbac.rules[0].apiGroups={apps}",
+        "rbac.rules[0].resources={deployments}",
+        "rbac.rules[0].verbs={get}",
+    ]);
+    let role = few.iter().find(|document| document["metadata"]["namespace"] == "shop").expect("a role");
+    let rule = json!([{"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get"]}]);
+    assert_eq!(role["rules"], rule);
+
+    let error = render(&["--set", "rbac.mode=namespaces"]).expect_err("no namespace is named");
+    assert!(error.contains("at '/agent/namespaces': minItems: got 0, want 1"), "{error}");
 }
 
 #[test]
