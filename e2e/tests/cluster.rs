@@ -44,6 +44,8 @@ mod renderers;
 mod requests;
 #[path = "cluster/restart.rs"]
 mod restart;
+#[path = "cluster/rights.rs"]
+mod rights;
 #[path = "cluster/rollback.rs"]
 mod rollback;
 #[path = "cluster/sources.rs"]

@@ -66,12 +66,30 @@ impl Release {
         Ok(names)
     }
 
+    /// Returns a kubeconfig whose namespace is the release's. `--namespace` would refuse objects of other namespaces.
+    async fn kubeconfig(&self, cluster: &Cluster) -> anyhow::Result<PathBuf> {
+        let path = cluster.directory().join(format!("{}.kubeconfig", self.name));
+        fs::copy(cluster.kubeconfig(User::Admin), &path)
+            .with_context(|| format!("failed to write {}", path.display()))?;
+        let mut kubectl = cluster.kubectl(User::Admin);
+        kubectl.env("KUBECONFIG", &path).args([
+            "config",
+            "set-context",
+            "--current",
+            "--namespace",
+            &self.namespace,
+        ]);
+        run(kubectl).await.context("failed to choose the release's namespace")?;
+        Ok(path)
+    }
+
     /// Applies a file by kubectl, which reads YAML as Kubernetes does.
     async fn apply(&self, cluster: &Cluster, file: &Path) -> anyhow::Result<String> {
+        let kubeconfig = self.kubeconfig(cluster).await?;
         let mut kubectl = cluster.kubectl(User::Admin);
         kubectl
-            .args(["apply", "--server-side", "--field-manager=lab", "--namespace", &self.namespace])
-            .args(["--output=name", "--filename"])
+            .env("KUBECONFIG", kubeconfig)
+            .args(["apply", "--server-side", "--field-manager=lab", "--output=name", "--filename"])
             .arg(file);
         run(kubectl).await.with_context(|| format!("failed to apply the chart {}", self.chart.display()))
     }

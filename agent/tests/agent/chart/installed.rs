@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Secret};
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
@@ -123,6 +124,54 @@ async fn approvals_are_bound_to_their_author_and_to_the_published_plan() {
     let pause = json!({"spec": {"pause": {"reason": "holidays"}}});
     let paused = installed.apps(User::Ops).patch("web", &PatchParams::default(), &Patch::Merge(pause)).await;
     assert_eq!(code(paused).0, 200);
+}
+
+/// Runs helm as a person who sets a cluster up.
+fn helm(cluster: &Cluster, arguments: &[&str]) -> Result<String, String> {
+    let home = tempfile::tempdir().expect("a folder can be made");
+    let output = std::process::Command::new(&cluster.lab().helm)
+        .args(arguments)
+        .args(["--namespace", NAMESPACE, "--kubeconfig"])
+        .arg(cluster.kubeconfig(User::Admin))
+        .env("HOME", home.path())
+        .output()
+        .expect("helm starts");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+}
+
+#[tokio::test]
+async fn helm_installs_upgrades_rolls_back_and_uninstalls_and_leaves_the_apps() {
+    let cluster = Cluster::start(Options::default()).await.expect("a cluster starts");
+    let admin = cluster.client(User::Admin).expect("a client");
+    let deployments: Api<Deployment> = Api::namespaced(admin.clone(), NAMESPACE);
+    let replicas = async || {
+        let found = deployments.get_opt("skiff").await.expect("the server answers");
+        found.and_then(|found| found.spec.replicas)
+    };
+    let chart = super::chart().display().to_string();
+    let values = format!("{chart}/rendered/values.yaml");
+    let given = ["skiff", &chart, "--values", &values];
+
+    let said = helm(&cluster, &[&["install", "--create-namespace"], &given[..]].concat()).expect("installed");
+    assert!(said.contains("Skiff keeps this cluster, example, equal to Git."), "{said}");
+    assert_eq!(replicas().await, Some(1));
+    let apps: Api<App> = Api::namespaced(admin, NAMESPACE);
+    let created = async || apps.create(&PostParams::default(), &App::new("web", AppSpec::default())).await;
+    let established = async { while created().await.is_err() {} };
+    tokio::time::timeout(DEADLINE, established).await.expect("an app can be made");
+
+    helm(&cluster, &[&["upgrade", "--set", "replicas=2"], &given[..]].concat()).expect("upgraded");
+    assert_eq!(replicas().await, Some(2));
+    helm(&cluster, &["rollback", "skiff", "1"]).expect("rolled back");
+    assert_eq!(replicas().await, Some(1));
+
+    helm(&cluster, &["uninstall", "skiff"]).expect("uninstalled");
+    assert_eq!(replicas().await, None);
+    apps.get("web").await.expect("the app is still there");
+    helm(&cluster, &[&["install"], &given[..]].concat()).expect("installed again");
+    assert_eq!(replicas().await, Some(1));
+    apps.get("web").await.expect("the app has survived both");
 }
 
 #[tokio::test]
