@@ -23,7 +23,7 @@ use skiff_shared::chart;
 use skiff_shared::desired::ChartRelease;
 use skiff_shared::environment::{ChartSource, ChartVersion, RepoPath};
 
-use crate::git::{Credentials, Limits, Proxy, RepositoryUrl, Source};
+use crate::git::{Credentials, Limits, Proxy, RepositoryUrl, Rewrites, Source};
 
 pub use cache::{Charts, Update};
 pub use error::{ChartError, ChartProblem};
@@ -85,7 +85,15 @@ impl Wanted {
             .parse::<RepositoryUrl>()
             .map_err(|source| self.error(ChartProblem::Address { problem: source.to_string() }))?;
         let Access { credentials, proxy, limits } = self.access.clone();
-        Ok(Source { url, reference: crate::git::Reference::Head, credentials, proxy, limits })
+        Ok(Source {
+            url,
+            reference: crate::git::Reference::Head,
+            credentials,
+            proxy,
+            verify: None,
+            rewrites: Rewrites::Follow,
+            limits,
+        })
     }
 
     /// Chooses among the versions that there are.

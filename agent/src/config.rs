@@ -45,7 +45,7 @@ use skiff_shared::environment::{AppName, Fact, Facts, Namespace, RepoPath};
 use skiff_shared::limits::Limits;
 use skiff_shared::policy::Policy;
 
-use crate::git::RepositoryUrl;
+use crate::git::{RepositoryUrl, Rewrites, SignaturePolicy};
 use crate::sandbox::Demand;
 
 pub use crate::git::Reference;
@@ -110,6 +110,9 @@ pub struct Source {
     pub credentials: Credentials,
     /// Without one the usual variables decide.
     pub proxy: Option<Proxy>,
+    /// What has to be signed, and by whom. Without one nothing has.
+    pub verify: Option<SignaturePolicy>,
+    pub rewrites: Rewrites,
 }
 
 /// How repositories below a URL are reached.
@@ -299,10 +302,12 @@ impl Config {
 
     /// Returns the names of the Secrets that sources and repositories of apps name.
     pub fn secrets(&self) -> BTreeSet<&str> {
-        let sources = self.environments.iter().map(|environment| &environment.source.credentials);
+        let sources = self.environments.iter().map(|environment| &environment.source);
+        let signers = sources.clone().filter_map(|source| source.verify.as_ref()?.secret.as_deref());
         let others = self.environments.iter().flat_map(|environment| &environment.repositories);
-        let all = sources.chain(others.map(|repository| &repository.credentials));
-        all.filter_map(|credentials| credentials.secret_ref.as_deref()).collect()
+        let all = sources.map(|source| &source.credentials);
+        let all = all.chain(others.map(|repository| &repository.credentials));
+        all.filter_map(|credentials| credentials.secret_ref.as_deref()).chain(signers).collect()
     }
 }
 

@@ -16,7 +16,7 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::{Api, DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use skiff_shared::api::v1alpha1::{App, AppSpec, AppStatus};
-use skiff_shared::desired::BodyDigest;
+use skiff_shared::desired::{BodyDigest, Revision};
 use skiff_shared::inventory::{Inventory, Shard, ShardError};
 use skiff_shared::managed_fields::FIELD_MANAGER;
 use skiff_shared::object::Interner;
@@ -46,6 +46,13 @@ pub struct State {
     instance: String,
     versions: Mutex<HashMap<(String, ShardSlot), Version>>,
     statuses: Mutex<HashMap<String, AppStatus>>,
+}
+
+/// An app of an agent that ran before.
+pub struct KnownApp {
+    pub name: String,
+    /// The revision that was last taken from Git.
+    pub revision: Option<Revision>,
 }
 
 /// What is known of a stored shard's version: the compare of compare-and-swap.
@@ -324,11 +331,15 @@ impl State {
         }
     }
 
-    /// Returns the names of the apps that an environment had when the agent last ran.
-    pub async fn known_apps(&self, environment: &str) -> Result<Vec<String>, Failure> {
+    /// Returns the apps that an environment had when the agent last ran.
+    pub async fn known_apps(&self, environment: &str) -> Result<Vec<KnownApp>, Failure> {
         let selector = format!("{LABEL_AGENT}={},{LABEL_ENVIRONMENT}={environment}", self.instance);
         let listed = within(self.apps.list(&ListParams::default().labels(&selector))).await?;
-        Ok(listed.items.into_iter().filter_map(|app| app.metadata.name).collect())
+        let known = |app: App| {
+            let revision = app.status.and_then(|status| status.newest());
+            Some(KnownApp { name: app.metadata.name?, revision })
+        };
+        Ok(listed.items.into_iter().filter_map(known).collect())
     }
 
     /// Writes an app's status: one request, nothing where nothing changed.

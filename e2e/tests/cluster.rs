@@ -56,5 +56,7 @@ mod surgery;
 mod sync;
 #[path = "cluster/telemetry.rs"]
 mod telemetry;
+#[path = "cluster/trust.rs"]
+mod trust;
 #[path = "cluster/unseen.rs"]
 mod unseen;

@@ -79,6 +79,32 @@ pub(super) struct RawSource {
     pub(super) path: Option<String>,
     pub(super) credentials: RawCredentials,
     pub(super) proxy: Option<RawProxy>,
+    pub(super) verify: Option<RawVerify>,
+    pub(super) refuse_rewrites: bool,
+    pub(super) accepted_rewrite: Option<String>,
+}
+
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct RawVerify {
+    pub(super) mode: RawSigned,
+    pub(super) allowed_signers_file: Option<PathBuf>,
+    pub(super) public_keys_file: Option<PathBuf>,
+    pub(super) secret_ref: Option<String>,
+}
+
+/// With Flux's words beside ours.
+#[derive(Clone, Copy, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum RawSigned {
+    #[default]
+    #[serde(alias = "HEAD")]
+    Commit,
+    #[serde(alias = "Tag")]
+    Tag,
+    Either,
+    #[serde(alias = "TagAndHEAD")]
+    Both,
 }
 
 #[derive(Default, Deserialize, JsonSchema)]

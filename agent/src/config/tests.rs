@@ -8,6 +8,7 @@ use skiff_shared::environment::Fact;
 use skiff_shared::policy::{Adopt, Mode, OnInvalid, Policy, PruneWhen};
 
 use super::{Config, Detail, OnDuplicate, Reference, Secret, process_variables, watch};
+use crate::git::{Rewrites, Signed};
 use crate::sandbox::Demand;
 
 const EXAMPLE: &str = include_str!("example.yaml");
@@ -158,6 +159,51 @@ fn a_secret_may_hold_what_no_file_does() {
         );
     }
     insta::assert_snapshot!(errors(&with("{secretRef: {name: shop-git}}")), @"config.yaml:4: secretRef: expected text, found a mapping");
+}
+
+#[test]
+fn signatures_are_asked_for_by_naming_who_may_sign() {
+    let with = |verify: &str| MINIMAL.replace("ref:", &format!("verify: {verify}, ref:"));
+    let config = load(&with("{allowedSignersFile: /a, publicKeysFile: /p, secretRef: s}"));
+    let verify = config.environments[0].source.verify.as_ref().unwrap();
+    assert_eq!(verify.signed, Signed::Commit);
+    assert_eq!(verify.allowed_signers.as_deref(), Some(Path::new("/a")));
+    assert_eq!(verify.public_keys.as_deref(), Some(Path::new("/p")));
+    assert_eq!(config.secrets(), BTreeSet::from(["s"]));
+    for (word, signed) in [
+        ("HEAD", Signed::Commit),
+        ("tag", Signed::Tag),
+        ("Tag", Signed::Tag),
+        ("either", Signed::Either),
+        ("TagAndHEAD", Signed::Both),
+    ] {
+        let config =
+            load(&with(&format!("{{mode: {word}, secretRef: s}}")).replace("branch: main", "tag: v1"));
+        assert_eq!(config.environments[0].source.verify.as_ref().unwrap().signed, signed, "{word}");
+    }
+    insta::assert_snapshot!(errors(&with("{mode: both}")), @r"
+    config.yaml:4: verify needs allowedSignersFile, publicKeysFile or secretRef: who may sign
+    config.yaml:4: this mode is about tags: ref has to be a tag or semver, or mode commit
+    ");
+    insta::assert_snapshot!(errors(&with("{secretRef: S}")), @"config.yaml:4: secretRef is not a name that a Secret can have");
+    assert!(
+        errors(&with("{mode: signed, secretRef: s}"))
+            .starts_with("config.yaml:4: mode: expected one of commit")
+    );
+}
+
+#[test]
+fn rewritten_branches_may_be_refused() {
+    let with = |keys: &str| MINIMAL.replace("ref:", &format!("{keys}, ref:"));
+    let rewrites = |text: &str| load(text).environments.remove(0).source.rewrites;
+    assert_eq!(rewrites(MINIMAL), Rewrites::Follow);
+    assert_eq!(rewrites(&with("refuseRewrites: true")), Rewrites::Refuse { accepted: None });
+    let id = "4f2c9a".repeat(7)[..40].to_owned();
+    let accepted = rewrites(&with(&format!("refuseRewrites: true, acceptedRewrite: {id}")));
+    assert_eq!(accepted, Rewrites::Refuse { accepted: id.parse().ok() });
+    insta::assert_snapshot!(errors(&with("refuseRewrites: true, acceptedRewrite: main")), @"config.yaml:4: acceptedRewrite is not a full commit id in lower case");
+    insta::assert_snapshot!(errors(&with(&format!("acceptedRewrite: {id}"))), @"config.yaml:4: acceptedRewrite needs refuseRewrites");
+    insta::assert_snapshot!(errors(&with("refuseRewrites: true").replace("branch: main", "tag: v1")), @"config.yaml:4: refuseRewrites is about branches: a tag is moved on purpose, a commit never");
 }
 
 #[test]

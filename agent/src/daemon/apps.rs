@@ -17,6 +17,8 @@ use skiff_shared::sync::event::Event;
 use super::launch::Launcher;
 use super::mailbox::Mailbox;
 use super::registry::{Added, Owned, Registry};
+use crate::git::{self, CommitId};
+use crate::state::KnownApp;
 use crate::store::Hold;
 
 /// Waits between tries to list the apps of before: a busy API server refuses some. After about half a
@@ -88,6 +90,8 @@ pub struct Apps {
     pub running: BTreeSet<Arc<str>>,
     /// Apps of before whose drivers have not been started yet.
     pub known: Vec<(Arc<str>, Arc<Mailbox>)>,
+    /// The revisions that those stood at.
+    pub recorded: Vec<Revision>,
     /// Sets that wait until every app of the revision is rendered: something would leave them.
     pub waiting: Waiting,
 }
@@ -135,14 +139,22 @@ impl Apps {
             tokio::time::sleep(pause).await;
             pause *= 2;
         };
-        for name in known {
+        for KnownApp { name, revision } in known {
             let app: Arc<str> = name.into();
+            self.recorded.extend(revision);
             match self.registry.add(&app, &self.environment) {
                 Ok((mailbox, Added::New)) => self.known.push((app, mailbox)),
                 Ok((_, Added::WasThere)) => {}
                 Err(error) => tracing::error!(environment = %self.environment, %error, "app refused"),
             }
         }
+    }
+
+    /// Returns the newest commit that a source's reference stood at, as far as the apps of before say.
+    pub fn stood_at(&self, source: &git::Source) -> Option<CommitId> {
+        let (url, reference) = (source.url.canonical(), source.reference.short_name());
+        let same = self.recorded.iter().filter(|it| it.url == url && it.reference == reference);
+        same.max_by_key(|revision| revision.committed_at)?.commit.parse().ok()
     }
 
     /// Starts the drivers of the known apps: their objects are healed also while the source cannot be

@@ -119,11 +119,22 @@ impl Environments {
             let source = source_of(&config);
             self.workshop.sources.list_unread(config.name.as_str());
             let apps = self.open(&config, &source).await;
+            self.remember(&apps, &source).await;
             starting.push((config, source, apps));
         }
         for (config, source, apps) in starting {
             let rules = rules_of(&config, facts);
             self.start_one(Starting { config, source, apps, rules }).await;
+        }
+    }
+
+    /// Tells the cache where the source stood when the agent last ran.
+    async fn remember(&self, apps: &Apps, source: &git::Source) {
+        let Some(commit) = apps.stood_at(source) else { return };
+        let (cache, source) = (self.workshop.cache.clone(), source.clone());
+        let remembered = tokio::task::spawn_blocking(move || cache.remember(&source, commit)).await;
+        if let Ok(Err(error)) = remembered {
+            tracing::warn!(error = chain(&error), "where the source stood is not known");
         }
     }
 
@@ -138,6 +149,7 @@ impl Environments {
             wanted: self.launcher.wanted.clone(),
             running: self.launcher.registry.apps_of(&name).into_iter().collect(),
             known: Vec::new(),
+            recorded: Vec::new(),
             waiting: Waiting::default(),
         };
         apps.find_known().await;
@@ -221,12 +233,14 @@ fn assignment_of(config: &EnvironmentConfig, source: &git::Source) -> Assignment
 
 /// Turns the configured source into the one that Git reads.
 pub fn source_of(config: &EnvironmentConfig) -> git::Source {
-    let config::Source { url, reference, path: _, credentials, proxy } = &config.source;
+    let config::Source { url, reference, path: _, credentials, proxy, verify, rewrites } = &config.source;
     git::Source {
         url: url.clone(),
         reference: reference.clone(),
         credentials: credentials_of(credentials.clone()),
         proxy: proxy.clone().map(proxy_of),
+        verify: verify.clone(),
+        rewrites: rewrites.clone(),
         limits: git::Limits::default(),
     }
 }

@@ -131,6 +131,8 @@ pub fn subject_of(
                 reference,
                 credentials: credentials_of(credentials),
                 proxy: proxy.map(proxy_of),
+                verify: None,
+                rewrites: git::Rewrites::Follow,
                 limits: git::Limits::default(),
             })))
         }

@@ -166,6 +166,10 @@ impl Poller {
             let url = source.url.to_string();
             tracing::warn!(%url, from = %known, to = %revision, "the source moved back to an older commit");
         }
+        if !revision.signers.is_empty() {
+            let (url, signers) = (source.url.to_string(), revision.signers.join(" and "));
+            tracing::info!(%url, %revision, "the revision is signed by {signers}");
+        }
         Ok(Some(Arc::new(*revision)))
     }
 

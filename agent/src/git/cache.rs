@@ -1,11 +1,14 @@
 //! The cache: what was fetched, one folder per repository. A poll asks the server what a reference stands for; only a
 //! commit that is not here yet is fetched. Everything blocks and belongs on a blocking thread.
 
+mod admission;
+
 use std::collections::HashMap;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use gix::ObjectId;
 use gix::hash::Kind;
 use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
@@ -20,6 +23,8 @@ use super::revision::Revision;
 use super::snapshot::Snapshot;
 use super::source::{Limits, Source};
 use super::url::RepositoryUrl;
+
+use admission::Rewritten;
 
 /// All fetched repositories of one process.
 pub struct Cache {
@@ -62,6 +67,10 @@ struct State {
     current: Option<Arc<Generation>>,
     /// A commit that was too large: the same again would be too large again.
     refused: Option<Refused>,
+    /// Where the references stood that must not be rewritten.
+    stood_at: HashMap<Reference, CommitId>,
+    /// The newest answer about a branch that was rewritten: the same again would be answered the same.
+    rewritten: Option<Rewritten>,
 }
 
 #[derive(Debug)]
@@ -123,6 +132,12 @@ impl Cache {
         Snapshot::open(generation, source.url.clone(), commit, source.limits.file)
     }
 
+    /// Notes where the source's reference stood when the agent last ran, unless it has been read since.
+    pub fn remember(&self, source: &Source, commit: CommitId) -> Result<(), FetchError> {
+        self.slot(source)?.remember(source, commit);
+        Ok(())
+    }
+
     /// Removes the repositories that are in none of `urls` any more.
     pub fn retain(&self, urls: &[RepositoryUrl]) -> Result<(), CacheError> {
         let unusable = |source| CacheError::Unusable { root: self.root.clone(), source };
@@ -142,11 +157,12 @@ impl Cache {
     fn bring(&self, source: &Source, commit: CommitId) -> Result<Revision, FetchError> {
         let slot = self.slot(source)?;
         let _turn = slot.turn();
-        let tip = Tip { commit, reference: source.reference.clone() };
-        match slot.revision(source, &tip)? {
-            Some(revision) => Ok(revision),
-            None => slot.bring(source, &mut Remote::connect(source, &self.means)?, &tip),
-        }
+        let tip = Tip { commit, tag: None, reference: source.reference.clone() };
+        let revision = match slot.revision(source, &tip)? {
+            Some(revision) => revision,
+            None => slot.bring(source, &mut Remote::connect(source, &self.means)?, &tip)?,
+        };
+        self.signed(source, &slot, &tip, revision)
     }
 
     fn follow(&self, source: &Source) -> Result<Revision, FetchError> {
@@ -154,10 +170,14 @@ impl Cache {
         let _turn = slot.turn();
         let mut remote = Remote::connect(source, &self.means)?;
         let tip = remote.resolve(&source.reference)?;
-        match slot.revision(source, &tip)? {
-            Some(revision) => Ok(revision),
-            None => slot.bring(source, &mut remote, &tip),
-        }
+        slot.check_rewritten(source, &mut remote, &tip)?;
+        let revision = match slot.revision(source, &tip)? {
+            Some(revision) => revision,
+            None => slot.bring(source, &mut remote, &tip)?,
+        };
+        let revision = self.signed(source, &slot, &tip, revision)?;
+        slot.note(source, &tip);
+        Ok(revision)
     }
 
     fn slot(&self, source: &Source) -> Result<Arc<Slot>, FetchError> {
@@ -188,7 +208,8 @@ fn key(url: &RepositoryUrl) -> String {
 impl Slot {
     fn open(folder: PathBuf) -> std::io::Result<Self> {
         fs::create_dir_all(&folder)?;
-        let state = State { current: Generation::find(&folder)?.map(Arc::new), refused: None };
+        let current = Generation::find(&folder)?.map(Arc::new);
+        let state = State { current, ..State::default() };
         Ok(Self { folder, turn: Mutex::new(()), state: Mutex::new(state) })
     }
 
@@ -210,7 +231,8 @@ impl Slot {
         let Ok(repository) = generation.open() else {
             return Ok(None);
         };
-        if !repository.has_object(tip.commit.0) {
+        let here = |id: ObjectId| repository.has_object(id);
+        if !here(tip.commit.0) || !source.wanted_tag(tip).is_none_or(here) {
             return Ok(None);
         }
         match read(&repository, source, tip) {
@@ -265,8 +287,9 @@ impl Slot {
         let storage = |cause| self.storage(source, cause);
         let format: Kind = remote.format();
         let (built, repository) = Generation::build(&self.folder, format).map_err(storage)?;
-        let fetched =
-            remote.fetch(&repository, tip.commit, Vec::new()).and_then(|()| read(&repository, source, tip));
+        let fetched = remote
+            .fetch(&repository, tip.commit, source.wanted_tag(tip), Vec::new())
+            .and_then(|()| read(&repository, source, tip));
         drop(repository);
         let revision = match fetched {
             Ok(revision) => revision,
@@ -297,7 +320,8 @@ fn add(
     generation: &Generation,
     repository: &gix::Repository,
 ) -> Result<Revision, FetchError> {
-    let fetched = remote.fetch(repository, tip.commit, held(repository)).and_then(|()| {
+    let (tag, held) = (source.wanted_tag(tip), held(repository));
+    let fetched = remote.fetch(repository, tip.commit, tag, held).and_then(|()| {
         // The packs that were there when it was opened are all that an open repository is sure to see.
         let repository = generation.open().map_err(|cause| damaged(source, cause))?;
         read(&repository, source, tip)
@@ -316,7 +340,7 @@ fn damaged(source: &Source, cause: GitCause) -> FetchError {
 
 /// Reads the commit and makes sure that its tree is there.
 fn read(repository: &gix::Repository, source: &Source, tip: &Tip) -> Result<Revision, FetchError> {
-    let Tip { commit, reference } = tip;
+    let Tip { commit, tag: _, reference } = tip;
     let unreadable = |error: gix::Error| damaged(source, GitCause::new(&error));
     let found = repository.find_object(commit.0).map_err(unreadable)?;
     let Ok(found) = found.try_into_commit() else {

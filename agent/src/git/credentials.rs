@@ -18,6 +18,7 @@ use super::url::Address;
 use crate::config::{Secret, SecretError};
 
 use material::{Carrier, Material, Unreadable};
+pub(super) use named::Spellings;
 pub use named::{NamedSecret, NamedSecretError, NamedSecrets};
 
 /// What HTTP needs of them.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::credentials::NamedSecretError;
 use super::reference::CommitId;
+use super::signature::{SignatureProblem, SignersError};
 use super::snapshot::DEEPEST_FOLDER;
 use crate::config::SecretError;
 
@@ -176,6 +177,14 @@ pub enum FetchError {
     FileTooLarge { url: String, limit: u64, source: GitCause },
     #[error("failed to fetch {url}: what was received is damaged")]
     Damaged { url: String, source: GitCause },
+    #[error("failed to check the signature of {url}")]
+    SignersUnusable { url: String, source: SignersError },
+    #[error("refusing a revision of {url}")]
+    SignatureRefused { url: String, source: SignatureProblem },
+    #[error(
+        "refusing a rewritten branch of {url}: {branch:?} stood at {from}, and {to} does not build on that; if it is meant, set source.acceptedRewrite to this commit"
+    )]
+    BranchRewritten { url: String, branch: String, from: CommitId, to: CommitId },
     #[error("failed to keep {url} in {path}", path = path.display())]
     Storage { url: String, path: PathBuf, source: StorageCause },
     #[error("failed to fetch {url}: the agent is shutting down")]
@@ -266,6 +275,9 @@ impl FetchError {
             Self::Deadline { .. } => "DeadlineExceeded",
             Self::TransferTooLarge { .. } | Self::FileTooLarge { .. } => "TooLarge",
             Self::Damaged { .. } => "TransferDamaged",
+            Self::BranchRewritten { .. } => "BranchRewritten",
+            Self::SignersUnusable { .. } => "SignersInvalid",
+            Self::SignatureRefused { source, .. } => source.reason(),
             Self::Storage { .. } => "CacheFailed",
             Self::Cancelled { .. } => "Cancelled",
         }
@@ -325,7 +337,10 @@ impl FetchError {
             | Self::ReferenceAmbiguous { .. }
             | Self::VersionNotFound { .. }
             | Self::CommitNotFound { .. }
-            | Self::NotACommit { .. } => Retry::AtInterval,
+            | Self::NotACommit { .. }
+            | Self::BranchRewritten { .. }
+            | Self::SignersUnusable { .. }
+            | Self::SignatureRefused { .. } => Retry::AtInterval,
             Self::ProxyInvalid { .. }
             | Self::AppAddress { .. }
             | Self::InsecureCredentials { .. }

@@ -71,6 +71,28 @@ impl Generation {
         Ok((directory, repository))
     }
 
+    /// Makes an empty repository that also finds what is in `lender`, to be removed after use.
+    pub(super) fn build_beside(
+        folder: &Path,
+        format: Kind,
+        lender: Option<&Self>,
+    ) -> Result<(PathBuf, gix::Repository), StorageCause> {
+        let (directory, repository) = Self::build(folder, format)?;
+        let Some(lender) = lender else { return Ok((directory, repository)) };
+        let objects = lender.directory.join("objects");
+        let objects = objects.canonicalize().map_err(StorageCause::Io)?;
+        let alternates = directory.join("objects/info/alternates");
+        fs::create_dir_all(directory.join("objects/info")).map_err(StorageCause::Io)?;
+        fs::write(alternates, format!("{}\n", objects.display())).map_err(StorageCause::Io)?;
+        let repository = open(&directory).map_err(StorageCause::Git)?;
+        Ok((directory, repository))
+    }
+
+    /// Opens a repository that was built and is no generation.
+    pub(super) fn look_into(built: &Path) -> Result<gix::Repository, GitCause> {
+        open(built)
+    }
+
     /// Makes a built repository the generation after `previous`.
     pub(super) fn adopt(built: &Path, folder: &Path, previous: Option<&Self>) -> io::Result<Self> {
         let number = previous.map_or(1, |previous| previous.number + 1);

@@ -3,6 +3,8 @@
 //! gix's own fetch walks references and history that a shallow cache has none of; here the negotiation is one round:
 //! the wanted commit against the commits that the cache holds.
 
+mod negotiation;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,8 +13,7 @@ use gix::bstr::ByteSlice;
 use gix::hash::Kind;
 use gix::odb::pack;
 use gix::progress::Discard;
-use gix::protocol::fetch::negotiate;
-use gix::protocol::fetch::{Arguments, Context, Options, Response, Shallow, Tags};
+use gix::protocol::fetch::{Context, Options, Shallow, Tags};
 use gix::protocol::handshake::Ref;
 use gix::protocol::ls_refs::RefPrefixes;
 use gix::protocol::{Handshake, LsRefsCommand};
@@ -36,12 +37,17 @@ use super::source::Source;
 use super::ssh;
 use super::url::{Address, SshAddress};
 
+pub(super) use negotiation::Held;
+use negotiation::Negotiation;
+
 /// What every tag's full name begins with.
 const TAGS: &str = "refs/tags/";
 
 /// Where a reference stands.
 pub(super) struct Tip {
     pub commit: CommitId,
+    /// The tag's own object, if the reference is an annotated tag.
+    pub tag: Option<ObjectId>,
     /// The source's own, or the tag that was chosen for it.
     pub reference: Reference,
 }
@@ -136,22 +142,21 @@ impl Remote {
 
     /// Returns the commit that the reference stands for now; a tag's object is looked through.
     pub(super) fn resolve(&mut self, reference: &Reference) -> Result<Tip, FetchError> {
-        let commit = match reference {
-            Reference::Commit(commit) => *commit,
-            Reference::Versions(range) => return self.choose(range),
+        match reference {
+            Reference::Commit(commit) => Ok(Tip { commit: *commit, tag: None, reference: reference.clone() }),
+            Reference::Versions(range) => self.choose(range),
             Reference::Head | Reference::Name(_) | Reference::Branch(_) | Reference::Tag(_) => {
-                self.find(reference)?
+                self.find(reference)
             }
-        };
-        Ok(Tip { commit, reference: reference.clone() })
+        }
     }
 
-    fn find(&mut self, reference: &Reference) -> Result<CommitId, FetchError> {
+    fn find(&mut self, reference: &Reference) -> Result<Tip, FetchError> {
         let candidates = reference.candidates();
         let listed = self.list(&candidates)?;
-        let mut found = candidates.iter().filter_map(|name| listed.iter().find_map(|r| target(r, name)));
+        let mut found = candidates.iter().filter_map(|name| tip(&listed, name, reference));
         match (found.next(), found.next()) {
-            (Some(commit), None) => Ok(CommitId(commit)),
+            (Some(tip), None) => Ok(tip),
             (None, _) => Err(FetchError::ReferenceNotFound {
                 url: self.peer.url.clone(),
                 reference: reference.short_name().to_owned(),
@@ -167,10 +172,8 @@ impl Remote {
     fn choose(&mut self, range: &Range) -> Result<Tip, FetchError> {
         let listed = self.list(&[TAGS.to_owned()])?;
         let names = || listed.iter().filter_map(|listed| full_name(listed).strip_prefix(TAGS));
-        let chosen = version::newest(range, names()).and_then(|name| {
-            let commit = listed.iter().find_map(|listed| target(listed, &format!("{TAGS}{name}")))?;
-            Some(Tip { commit: CommitId(commit), reference: Reference::Tag(name.to_owned()) })
-        });
+        let chosen = version::newest(range, names())
+            .and_then(|name| tip(&listed, &format!("{TAGS}{name}"), &Reference::Tag(name.to_owned())));
         chosen.ok_or_else(|| {
             let found = match version::newest(&Range::any(), names()) {
                 Some(newest) => VersionsFound::Newest(newest.to_owned()),
@@ -193,18 +196,43 @@ impl Remote {
             .map_err(|error| self.peer.failed(&error))
     }
 
-    /// Brings `commit` with its files into `repository`, which holds the commits `known` in full.
+    /// Brings `commit` with its files, and the `tag` on it if one is named, into `repository`, which holds the commits
+    /// `known` in full.
     pub(super) fn fetch(
         &mut self,
         repository: &gix::Repository,
         commit: CommitId,
+        tag: Option<ObjectId>,
         known: Vec<ObjectId>,
+    ) -> Result<(), FetchError> {
+        let negotiation = Negotiation::of_files(tag.unwrap_or(commit.0), known);
+        let shallow = Shallow::DepthAtRemote(std::num::NonZeroU32::MIN);
+        self.exchange(repository, commit, negotiation, &shallow)
+    }
+
+    /// Brings the commits that `tip` builds on and `base` does not, and no files if the server can leave them out, into
+    /// an empty `repository`. `held` says whether it has `base` with its files from elsewhere.
+    pub(super) fn fetch_history(
+        &mut self,
+        repository: &gix::Repository,
+        tip: CommitId,
+        base: CommitId,
+        held: Held,
+    ) -> Result<(), FetchError> {
+        let negotiation = Negotiation::of_history(tip.0, base.0, held);
+        self.exchange(repository, tip, negotiation, &Shallow::NoChange)
+    }
+
+    fn exchange(
+        &mut self,
+        repository: &gix::Repository,
+        commit: CommitId,
+        mut negotiation: Negotiation,
+        shallow: &Shallow,
     ) -> Result<(), FetchError> {
         let interrupt = Arc::new(AtomicBool::new(false));
         let flag = interrupt.clone();
         let _watch = self.peer.budget.watch(move || flag.store(true, Ordering::Relaxed));
-        let mut negotiation = Negotiation { want: commit.0, known };
-        let shallow = Shallow::DepthAtRemote(std::num::NonZeroU32::MIN);
         let shallow_file = repository.git_dir().join("shallow");
         let limit = self.peer.budget.limits().file;
         gix::protocol::fetch(
@@ -221,7 +249,7 @@ impl Remote {
                 user_agent: agent(),
                 trace_packetlines: false,
             },
-            Options { shallow_file, shallow: &shallow, tags: Tags::None, reject_shallow_remote: false },
+            Options { shallow_file, shallow, tags: Tags::None, reject_shallow_remote: false },
         )
         .map(drop)
         .map_err(|error| self.peer.fetch_failed(commit, &error))
@@ -337,48 +365,13 @@ fn agent() -> (&'static str, Option<String>) {
     ("agent", Some(concat!("skiff/", env!("CARGO_PKG_VERSION")).to_owned()))
 }
 
-/// Returns the commit that a listed reference stands for, if it is the one called `name`.
-fn target(listed: &Ref, name: &str) -> Option<ObjectId> {
-    let (listed_name, object) = match listed {
-        Ref::Direct { full_ref_name, object }
-        | Ref::Peeled { full_ref_name, object, .. }
-        | Ref::Symbolic { full_ref_name, object, .. } => (full_ref_name, object),
+/// Returns where the listed reference of this name stands.
+fn tip(listed: &[Ref], name: &str, reference: &Reference) -> Option<Tip> {
+    let (object, tag) = match listed.iter().find(|listed| full_name(listed) == name)? {
+        Ref::Direct { object, .. } => (object, None),
+        Ref::Peeled { object, tag, .. } => (object, Some(*tag)),
+        Ref::Symbolic { object, tag, .. } => (object, *tag),
         Ref::Unborn { .. } => return None,
     };
-    (listed_name == name).then_some(*object)
-}
-
-struct Negotiation {
-    want: ObjectId,
-    known: Vec<ObjectId>,
-}
-
-impl gix::protocol::fetch::Negotiate for Negotiation {
-    fn mark_complete_and_common_ref(&mut self) -> gix::Result<negotiate::Action> {
-        Ok(negotiate::Action::MustNegotiate { remote_ref_target_known: Vec::new() })
-    }
-
-    fn add_wants(&mut self, arguments: &mut Arguments, _known: &[bool]) -> bool {
-        arguments.want(self.want);
-        true
-    }
-
-    fn one_round(
-        &mut self,
-        _state: &mut negotiate::one_round::State,
-        arguments: &mut Arguments,
-        _previous: Option<&Response>,
-    ) -> gix::Result<(negotiate::Round, bool)> {
-        for known in &self.known {
-            arguments.have(known);
-        }
-        let sent = self.known.len();
-        let round = negotiate::Round {
-            haves_sent: sent,
-            in_vain: 0,
-            haves_to_send: sent,
-            previous_response_had_at_least_one_in_common: false,
-        };
-        Ok((round, true))
-    }
+    Some(Tip { commit: CommitId(*object), tag, reference: reference.clone() })
 }

@@ -24,6 +24,8 @@ pub struct Revision {
     pub subject: String,
     /// The trailers of the commit's message, in their order.
     pub trailers: Vec<(String, String)>,
+    /// Who has signed it, if the source asks for that.
+    pub signers: Vec<String>,
 }
 
 impl Revision {
@@ -53,6 +55,7 @@ impl Revision {
             committed_at: Timestamp::from_second(seconds).ok(),
             subject: message.summary().to_str_lossy().trim().to_owned(),
             trailers: trailers.unwrap_or_default(),
+            signers: Vec::new(),
         })
     }
 

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::github_app::GithubApp;
-use super::reference::Reference;
+use super::reference::{CommitId, Reference};
+use super::signature::SignaturePolicy;
 use super::url::RepositoryUrl;
 
 /// Where an environment or an app comes from.
@@ -15,7 +16,22 @@ pub struct Source {
     pub credentials: Credentials,
     /// Without one the environment's variables decide. For HTTP alone.
     pub proxy: Option<Proxy>,
+    /// What has to be signed; without one nothing has.
+    pub verify: Option<SignaturePolicy>,
+    pub rewrites: Rewrites,
     pub limits: Limits,
+}
+
+/// What becomes of a branch that moves to a commit which does not build on the one that it stood at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Rewrites {
+    #[default]
+    Follow,
+    /// It is not read any more.
+    Refuse {
+        /// The state that a person has accepted; what builds on it is good too.
+        accepted: Option<CommitId>,
+    },
 }
 
 /// Where credentials are: in files, in a Secret of the agent's namespace, or some here and some there. Each is read anew

@@ -14,8 +14,12 @@ mod github_app;
 mod proxy;
 #[path = "git/references.rs"]
 mod references;
+#[path = "git/rewrites.rs"]
+mod rewrites;
 #[path = "git/secrets.rs"]
 mod secrets;
+#[path = "git/signatures.rs"]
+mod signatures;
 #[path = "git/ssh.rs"]
 mod ssh;
 
@@ -27,7 +31,8 @@ use std::time::{Duration, Instant};
 
 pub use secrets::Shelf;
 use skiff::git::{
-    Cache, CacheError, CommitId, Credentials, FetchError, Limits, Revision, Snapshot, Source, Update,
+    Cache, CacheError, CommitId, Credentials, FetchError, Limits, Revision, Rewrites, Snapshot, Source,
+    Update,
 };
 use skiff_harness::git_server::{GitServer, Repository, RequestKind};
 use tempfile::TempDir;
@@ -102,6 +107,8 @@ impl World {
             reference: reference.parse().unwrap(),
             credentials: Credentials::default(),
             proxy: None,
+            verify: None,
+            rewrites: Rewrites::default(),
             limits: Limits { deadline: Duration::from_secs(20), ..Limits::default() },
         }
     }

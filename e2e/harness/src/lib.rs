@@ -18,6 +18,7 @@ pub mod kubelet;
 pub mod otlp;
 pub mod process;
 pub mod registry;
+pub mod signing;
 pub mod ssh_server;
 pub mod toolchain;
 pub mod wait;

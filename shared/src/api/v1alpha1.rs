@@ -396,6 +396,11 @@ impl AppStatus {
 }
 
 impl AppStatus {
+    /// Returns the revision that was last taken from Git.
+    pub fn newest(&self) -> Option<desired::Revision> {
+        self.revision.as_ref().or(self.applied.as_ref()).map(Revision::read)
+    }
+
     /// Returns what an agent that starts anew takes from the status that the one before it left.
     pub fn recorded(&self) -> Recorded {
         Recorded {

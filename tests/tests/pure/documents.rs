@@ -9,17 +9,18 @@ use skiff_shared::yaml;
 use crate::{read, root};
 
 /// Where the program's reason words are written, each as a text of its own.
-const WORDS: [(&str, &str); 6] = [
+const WORDS: [(&str, &str); 7] = [
     ("shared/src/plan.rs", "impl HeldReason"),
     ("shared/src/sync/event.rs", "impl Refusal"),
     ("shared/src/sync/status.rs", "fn conditions"),
     ("agent/src/git/error.rs", "impl FetchError"),
     ("agent/src/charts/error.rs", "impl ChartProblem"),
+    ("agent/src/git/signature.rs", "impl SignatureProblem"),
     ("agent/src/render.rs", "impl Reason"),
 ];
 
 /// Where the words for errors of the input are written: functions that return nothing else.
-const INPUT_ERRORS: [(&str, &str); 5] = [
+const INPUT_ERRORS: [(&str, &str); 6] = [
     ("shared/src/environment/skiff.rs", "pub fn word("),
     (
         "agent/src/git/error.rs",
@@ -33,6 +34,7 @@ const INPUT_ERRORS: [(&str, &str); 5] = [
         "agent/src/charts/error.rs",
         "impl ChartProblem {\n    /// Returns the word for conditions, events and `error.type`.\n    pub fn reason(",
     ),
+    ("agent/src/git/signature.rs", "pub fn reason("),
     ("agent/src/render.rs", "pub fn word("),
 ];
 

@@ -5,13 +5,23 @@ use std::path::PathBuf;
 use skiff_shared::environment::{ChartSource, GitSource, RawReference, RepoPath};
 
 use super::Check;
-use crate::config::raw::{RawCredentials, RawGithubApp, RawProxy, RawRepository, RawSource};
+use crate::config::raw::{
+    RawCredentials, RawGithubApp, RawProxy, RawRepository, RawSigned, RawSource, RawVerify,
+};
 use crate::config::{Credentials, GithubApp, Proxy, Reference, RepositoryAccess, Source};
-use crate::git::{RepositoryUrl, UrlError};
+use crate::git::{CommitId, RepositoryUrl, Rewrites, SignaturePolicy, Signed, UrlError};
 
 impl Check<'_> {
     pub(super) fn source(&mut self, raw: RawSource, at: &str) -> Option<Source> {
-        let RawSource { url, reference, path, credentials, proxy } = raw;
+        let RawSource { url, reference, path, credentials, proxy, verify, refuse_rewrites, accepted_rewrite } =
+            raw;
+        let rewrites = match refuse_rewrites {
+            true => Rewrites::Refuse { accepted: self.accepted(accepted_rewrite.as_deref(), at) },
+            false => Rewrites::Follow,
+        };
+        if !refuse_rewrites && accepted_rewrite.is_some() {
+            self.report(&format!("{at}/acceptedRewrite"), "acceptedRewrite needs refuseRewrites".to_owned());
+        }
         let over_ssh = url.as_deref().is_some_and(is_over_ssh);
         let credentials = self.credentials(credentials, over_ssh, &format!("{at}/credentials"));
         let path = RepoPath::parse(path.as_deref().unwrap_or_default());
@@ -21,12 +31,17 @@ impl Check<'_> {
             Some(proxy) => Some(self.proxy(proxy, over_ssh, &format!("{at}/proxy"))?),
             None => None,
         };
+        if refuse_rewrites && !matches!(reference, None | Some(Reference::Branch(_))) {
+            let message = "refuseRewrites is about branches: a tag is moved on purpose, a commit never";
+            self.report(&format!("{at}/refuseRewrites"), message.to_owned());
+        }
+        let verify = verify.map(|verify| self.verify(verify, reference.as_ref(), &format!("{at}/verify")));
         let Some(url) = url else {
             self.missing(at, "url");
             return None;
         };
         let url = repository_url(&url).map_err(|message| self.report(&format!("{at}/url"), message)).ok();
-        Some(Source { url: url?, reference: reference?, path: path?, credentials, proxy })
+        Some(Source { url: url?, reference: reference?, path: path?, credentials, proxy, verify, rewrites })
     }
 
     fn reference(&mut self, raw: RawReference, at: &str) -> Option<Reference> {
@@ -101,12 +116,53 @@ impl Check<'_> {
         }
     }
 
+    fn accepted(&mut self, text: Option<&str>, at: &str) -> Option<CommitId> {
+        let text = text?;
+        let is_plain = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        let id = text.parse().ok().filter(|_| is_plain);
+        if id.is_none() {
+            let message = "acceptedRewrite is not a full commit id in lower case";
+            self.report(&format!("{at}/acceptedRewrite"), message.to_owned());
+        }
+        id
+    }
+
     fn secret_name(&mut self, name: Option<&str>, at: &str) {
         if name.is_some_and(|name| !is_object_name(name)) {
             self.report(
                 &format!("{at}/secretRef"),
                 "secretRef is not a name that a Secret can have".to_owned(),
             );
+        }
+    }
+
+    fn verify(&mut self, raw: RawVerify, reference: Option<&Reference>, at: &str) -> SignaturePolicy {
+        let RawVerify { mode, allowed_signers_file, public_keys_file, secret_ref } = raw;
+        self.secret_name(secret_ref.as_deref(), at);
+        if allowed_signers_file.is_none() && public_keys_file.is_none() && secret_ref.is_none() {
+            self.report(
+                at,
+                "verify needs allowedSignersFile, publicKeysFile or secretRef: who may sign".to_owned(),
+            );
+        }
+        let signed = match mode {
+            RawSigned::Commit => Signed::Commit,
+            RawSigned::Tag => Signed::Tag,
+            RawSigned::Either => Signed::Either,
+            RawSigned::Both => Signed::Both,
+        };
+        let follows_tags = matches!(reference, None | Some(Reference::Tag(_) | Reference::Versions(_)));
+        if matches!(signed, Signed::Tag | Signed::Both) && !follows_tags {
+            self.report(
+                &format!("{at}/mode"),
+                "this mode is about tags: ref has to be a tag or semver, or mode commit".to_owned(),
+            );
+        }
+        SignaturePolicy {
+            signed,
+            allowed_signers: allowed_signers_file,
+            public_keys: public_keys_file,
+            secret: secret_ref,
         }
     }
 

@@ -46,7 +46,7 @@ pub enum NamedSecretError {
 }
 
 /// Spellings of one key: the first is ours and Flux's; the others are read too.
-pub(super) type Spellings = &'static [&'static str];
+pub(in crate::git) type Spellings = &'static [&'static str];
 
 pub(super) const USERNAME: Spellings = &["username"];
 /// Over HTTP the password, over SSH the private key's passphrase, as Flux has it.
@@ -71,7 +71,7 @@ impl NamedSecretError {
 
 impl NamedSecret {
     /// Returns what stands under a key, however it is spelled.
-    pub(super) fn find(&self, spellings: Spellings) -> Result<Option<Found>, NamedSecretError> {
+    pub(in crate::git) fn find(&self, spellings: Spellings) -> Result<Option<Found>, NamedSecretError> {
         let mut present = spellings.iter().filter_map(|key| Some((*key, self.data.get(*key)?)));
         let Some((key, value)) = present.next() else { return Ok(None) };
         if let Some((second, _)) = present.find(|(_, other)| *other != value) {
@@ -79,6 +79,11 @@ impl NamedSecret {
             return Err(NamedSecretError::KeyTwice { name, first, second });
         }
         self.text(key, value).map(Some)
+    }
+
+    /// Returns every value that is text.
+    pub(in crate::git) fn texts(&self) -> impl Iterator<Item = Found> {
+        self.data.iter().filter_map(|(key, value)| self.text(key, value).ok())
     }
 
     /// Returns what has to stand under a key.

@@ -20,7 +20,7 @@ pub struct Shelf {
 }
 
 impl Shelf {
-    fn put(&self, name: &str, entries: &[(&str, &str)]) {
+    pub fn put(&self, name: &str, entries: &[(&str, &str)]) {
         let data = entries.iter().map(|(key, value)| ((*key).to_owned(), value.as_bytes().to_vec()));
         self.secrets.lock().unwrap().insert(name.to_owned(), data.collect());
     }

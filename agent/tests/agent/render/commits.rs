@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::git::Shelf;
-use skiff::git::{Cache, CommitId, Credentials, Limits, Snapshot, Source, Update};
+use skiff::git::{Cache, CommitId, Credentials, Limits, Rewrites, Snapshot, Source, Update};
 use skiff::render::{
     FileCache, FilesRead, OnDuplicate, Reason, RenderError, Rendered, render, render_commit,
 };
@@ -69,6 +69,8 @@ impl Fetched {
             reference: "main".parse().unwrap(),
             credentials: Credentials::default(),
             proxy: None,
+            verify: None,
+            rewrites: Rewrites::default(),
             limits: Limits { deadline: Duration::from_secs(20), ..Limits::default() },
         }
     }

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 use super::{GitServer, environment};
+use crate::signing::Signer;
 
 /// How a repository names its objects.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -92,6 +93,28 @@ impl Repository {
     pub fn commit(&mut self, message: &str) -> Result<String> {
         let parent = self.tip()?;
         self.record(message, parent.as_deref(), None)
+    }
+
+    /// Commits as [`Self::commit`] does, signed by somebody.
+    pub fn commit_signed(&mut self, message: &str, signer: &Signer) -> Result<String> {
+        let parent = self.tip()?;
+        let unsigned = self.record(message, parent.as_deref(), None)?;
+        let tree = self.git(&["rev-parse", &format!("{unsigned}^{{tree}}")])?;
+        let mut arguments = signer.settings();
+        arguments.extend(["commit-tree", "-S", "-m", message].map(str::to_owned));
+        arguments.extend(parent.into_iter().flat_map(|parent| ["-p".to_owned(), parent]));
+        arguments.push(tree);
+        let signed = self.git(&borrowed(&arguments))?;
+        self.git(&["update-ref", &self.reference(), &signed])?;
+        Ok(signed)
+    }
+
+    /// Sets an annotated tag, also if it exists elsewhere, on the branch's newest commit, signed by somebody.
+    pub fn tag_signed(&self, name: &str, message: &str, signer: &Signer) -> Result<()> {
+        let mut arguments = signer.settings();
+        let tag = ["tag", "--force", "--sign", "--message", message, name, &self.branch];
+        arguments.extend(tag.map(str::to_owned));
+        self.git(&borrowed(&arguments)).map(drop)
     }
 
     /// Replaces the branch's newest commit, as `git commit --amend` and a forced push do.
@@ -219,6 +242,10 @@ impl Change {
             Self::Remove { path } => writeln!(stream, "D {path}").context("memory does not fail"),
         }
     }
+}
+
+fn borrowed(arguments: &[String]) -> Vec<&str> {
+    arguments.iter().map(String::as_str).collect()
 }
 
 fn write_block(stream: &mut Vec<u8>, content: &[u8]) -> Result<()> {
