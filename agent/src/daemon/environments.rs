@@ -20,6 +20,7 @@ use crate::cluster::discovery::Discovered;
 use crate::config::{self, EnvironmentConfig};
 use crate::git;
 use crate::http::Readiness;
+use crate::telemetry::chain;
 
 /// All running environments.
 pub struct Environments {
