@@ -4,6 +4,7 @@
 //! tells it what happens ([`watch`]) and what there is ([`discovery`]). It decides nothing: an answer is
 //! classed by [`classify`] and handed on as a value of `skiff_shared`.
 
+pub mod chance;
 pub mod classify;
 pub mod connection;
 pub mod discovery;

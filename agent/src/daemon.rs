@@ -13,14 +13,18 @@ mod environments;
 mod inputs;
 mod job;
 mod launch;
+mod leftovers;
 mod mailbox;
 mod needs;
 mod own;
 mod performer;
 mod registry;
 mod router;
+mod signals;
 mod source;
 mod sources;
+mod tools;
+mod unattended;
 mod vital;
 
 use std::path::{Path, PathBuf};
@@ -37,6 +41,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::access::ClusterAccess;
+use self::apis::Discovery;
 use self::apps::WantedSets;
 use self::environment::Workshop;
 pub use self::environments::source_of;
@@ -52,13 +57,11 @@ use crate::cluster::requests::Requests;
 use crate::cluster::secrets::Secrets;
 use crate::cluster::watch::{Task, Watches};
 use crate::cluster::{Connection, Generations};
-use crate::config::{self, Config, Watched};
+use crate::config::{self, Config, ConfigErrors, EnvironmentConfig, Watched};
 use crate::git::{Cache, Means};
 use crate::http::{self, Endpoint, Heartbeats, Readiness};
 use crate::lanes::Lanes;
 use crate::lease::{LeaseHolder, LeaseOptions, Right};
-use crate::render::{self, Bounds, Found, Tools};
-use crate::sandbox::{self, Demand, Level};
 use crate::state::State;
 use crate::store::Store;
 use crate::telemetry::{Identity, SHUTDOWN_CAP, Telemetry, TelemetryConfig, chain};
@@ -96,11 +99,16 @@ pub enum InCluster {
 
 /// Runs the agent until it is told to end.
 pub async fn run(options: Options) -> anyhow::Result<()> {
+    let ending = CancellationToken::new();
+    signals::listen(ending.clone()).context("failed to listen to signals")?;
     let Watched { config, changes } = config::watch(options.config.clone(), config::process_variables())
         .with_context(|| format!("failed to read {}", options.config.display()))?;
-    let stop = CancellationToken::new();
-    let daemon = Daemon::start(config, &options, stop.clone()).await?;
-    daemon.serve(changes, stop).await
+    let environments = config.environments.clone();
+    // Nothing that has to be given back is held before this ends.
+    match ending.run_until_cancelled(Daemon::start(config, &options, ending.clone())).await {
+        Some(daemon) => daemon?.serve(environments, changes, ending).await,
+        None => Ok(()),
+    }
 }
 
 /// The running agent.
@@ -115,6 +123,8 @@ struct Daemon {
     fixed: Fixed,
     /// Of definitions and of `App` objects; they end when this is dropped.
     side_watches: [Task; 2],
+    /// Ends what serves the apps, once they are drained.
+    stop: CancellationToken,
     inspections: u32,
 }
 
@@ -131,12 +141,13 @@ struct Fixed {
 }
 
 impl Daemon {
-    async fn start(config: Config, options: &Options, stop: CancellationToken) -> anyhow::Result<Self> {
-        let Config { cluster, agent, environments: configured, telemetry, http, render, state, lease } =
-            config;
+    /// Puts the tasks together; whatever asks the cluster for something does so in the background.
+    async fn start(config: Config, options: &Options, ending: CancellationToken) -> anyhow::Result<Self> {
+        let Config { cluster, agent, environments: _, telemetry, http, render, state, lease } = config;
         let fixed = Fixed { cluster, agent, telemetry, http, render, state, lease };
         let telemetry = start_telemetry(&fixed);
-        let vital = Vital::new(stop.clone());
+        let stop = CancellationToken::new();
+        let vital = Vital::new(ending.clone());
         let readiness = Readiness::default();
         readiness.known("config", "read");
         readiness.expect("lease");
@@ -156,7 +167,10 @@ impl Daemon {
         let (watched, seen) = mpsc::channel(1_024);
         let (definitions, definitions_changed) = mpsc::channel(4);
         let (asked, asks) = mpsc::channel(64);
-        let apis = apis::start(connection.clone(), definitions_changed, &vital, stop.child_token());
+        let wanted = Arc::new(WantedSets::default());
+        let (asking, changed) = (connection.clone(), definitions_changed);
+        let discovery = Discovery { connection: asking, changed, wanted: wanted.clone() };
+        let apis = discovery.start(&vital, stop.child_token());
         let generations = Generations::default();
         let watches = Watches::new(
             connection.clone(),
@@ -186,17 +200,18 @@ impl Daemon {
                 draining: CancellationToken::new(),
             },
             interner: interner.clone(),
-            stop: stop.clone(),
+            stop: ending,
         };
         let launcher = Arc::new(Launcher {
             cluster: Arc::new(access),
             registry: registry.clone(),
-            wanted: Arc::new(WantedSets::default()),
+            wanted,
             telemetry: telemetry.clone(),
             apis: apis.set.clone(),
             lease: lease.term.clone(),
             limits,
             drivers: TaskTracker::new(),
+            newest: Mutex::default(),
             vital: vital.clone(),
         });
         vital.spawn("the router", router::objects(seen, registry.clone()));
@@ -205,12 +220,13 @@ impl Daemon {
             "the lease's messenger",
             tell_lease(lease.term.clone(), registry.clone(), readiness.clone()),
         );
+        let state = launcher.cluster.state.clone();
+        let deadline = launcher.limits.request_deadline;
+        vital.spawn("the remover of leftovers", leftovers::run(state, lease.term.clone(), deadline));
         vital.spawn("discovery's messenger", tell_apis(apis.set.clone(), registry.clone()));
         let sources = Sources::new(cache.clone(), charts.clone(), instance.clone(), vital.clone());
         let workshop = workshop(&fixed, Caches { cache, charts, sources }, store, interner)?;
-        let mut environments =
-            Environments::new(workshop, launcher.clone(), apis.discovered, readiness.clone());
-        environments.apply(configured, Arc::new(fixed.cluster.facts())).await;
+        let environments = Environments::new(workshop, launcher.clone(), apis.discovered, readiness.clone());
         Ok(Self {
             environments,
             registry,
@@ -221,6 +237,7 @@ impl Daemon {
             readiness,
             fixed,
             side_watches,
+            stop,
             inspections: 0,
         })
     }
@@ -228,36 +245,48 @@ impl Daemon {
 
 impl Daemon {
     /// Serves until the process is told to end, then ends in good order.
-    async fn serve(mut self, mut changes: config::Changes, stop: CancellationToken) -> anyhow::Result<()> {
-        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-        let mut inspection = tokio::time::interval(INSPECTION);
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => break,
-                _ = tokio::signal::ctrl_c() => break,
-                () = stop.cancelled() => break,
-                _ = inspection.tick() => {
-                    self.inspect_watches();
-                    self.collect_garbage();
-                }
-                Some(changed) = changes.recv() => match changed {
-                    Ok(config) => self.reconfigure(config).await,
-                    Err(errors) => {
-                        self.readiness.known("config", "the changed file is refused, the one before it is in force");
-                        tracing::error!(%errors, "the changed configuration is refused: the one before it stays in force");
-                        self.registry.config_refused(Some(errors.to_string().replace('\n', "; ")));
-                    }
-                },
-            }
-        }
+    async fn serve(
+        mut self,
+        configured: Vec<EnvironmentConfig>,
+        changes: config::Changes,
+        ending: CancellationToken,
+    ) -> anyhow::Result<()> {
+        // Whatever it waits for: a cluster that does not answer must not keep the process.
+        ending.run_until_cancelled(self.work(configured, changes)).await;
         let vital = self.launcher.vital.clone();
-        self.end(stop).await;
+        self.end().await;
         match vital.broken() {
             Some(task) => {
                 anyhow::bail!("{task} ended unexpectedly: the process ends so that it is started anew")
             }
             None => Ok(()),
         }
+    }
+
+    /// Starts the environments and takes up changes of the configuration; never ends by itself.
+    async fn work(&mut self, configured: Vec<EnvironmentConfig>, mut changes: config::Changes) {
+        let facts = Arc::new(self.fixed.cluster.facts());
+        self.environments.apply(configured, facts).await;
+        let mut inspection = tokio::time::interval(INSPECTION);
+        loop {
+            tokio::select! {
+                _ = inspection.tick() => {
+                    self.inspect_watches();
+                    self.collect_garbage();
+                }
+                Some(changed) = changes.recv() => match changed {
+                    Ok(config) => self.reconfigure(config).await,
+                    Err(errors) => self.refuse(&errors),
+                },
+            }
+        }
+    }
+
+    /// Tells that the changed configuration is not taken up.
+    fn refuse(&self, errors: &ConfigErrors) {
+        self.readiness.known("config", "the changed file is refused, the one before it is in force");
+        tracing::error!(%errors, "the changed configuration is refused: the one before it stays in force");
+        self.registry.config_refused(Some(errors.to_string().replace('\n', "; ")));
     }
 
     /// Ends the process if a watch, which should run for ever, does not.
@@ -305,16 +334,16 @@ impl Daemon {
     }
 
     /// Drains the drivers, gives the Lease back last, then flushes telemetry.
-    async fn end(self, stop: CancellationToken) {
+    async fn end(self) {
         tracing::info!("ending: writes in flight are awaited");
         self.environments.stop();
         self.launcher.cluster.right.draining.cancel();
-        self.registry.broadcast(&Event::Drain);
+        self.registry.drain();
         self.launcher.drivers.close();
         if tokio::time::timeout(DRAIN, self.launcher.drivers.wait()).await.is_err() {
             tracing::warn!(seconds = DRAIN.as_secs(), "writes were still in flight at the end");
         }
-        stop.cancel();
+        self.stop.cancel();
         let lease = self.lease;
         let released = tokio::task::spawn_blocking(move || lease.release());
         if tokio::time::timeout(Duration::from_secs(3), released).await.is_err() {
@@ -395,29 +424,6 @@ fn workshop(
     interner: Arc<Mutex<Interner>>,
 ) -> anyhow::Result<Workshop> {
     let scratch = fixed.state.directory.join("scratch");
-    // What a killed process left behind is nobody's.
-    if scratch.exists() {
-        std::fs::remove_dir_all(&scratch)
-            .with_context(|| format!("failed to empty {}", scratch.display()))?;
-    }
-    std::fs::create_dir_all(&scratch).with_context(|| format!("failed to make {}", scratch.display()))?;
-    tell_sandbox(fixed.render.sandbox);
-    let tools = Tools {
-        helm: fixed.render.helm.clone(),
-        kustomize: fixed.render.kustomize.clone(),
-        sandbox: Some(std::env::current_exe().context("failed to find the program's own file")?),
-        scratch: scratch.clone(),
-        timeout: fixed.render.timeout,
-        limits: sandbox::Limits {
-            memory_bytes: fixed.render.limits.memory,
-            cpu_seconds: fixed.render.limits.cpu_time.as_secs(),
-            ..sandbox::Limits::default()
-        },
-        demand: fixed.render.sandbox,
-        bounds: Bounds { output_bytes: fixed.render.limits.output, ..Bounds::default() },
-    };
-    let tools = Arc::new(tools);
-    tokio::spawn(tell_programs(tools.clone()));
     Ok(Workshop {
         instance: fixed.agent.instance.as_str().into(),
         cache,
@@ -425,45 +431,18 @@ fn workshop(
         sources,
         store,
         interner,
-        tools,
+        tools: tools::open(&fixed.render, &scratch)?,
         benches: Arc::new(Semaphore::new(BENCHES)),
         scratch: scratch.into(),
         fetch_dependencies: fixed.render.fetch_dependencies,
     })
 }
 
-/// Says how far this kernel keeps renderers to what they need.
-fn tell_sandbox(demand: Demand) {
-    let level = Level::of_this_kernel();
-    match demand {
-        _ if level.is_full() => tracing::info!(%level, "renderers run in the full sandbox ({level})"),
-        Demand::BestEffort => tracing::warn!(
-            %level,
-            "this kernel restricts renderers in part only ({level}): set render.sandbox to required to have none run"
-        ),
-        Demand::Required => tracing::error!(
-            %level,
-            "no chart and no kustomization is rendered on this node: render.sandbox is required, and the kernel restricts renderers in part only ({level})"
-        ),
-    }
-}
-
-/// Says which programs render, and what is wrong with them: a chart that fails for it says so later, and once more.
-async fn tell_programs(tools: Arc<Tools>) {
-    for program in render::programs(&tools).await {
-        match program.found() {
-            Found::AsTested => tracing::info!("renderer: {program}"),
-            Found::Other(_) => tracing::warn!("renderer: {program}"),
-            Found::Broken(_) => tracing::error!("renderer: {program}"),
-        }
-    }
-}
-
 async fn tell_lease(mut lease: watch::Receiver<LeaseTerm>, registry: Arc<Registry>, readiness: Readiness) {
     while lease.changed().await.is_ok() {
         let term = *lease.borrow_and_update();
         readiness.known("lease", if term == LeaseTerm::Lost { "another agent holds it" } else { "held" });
-        registry.broadcast(&Event::Lease(term));
+        registry.leased(term);
     }
 }
 

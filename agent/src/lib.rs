@@ -1,6 +1,7 @@
 //! The agent: adapters, the daemon and the command line.
 
 pub mod args;
+pub mod blocking;
 pub mod charts;
 pub mod cluster;
 pub mod commands;

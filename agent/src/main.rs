@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Parser as _;
 use skiff::args::Cli;
-use skiff::{commands, sandbox};
+use skiff::{blocking, commands, sandbox};
 
 /// The C library's allocator never gives pages back and, in the static build, locks globally.
 #[global_allocator]
@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
-        .max_blocking_threads(8)
+        .max_blocking_threads(blocking::THREADS)
         .enable_all()
         .build();
     let runtime = match runtime {

@@ -1,7 +1,6 @@
 //! What the agent recorded in the cluster, read back as a person with a debugger would.
 
 use std::collections::BTreeSet;
-use std::sync::Mutex;
 
 use anyhow::Context as _;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -17,21 +16,39 @@ impl Site {
     /// Returns the objects that an app's inventory lists, as `Kind/namespace/name`, and fails if one of them is only
     /// claimed.
     pub async fn inventory(&self, app: &str) -> anyhow::Result<BTreeSet<String>> {
+        let mut ids = BTreeSet::new();
+        for (id, settled) in self.records(app).await? {
+            anyhow::ensure!(settled, "{id} is only claimed");
+            ids.insert(id);
+        }
+        Ok(ids)
+    }
+
+    /// Returns the objects that an app's inventory lists, as `Kind/namespace/name`, and whether each is on record as
+    /// written.
+    pub async fn records(&self, app: &str) -> anyhow::Result<Vec<(String, bool)>> {
+        let shards = self.shards(app).await?;
+        let rows = shards.into_iter().flat_map(|shard| shard.rows);
+        Ok(rows.map(|row| (row.id.to_string(), row.record != Record::Claimed)).collect())
+    }
+
+    /// Returns the stored renders that an app's inventory names.
+    pub async fn named_renders(&self, app: &str) -> anyhow::Result<BTreeSet<String>> {
+        let shards = self.shards(app).await?;
+        Ok(shards.into_iter().flat_map(|shard| shard.renders.into_iter().flatten()).collect())
+    }
+
+    async fn shards(&self, app: &str) -> anyhow::Result<Vec<Shard>> {
         let shards: Api<ConfigMap> = Api::namespaced(self.admin()?, NAMESPACE);
         let selector = format!("skiff.dev/state=inventory,skiff.dev/state-of={app}");
-        let mut ids = BTreeSet::new();
-        let interner = Mutex::new(Interner::default());
+        let mut interner = Interner::default();
+        let mut read = Vec::new();
         for stored in shards.list(&ListParams::default().labels(&selector)).await? {
             let packed = stored.binary_data.unwrap_or_default();
             let packed = packed.values().next().context("an inventory shard holds nothing")?;
-            let bytes = zstd::decode_all(packed.0.as_slice())?;
-            let shard = Shard::decode(&bytes, &mut interner.lock().expect("no other thread has it"))?;
-            for row in shard.rows {
-                anyhow::ensure!(row.record != Record::Claimed, "{} is only claimed", row.id);
-                ids.insert(row.id.to_string());
-            }
+            read.push(Shard::decode(&zstd::decode_all(packed.0.as_slice())?, &mut interner)?);
         }
-        Ok(ids)
+        Ok(read)
     }
 
     /// Returns all objects of a core kind that carry the agent's label, as `Kind/namespace/name`.

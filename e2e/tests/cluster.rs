@@ -18,6 +18,8 @@ mod credentials;
 mod doctor;
 #[path = "cluster/drift.rs"]
 mod drift;
+#[path = "cluster/ending.rs"]
+mod ending;
 #[path = "cluster/faults.rs"]
 mod faults;
 #[path = "cluster/first_contact.rs"]
@@ -34,6 +36,8 @@ mod http;
 mod incidents;
 #[path = "cluster/inputs.rs"]
 mod inputs;
+#[path = "cluster/moves.rs"]
+mod moves;
 #[path = "cluster/production.rs"]
 mod production;
 #[path = "cluster/prune.rs"]

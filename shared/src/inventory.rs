@@ -110,6 +110,27 @@ pub fn shard_hash(id: &ObjectId) -> u32 {
     u32::from_be_bytes([digest.0[0], digest.0[1], digest.0[2], digest.0[3]])
 }
 
+/// Returns the stored renders that a shard names, without reading its rows.
+pub fn stored_renders(bytes: &[u8]) -> Result<Vec<String>, ShardError> {
+    #[derive(Deserialize)]
+    struct Renders {
+        #[serde(default)]
+        renders: Vec<Vec<String>>,
+    }
+    check_format(bytes)?;
+    let Renders { renders } = serde_json::from_slice(bytes).map_err(|source| ShardError::Json { source })?;
+    Ok(renders.into_iter().flatten().collect())
+}
+
+fn check_format(bytes: &[u8]) -> Result<(), ShardError> {
+    #[derive(Deserialize)]
+    struct Version {
+        format: u32,
+    }
+    let Version { format } = serde_json::from_slice(bytes).map_err(|source| ShardError::Json { source })?;
+    if format > FORMAT { Err(ShardError::Newer { found: format }) } else { Ok(()) }
+}
+
 /// A stored shard that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ShardError {
@@ -191,15 +212,7 @@ impl Shard {
 
     /// Reads the stored form.
     pub fn decode(bytes: &[u8], interner: &mut Interner) -> Result<Self, ShardError> {
-        #[derive(Deserialize)]
-        struct Version {
-            format: u32,
-        }
-        let Version { format } =
-            serde_json::from_slice(bytes).map_err(|source| ShardError::Json { source })?;
-        if format > FORMAT {
-            return Err(ShardError::Newer { found: format });
-        }
+        check_format(bytes)?;
         let stored: StoredShard =
             serde_json::from_slice(bytes).map_err(|source| ShardError::Json { source })?;
         let rows = stored.rows.into_iter().map(|row| row.read(interner)).collect();
@@ -306,6 +319,8 @@ mod tests {
         };
         let read = Shard::decode(&shard.encode(), &mut Interner::default()).expect("readable");
         assert_eq!(read, shard);
+        let renders = stored_renders(&shard.encode()).expect("readable");
+        assert_eq!(renders, ["new", "old-1", "old-2"]);
     }
 
     #[test]

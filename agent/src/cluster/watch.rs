@@ -157,6 +157,14 @@ impl Watches {
         }
     }
 
+    /// Lists every watched kind anew, for an app that begins while they are being watched.
+    pub fn relist(&self) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        for (kind, task) in running.iter_mut() {
+            *task = Task::spawn(self.follow(Arc::new(kind.clone())));
+        }
+    }
+
     /// Returns the kinds whose watch has ended, which is a defect: the process cannot go on.
     pub fn ended(&self) -> Vec<GroupKind> {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);

@@ -23,7 +23,7 @@ use super::{connect, get};
 use crate::args::PlanArgs;
 use crate::cluster::Connection;
 use crate::cluster::discovery::{Discovered, discover};
-use crate::state::State;
+use crate::state::{State, environment_of};
 use crate::store::Store;
 
 /// A plan with all that is needed to look into it.
@@ -115,11 +115,6 @@ impl Wanted<'_> {
         let rendered = rendered.map_err(|error| problems(&error.problems))?;
         Ok((rendered.rows, rendered.warnings, local.into_store()))
     }
-}
-
-fn environment_of(app: &App) -> &str {
-    let labels = app.metadata.labels.as_ref();
-    labels.and_then(|labels| labels.get(crate::state::LABEL_ENVIRONMENT)).map_or("", String::as_str)
 }
 
 fn instance_of(app: &App) -> anyhow::Result<String> {

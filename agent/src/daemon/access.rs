@@ -20,6 +20,9 @@ use crate::telemetry::chain;
 /// How long to wait before recorded state that could not be read is read again.
 const RELOAD: Duration = Duration::from_secs(2);
 
+/// The most time that one try to read an app's recorded state takes. Bodies that came are on disk for the next one.
+const LOAD: Duration = Duration::from_mins(2);
+
 /// The cluster as one agent reaches it.
 pub struct ClusterAccess {
     pub requests: Requests,
@@ -40,9 +43,12 @@ impl ClusterAccess {
     /// without it.
     pub async fn load(&self, app: &str) -> Loaded {
         loop {
-            match self.try_load(app).await {
-                Ok(loaded) => return loaded,
-                Err(error) => tracing::error!(app, error = chain(&error), "failed to load recorded state"),
+            match tokio::time::timeout(LOAD, self.try_load(app)).await {
+                Ok(Ok(loaded)) => return loaded,
+                Ok(Err(error)) => {
+                    tracing::error!(app, error = chain(&error), "failed to load recorded state");
+                }
+                Err(_) => tracing::error!(app, seconds = LOAD.as_secs(), "recorded state is read too slowly"),
             }
             tokio::time::sleep(RELOAD).await;
         }

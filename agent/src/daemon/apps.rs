@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use skiff_shared::desired::{Assignment, Desired, Interval, Problem, Revision, render_digest};
 use skiff_shared::environment::AppName;
-use skiff_shared::object::{Digest, ObjectId};
+use skiff_shared::object::{ApiSet, Digest, ObjectId};
 use skiff_shared::ownership::{self, AppObjects, Known};
 use skiff_shared::plan::Claims;
 use skiff_shared::policy::Policy;
@@ -94,6 +94,8 @@ pub struct Apps {
     pub recorded: Vec<Revision>,
     /// Sets that wait until every app of the revision is rendered: something would leave them.
     pub waiting: Waiting,
+    /// An app of the list is another environment's.
+    pub is_refused: bool,
 }
 
 /// Sends events to apps of an environment from the renders that run at once.
@@ -117,7 +119,7 @@ impl Apps {
 
     pub fn tell_all(&self, event: &Event) {
         for app in &self.running {
-            self.registry.send(app, event.clone());
+            self.registry.send_from(&self.environment, app, event.clone());
         }
     }
 
@@ -178,6 +180,7 @@ impl Apps {
         let app: Arc<str> = name.as_str().into();
         match self.registry.add(&app, &self.environment) {
             Ok((mailbox, Added::New)) => {
+                self.wanted.take_over(&app, &self.environment);
                 self.launcher.launch(&app, &self.environment, mailbox, policy.clone()).await;
                 self.running.insert(app);
                 Ensured::Running
@@ -189,14 +192,17 @@ impl Apps {
             }
             Err(error) => {
                 tracing::error!(environment = %self.environment, %error, "app refused");
+                self.is_refused = true;
                 Ensured::Refused
             }
         }
     }
 
     /// Tells apps that are no longer listed that nothing of them is wanted. An empty set never prunes:
-    /// their objects stay until the app is deleted by a person.
-    pub fn only(&self, listed: &BTreeSet<Arc<str>>, revision: &Revision) {
+    /// their objects stay until the app is deleted by a person, or listed by another environment.
+    pub fn only(&mut self, listed: &BTreeSet<Arc<str>>, revision: &Revision) {
+        self.is_refused = false;
+        self.running.retain(|app| self.registry.is_of(app, &self.environment));
         for app in self.running.difference(listed) {
             let desired = Desired {
                 revision: revision.clone(),
@@ -212,12 +218,13 @@ impl Apps {
             self.waiting.lock().remove(app);
             self.wanted.set(app, &self.environment, desired.clone());
             self.wanted.unlist(app);
-            self.registry.send(app, Event::Desired(desired));
+            self.registry.send_from(&self.environment, app, Event::Desired(desired));
+            self.registry.free(app, &self.environment);
         }
     }
 
     pub fn is_listed(&self, app: &str) -> bool {
-        self.wanted.is_listed(app)
+        self.wanted.is_listed(app, &self.environment)
     }
 
     /// Notes that nobody knows what an app wants.
@@ -249,9 +256,9 @@ impl Apps {
         self.wanted.tell_claims(&self.registry);
         let waiting = std::mem::take(&mut *self.waiting.lock());
         for (app, WaitingSet { desired, failed }) in waiting {
-            self.registry.send(&app, Event::Desired(desired));
+            self.registry.send_from(&self.environment, &app, Event::Desired(desired));
             if let Some(failed) = failed {
-                self.registry.send(&app, failed);
+                self.registry.send_from(&self.environment, &app, failed);
             }
         }
     }
@@ -266,32 +273,43 @@ pub enum Ensured {
 }
 
 impl AppSender {
+    /// Whether the app is still this environment's: a render that was begun before may end after.
+    fn is_listed(&self, app: &str) -> bool {
+        self.wanted.is_listed(app, &self.environment)
+    }
+
     /// Tells an app that its newest revision cannot be rendered.
     pub fn failed(&self, app: &Arc<str>, revision: Revision, problems: Vec<Problem>, tried: Interval) {
+        if !self.is_listed(app) {
+            return;
+        }
         self.wanted.unknown(app);
         let failed = Event::RenderFailed { revision, problems, tried: Some(tried) };
         match self.waiting.lock().get_mut(app) {
             Some(set) => set.failed = Some(failed),
-            None => _ = self.registry.send(app, failed),
+            None => self.registry.send_from(&self.environment, app, failed),
         }
     }
 
     /// Tells an app that the newest revision has what the one before it had.
     pub fn unmoved(&self, app: &Arc<str>, revision: Revision) {
+        if !self.is_listed(app) {
+            return;
+        }
         self.wanted.confirmed(app);
         match self.waiting.lock().get_mut(app) {
             Some(set) => {
                 Arc::make_mut(&mut set.desired).revision = revision;
                 set.failed = None;
             }
-            None => _ = self.registry.send(app, Event::Unmoved(revision)),
+            None => self.registry.send_from(&self.environment, app, Event::Unmoved(revision)),
         }
     }
 
     /// Takes a rendered set: one that lets nothing go and takes nothing from others is sent at once, any
     /// other waits until every app of the revision is rendered and it is known who wants what.
     pub fn wanted(&self, app: &Arc<str>, desired: Desired, hold: Hold) {
-        if !self.wanted.is_listed(app) {
+        if !self.is_listed(app) {
             return;
         }
         let desired = Arc::new(desired);
@@ -306,8 +324,8 @@ impl AppSender {
         let takes = self.registry.owned().iter().any(|(other, others)| other != app && takes(others));
         if !takes && owned.keys().all(|id| wanted.contains(id)) {
             let claims = self.wanted.claims(&self.registry).remove(app).unwrap_or_default();
-            self.registry.send(app, Event::Claims(claims));
-            self.registry.send(app, Event::Desired(desired));
+            self.registry.send_from(&self.environment, app, Event::Claims(claims));
+            self.registry.send_from(&self.environment, app, Event::Desired(desired));
         } else {
             let mut waiting = self.waiting.lock();
             waiting.insert(app.clone(), WaitingSet { desired, failed: None });
@@ -357,8 +375,17 @@ impl WantedSets {
         }
     }
 
-    fn is_listed(&self, app: &str) -> bool {
-        self.sets().get(app).is_none_or(|set| set.listed)
+    fn is_listed(&self, app: &str, environment: &Arc<str>) -> bool {
+        self.sets().get(app).is_none_or(|set| set.listed && set.environment == *environment)
+    }
+
+    /// Makes an app another environment's, which has not said yet what it wants of it.
+    fn take_over(&self, app: &Arc<str>, environment: &Arc<str>) {
+        let mut sets = self.sets();
+        if let Some(set) = sets.get_mut(app).filter(|set| set.environment != *environment) {
+            let before = set.now.take().or_else(|| set.before.take());
+            *set = WantedSet { before, ..WantedSet::of(environment.clone()) };
+        }
     }
 
     fn unknown(&self, app: &str) {
@@ -378,6 +405,13 @@ impl WantedSets {
         let sets = self.sets();
         let sets = sets.values().flat_map(|set| set.before.iter().chain(&set.now).chain(&set.pinned));
         sets.flat_map(|desired| &desired.rows).map(|row| row.body).collect()
+    }
+
+    /// Whether an app wants an object of a kind, or of a version, that is not served.
+    pub fn lacks(&self, apis: &ApiSet) -> bool {
+        let sets = self.sets();
+        let mut rows = sets.values().flat_map(|set| &set.now).flat_map(|desired| &desired.rows);
+        rows.any(|row| !apis.served(row.id.kind(), &row.version))
     }
 
     pub fn remove(&self, app: &str) {

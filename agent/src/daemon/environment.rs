@@ -135,11 +135,13 @@ impl Environment {
     /// Runs until it is stopped.
     pub async fn run(mut self, mut sourced: mpsc::UnboundedReceiver<Told>) {
         let mut noted = self.apps.registry.noted();
+        let mut freed = self.apps.registry.freed();
         loop {
             tokio::select! {
                 Some(told) = sourced.recv() => self.told(told).await,
                 Some(ended) = self.renders.join_next() => self.rendered(ended),
                 Ok(()) = noted.changed(), if self.busy.is_empty() => self.apps.go_on_with_hand_overs(),
+                Ok(()) = freed.changed(), if self.apps.is_refused => self.revise().await,
                 Ok(()) = self.apis.changed() => self.revise().await,
                 Ok(()) = self.rules.changed() => self.revise().await,
             }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use skiff_shared::desired::Assignment;
 use skiff_shared::environment::Facts;
-use skiff_shared::sync::event::Event;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -16,6 +15,7 @@ use super::launch::Launcher;
 use super::own::OwnSources;
 use super::source::Subject;
 use super::sources::Told;
+use super::unattended;
 use crate::cluster::discovery::Discovered;
 use crate::config::{self, EnvironmentConfig};
 use crate::git;
@@ -83,6 +83,8 @@ impl Environments {
         }
         self.running.clear();
         self.start(configured, &facts).await;
+        let told = unattended::tell(self.launcher.clone(), names);
+        tokio::spawn(self.pollers.clone().run_until_cancelled_owned(told));
     }
 
     /// Returns what every app wants.
@@ -104,7 +106,6 @@ impl Environments {
     /// Ends the apps of an environment that is no longer configured; their objects stay as they are.
     fn end(&self, environment: &str) {
         for app in self.launcher.registry.apps_of(environment) {
-            self.launcher.registry.send(&app, Event::Drain);
             self.launcher.registry.remove(&app);
             self.launcher.wanted.remove(&app);
         }
@@ -151,6 +152,7 @@ impl Environments {
             running: self.launcher.registry.apps_of(&name).into_iter().collect(),
             known: Vec::new(),
             recorded: Vec::new(),
+            is_refused: false,
             waiting: Waiting::default(),
         };
         apps.find_known().await;

@@ -105,14 +105,15 @@ impl Job {
             }],
             outcome: Outcome::FailedInPassing,
         };
-        let wrong = |problems| Unrendered { problems, outcome: Outcome::Failed };
+        // Disk and cache fail in passing, here as where the inputs are looked for.
+        let unread = |problems| Unrendered { problems, outcome: Outcome::FailedInPassing };
         let store = self.workshop.store.clone();
         let rendered = if inputs.kind == RendererKind::Plain {
-            let snapshot = self.snapshot().await.map_err(wrong)?;
+            let snapshot = self.snapshot().await.map_err(unread)?;
             render::render_commit(&self.request(&self.workshop.scratch), snapshot, files, &store).await
         } else {
             let directory = tempfile::tempdir_in(&self.workshop.scratch).map_err(failed)?;
-            self.export(inputs, directory.path()).await.map_err(wrong)?;
+            self.export(inputs, directory.path()).await.map_err(unread)?;
             if inputs.kind == RendererKind::Helm {
                 self.complete(directory.path()).await?;
             }
@@ -180,7 +181,7 @@ impl Job {
             facts: self.spec.substitute.then_some(&*self.rules.facts),
             limits: &self.rules.limits,
             apis: &self.apis.apis,
-            api_versions: &[],
+            api_versions: &self.apis.api_versions,
             kube_version: &self.apis.kube_version,
             tools: &self.workshop.tools,
             on_duplicate: match self.config.on_duplicate {

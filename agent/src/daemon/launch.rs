@@ -1,6 +1,7 @@
 //! Starts the driver of an app: machine, mailbox, performer and publisher, put together.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -32,11 +33,14 @@ pub struct Launcher {
     pub limits: Limits,
     /// The drivers that run; awaited when the process ends.
     pub drivers: TaskTracker,
+    /// The tasks of each app's newest driver.
+    pub newest: Mutex<HashMap<Arc<str>, TaskTracker>>,
     pub vital: Vital,
 }
 
 impl Launcher {
-    /// Starts an app's driver.
+    /// Starts an app's driver. It begins when the one that the app had before has ended: two would write the same
+    /// state.
     pub async fn launch(
         &self,
         app: &Arc<str>,
@@ -63,10 +67,41 @@ impl Launcher {
         };
         mailbox.send(Event::Lease(*self.lease.borrow()));
         let driver = Driver { machine, mailbox: mailbox.clone(), performer, registry: self.registry.clone() };
-        self.vital.spawn_on(&self.drivers, format!("the driver of {app}"), driver.run());
+        let (tasks, before) = self.succeed(app);
+        let cluster = self.cluster.clone();
+        let run = async move {
+            if let Some(before) = before {
+                before.wait().await;
+                // Nothing is told twice of what is watched already: this one has seen nothing of it.
+                cluster.watches.relist();
+            }
+            driver.run().await;
+        };
+        self.vital.spawn_on(&self.drivers, format!("the driver of {app}"), tasks.track_future(run));
         let publisher =
             Publisher { app: app.clone(), environment: environment.clone(), cluster: self.cluster.clone() };
-        self.vital.spawn_on(&self.drivers, format!("the publisher of {app}"), publisher.run(reports));
+        let publish = tasks.track_future(publisher.run(reports));
+        self.vital.spawn_on(&self.drivers, format!("the publisher of {app}"), publish);
+        tasks.close();
+    }
+
+    /// Waits until an app that is not known any more has no driver.
+    pub async fn ended(&self, app: &str) {
+        let tasks = {
+            let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+            newest.get(app).filter(|_| !self.registry.knows(app)).cloned()
+        };
+        if let Some(tasks) = tasks {
+            tasks.wait().await;
+        }
+    }
+
+    /// Returns where the tasks of an app's next driver belong, and those of the driver before it.
+    fn succeed(&self, app: &Arc<str>) -> (TaskTracker, Option<TaskTracker>) {
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        let tasks = TaskTracker::new();
+        let before = newest.insert(app.clone(), tasks.clone());
+        (tasks, before)
     }
 }
 

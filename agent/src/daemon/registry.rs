@@ -3,12 +3,13 @@
 //! Between everything that observes and the drivers. It forwards and decides nothing.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use skiff_shared::gate::depend::Standing;
 use skiff_shared::object::{Digest, GroupKind, ObjectId};
 use skiff_shared::ownership::OnRecord;
-use skiff_shared::sync::event::{Blind, Event};
+use skiff_shared::sync::event::{Blind, Event, LeaseTerm};
 use tokio::sync::watch;
 
 use super::mailbox::Mailbox;
@@ -17,12 +18,18 @@ use super::mailbox::Mailbox;
 #[derive(Default)]
 pub struct Registry {
     apps: Mutex<BTreeMap<Arc<str>, Entry>>,
+    /// The process ends: apps that are added now are drained like the others.
+    draining: AtomicBool,
     /// What is wrong with the configuration that came last, for apps that are added later.
     refused: Mutex<Option<String>>,
     /// Where objects cannot be seen, for apps that are added later.
     blind: Mutex<BTreeMap<Arc<GroupKind>, Vec<Blind>>>,
     /// Changes whenever an app owns something else than before.
     noted: watch::Sender<()>,
+    /// Changes whenever a name becomes free for another environment.
+    freed: watch::Sender<()>,
+    /// Mailboxes of drivers that are being drained: they have to know how long the Lease lasts.
+    leaving: Mutex<Vec<Weak<Mailbox>>>,
 }
 
 /// What one app has on record.
@@ -31,6 +38,8 @@ pub type Owned = HashMap<ObjectId, OnRecord>;
 struct Entry {
     environment: Arc<str>,
     mailbox: Arc<Mailbox>,
+    /// The newest list of its environment lacks it: another environment may take it over.
+    is_free: bool,
     owned: Arc<Owned>,
     bodies: Arc<HashSet<Digest>>,
     depends_on: BTreeSet<Arc<str>>,
@@ -55,25 +64,30 @@ impl Registry {
         self.apps.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds an app and returns its mailbox; an app of the same environment is returned as it runs.
+    /// Adds an app and returns its mailbox; an app of the same environment is returned as it runs. One that another
+    /// environment lists no longer is drained there, and what it owns stays known.
     pub fn add(&self, app: &Arc<str>, environment: &Arc<str>) -> Result<(Arc<Mailbox>, Added), NameTaken> {
         let mut apps = self.apps();
-        if let Some(entry) = apps.get(app) {
+        let (mut owned, mut bodies) = (Arc::default(), Arc::default());
+        if let Some(entry) = apps.get_mut(app) {
             if entry.environment == *environment {
+                entry.is_free = false;
                 return Ok((entry.mailbox.clone(), Added::WasThere));
             }
-            return Err(NameTaken {
-                app: app.clone(),
-                first: entry.environment.clone(),
-                second: environment.clone(),
-            });
+            if !entry.is_free {
+                let (first, second) = (entry.environment.clone(), environment.clone());
+                return Err(NameTaken { app: app.clone(), first, second });
+            }
+            self.leaves(&entry.mailbox);
+            (owned, bodies) = (entry.owned.clone(), entry.bodies.clone());
         }
         let mailbox = Arc::new(Mailbox::default());
         let entry = Entry {
             environment: environment.clone(),
             mailbox: mailbox.clone(),
-            owned: Arc::default(),
-            bodies: Arc::default(),
+            is_free: false,
+            owned,
+            bodies,
             depends_on: BTreeSet::new(),
             has_dependents: apps.values().any(|other| other.depends_on.contains(app)),
             standing: Standing::default(),
@@ -85,11 +99,51 @@ impl Registry {
         for (kind, places) in &*self.blind.lock().unwrap_or_else(PoisonError::into_inner) {
             mailbox.send(Event::Blind { kind: kind.clone(), places: places.clone() });
         }
+        if self.draining.load(Ordering::Relaxed) {
+            mailbox.send(Event::Drain);
+        }
         Ok((mailbox, Added::New))
     }
 
+    /// Drains an app and forgets it.
     pub fn remove(&self, app: &str) {
-        self.apps().remove(app);
+        if let Some(entry) = self.apps().remove(app) {
+            self.leaves(&entry.mailbox);
+        }
+    }
+
+    /// Lets another environment take over an app that this one lists no longer.
+    pub fn free(&self, app: &str, environment: &str) {
+        let mut apps = self.apps();
+        let entry = apps.get_mut(app).filter(|entry| &*entry.environment == environment);
+        let is_news = entry.is_some_and(|entry| !std::mem::replace(&mut entry.is_free, true));
+        drop(apps);
+        if is_news {
+            self.freed.send_replace(());
+        }
+    }
+
+    /// Returns what changes whenever a name becomes free for another environment.
+    pub fn freed(&self) -> watch::Receiver<()> {
+        self.freed.subscribe()
+    }
+
+    fn leaves(&self, mailbox: &Arc<Mailbox>) {
+        mailbox.send(Event::Drain);
+        let mut leaving = self.leaving.lock().unwrap_or_else(PoisonError::into_inner);
+        leaving.push(Arc::downgrade(mailbox));
+    }
+
+    /// Whether an app is this environment's.
+    pub fn is_of(&self, app: &str, environment: &str) -> bool {
+        self.apps().get(app).is_some_and(|entry| &*entry.environment == environment)
+    }
+
+    /// Sends an event to an app as long as it is this environment's.
+    pub fn send_from(&self, environment: &str, app: &str, event: Event) {
+        if let Some(entry) = self.apps().get(app).filter(|entry| &*entry.environment == environment) {
+            entry.mailbox.send(event);
+        }
     }
 
     /// Sends an event to one app; returns whether there is such an app.
@@ -128,11 +182,26 @@ impl Registry {
         self.apps().contains_key(app)
     }
 
+    /// Tells every app, also those that are being drained, how long the Lease lasts.
+    pub fn leased(&self, term: LeaseTerm) {
+        self.broadcast(&Event::Lease(term));
+        let mut leaving = self.leaving.lock().unwrap_or_else(PoisonError::into_inner);
+        leaving.retain(|mailbox| {
+            mailbox.upgrade().inspect(|mailbox| mailbox.send(Event::Lease(term))).is_some()
+        });
+    }
+
     /// Sends an event to every app.
     pub fn broadcast(&self, event: &Event) {
         for entry in self.apps().values() {
             entry.mailbox.send(event.clone());
         }
+    }
+
+    /// Ends every app, also those to come, once what they write is written.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+        self.broadcast(&Event::Drain);
     }
 
     /// Tells every app, also those to come, what is wrong with the configuration that came last.
@@ -244,4 +313,29 @@ pub enum Added {
 pub enum Sent {
     Delivered,
     Unknown,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_app_changes_its_environment_once_that_lets_it_go() {
+        let registry = Registry::default();
+        let [app, first, second]: [Arc<str>; 3] = ["web", "first", "second"].map(Arc::from);
+        let (old, _) = registry.add(&app, &first).expect("the name is free");
+        assert!(registry.add(&app, &second).is_err());
+
+        registry.free(&app, &first);
+        let (new, added) = registry.add(&app, &second).expect("the name is free again");
+        assert_eq!(added, Added::New);
+        registry.leased(LeaseTerm::Lost);
+        registry.send_from(&first, &app, Event::SourceOk);
+        registry.send_from(&second, &app, Event::Tick);
+        let left = old.drain(None).await;
+        assert!(matches!(left[..], [Event::Drain, Event::Lease(_)]), "{left:?}");
+        let came = new.drain(None).await;
+        assert!(matches!(came[..], [Event::Lease(_), Event::Tick]), "{came:?}");
+        assert!(registry.add(&app, &first).is_err(), "it is the second one's now");
+    }
 }

@@ -11,6 +11,7 @@ use skiff_shared::desired::Interval;
 use tokio_util::sync::CancellationToken;
 
 use super::sources::Readers;
+use crate::blocking::Transfers;
 use crate::charts::{self, Chart, Charts, Wanted};
 use crate::git::{self, Cache, Polled, Retry, Revision, Source, next_poll};
 use crate::telemetry::chain;
@@ -69,6 +70,7 @@ pub struct Poller {
     pub subject: Arc<Subject>,
     pub cache: Arc<Cache>,
     pub charts: Arc<Charts>,
+    pub transfers: Transfers,
     /// Tells this agent's polls from those of the rest of the fleet.
     pub salt: Arc<str>,
     pub readers: Arc<Readers>,
@@ -155,7 +157,7 @@ impl Poller {
         known: Option<Arc<Revision>>,
     ) -> Result<Option<Arc<Revision>>, Failure> {
         let (cache, asked, before) = (self.cache.clone(), source.clone(), known.clone());
-        let update = blocking(move || cache.update(&asked, before.as_deref())).await;
+        let update = self.transfers.run(move || cache.update(&asked, before.as_deref())).await;
         let failed = |error: git::FetchError| Failure {
             reason: error.reason(),
             message: chain(&error),
@@ -180,7 +182,7 @@ impl Poller {
         fresh: Duration,
     ) -> Result<Option<Arc<Chart>>, Failure> {
         let (charts, asked, before) = (self.charts.clone(), wanted.clone(), known.clone());
-        let update = blocking(move || charts.update(&asked, before.as_deref(), fresh)).await;
+        let update = self.transfers.run(move || charts.update(&asked, before.as_deref(), fresh)).await;
         let failed = |error: charts::ChartError| Failure {
             reason: error.reason(),
             message: chain(&error),
@@ -217,9 +219,4 @@ impl<T> Fetched<T> {
     fn since(start: Timestamp, what: Arc<T>) -> Self {
         Self { what, seen_at: start, took: Interval { start, end: Timestamp::now() } }
     }
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::source::{Poller, Sourced, State, Subject};
 use super::vital::Vital;
+use crate::blocking::Transfers;
 use crate::charts::{Charts, Wanted};
 use crate::git::{Cache, RepositoryUrl};
 use crate::telemetry::chain;
@@ -24,6 +25,7 @@ pub struct Told {
 pub struct Sources {
     cache: Arc<Cache>,
     charts: Arc<Charts>,
+    transfers: Transfers,
     salt: Arc<str>,
     vital: Vital,
     running: Mutex<Vec<Running>>,
@@ -69,7 +71,8 @@ struct Reader {
 impl Sources {
     pub fn new(cache: Arc<Cache>, charts: Arc<Charts>, salt: Arc<str>, vital: Vital) -> Arc<Self> {
         let (running, unlisted) = (Mutex::default(), Mutex::default());
-        Arc::new(Self { cache, charts, salt, vital, running, unlisted })
+        let transfers = Transfers::default();
+        Arc::new(Self { cache, charts, transfers, salt, vital, running, unlisted })
     }
 
     /// Tells `sender` of a source from now on, and at once what is known of it.
@@ -91,6 +94,7 @@ impl Sources {
             subject: subject.clone(),
             cache: self.cache.clone(),
             charts: self.charts.clone(),
+            transfers: self.transfers.clone(),
             salt: self.salt.clone(),
             readers: readers.clone(),
             stop: stop.clone(),

@@ -10,6 +10,7 @@ use skiff_e2e::site::{NAMESPACE, Site};
 use skiff_e2e::words::{condition, says};
 use skiff_harness::cluster::{Component, Options, User};
 use skiff_harness::git_server::{Fault, Repository};
+use skiff_shared::api::v1alpha1::AppStatus;
 
 fn write_maps(shop: &mut Repository, count: usize, value: &str) {
     for number in 0..count {
@@ -176,6 +177,11 @@ async fn changed_configuration_is_taken_up_and_a_bad_one_is_refused() -> anyhow:
         Some("newer"),
         "a changed configuration prunes nothing"
     );
+    site.app("staging", "staging is not shown as healthy", |app| {
+        let unknown = |status: &AppStatus| status.sync == "Unknown" && status.health == "Unknown";
+        says(app, "Ready", "Unattended", "staging") && app.status.as_ref().is_some_and(unknown)
+    })
+    .await?;
     assert_eq!(site.agent().id(), id, "the agent was started anew");
     Ok(())
 }

@@ -53,6 +53,7 @@ metadata:
   labels:
     zip: {{ .Values.label | quote }}
     minor: {{ .Capabilities.KubeVersion.Minor | quote }}
+    reviews: {{ .Capabilities.APIVersions.Has \"authentication.k8s.io/v1/TokenReview\" | quote }}
 spec:
   replicas: {{ .Values.replicas }}
   selector: {matchLabels: {app: {{ .Release.Name }}}}
@@ -126,6 +127,7 @@ async fn apps_of_all_renderers_are_synced_and_follow_what_they_read() -> anyhow:
     let web = Api::<Deployment>::namespaced(site.admin()?, "chart").get("web").await?;
     let labels = web.metadata.labels.unwrap_or_default();
     assert_eq!((labels["zip"].as_str(), labels["minor"].as_str()), ("017", "37"));
+    assert_eq!(labels["reviews"], "true", "charts are told of APIs that nothing can be applied to");
     assert_eq!(web.spec.replicas, Some(3));
     let web = Api::<ConfigMap>::namespaced(site.admin()?, "chart").get("web").await?;
     insta::assert_compact_debug_snapshot!(web.data.unwrap_or_default(), @r#"{"colour": "base", "mode": "staging"}"#);

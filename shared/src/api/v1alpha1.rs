@@ -4,6 +4,8 @@
 //! agent writes it. [`AppSpec::ask`] reads the former, [`AppStatus::of`] makes the latter from a
 //! [`Report`]. The field names are part of the admission policy for approvals.
 
+mod unattended;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -123,6 +125,9 @@ impl AppSpec {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct AppStatus {
+    /// The environment of the agent's configuration that has the app.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub environment: String,
     /// `Synced`, `OutOfSync` or `Unknown`.
     pub sync: String,
     /// `Healthy`, `Progressing`, `Degraded`, `Suspended`, `Missing` or `Unknown`.
@@ -366,11 +371,12 @@ pub struct HistoryEntry {
 }
 
 impl AppStatus {
-    /// Returns the status that shows `report`. A condition that is as it was in `previous` keeps the
+    /// Returns the status that shows `report` on an app of this environment. A condition that is as it was in `previous` keeps the
     /// time of its last change.
-    pub fn of(report: &Report, previous: Option<&Self>, now: Timestamp) -> Self {
+    pub fn of(environment: &str, report: &Report, previous: Option<&Self>, now: Timestamp) -> Self {
         let known = previous.map_or(&[][..], |previous| &previous.conditions);
         Self {
+            environment: environment.to_owned(),
             sync: report.sync.word().to_owned(),
             health: report.health.word().to_owned(),
             phase: report.phase.to_owned(),

@@ -4,7 +4,6 @@
 //! together: what was told belongs to one generation. What is not an event of an object is told too: that the kind is
 //! gone, what may not be seen, that the server cannot be reached, that it can again.
 
-use std::hash::{BuildHasher as _, RandomState};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,12 +15,16 @@ use skiff_shared::sync::event::{Blind, Failure, Refusal};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::super::chance::somewhere_in;
 use super::super::live::Live;
 use super::super::path::{self, Part};
 use super::stream::{Collection, Events, Said};
 
 /// Bookmarks come about every minute: a stream silent for longer than two is dead.
 const SILENCE: Duration = Duration::from_secs(130);
+
+/// The objects of a list come one after another: a pause this long is a server that hangs, and other lists wait.
+const LIST_SILENCE: Duration = Duration::from_secs(30);
 
 /// A kind that the server does not know is looked for again after this time, or when discovery changes.
 const GONE_FOR: Duration = Duration::from_secs(60);
@@ -248,7 +251,7 @@ impl Source {
             return self.list_by_pages(path, sink).await;
         };
         loop {
-            match timeout(SILENCE, events.next()).await.unwrap_or(Said::Ended) {
+            match timeout(LIST_SILENCE, events.next()).await.unwrap_or(Said::Ended) {
                 Said::Present(live) => sink.tell(Fed::Listed(live)).await,
                 Said::ListEnds(version) => return Ok((events, version)),
                 Said::Failed(failure) => return Err(failure),
@@ -342,11 +345,4 @@ impl Patience {
             sink.tell(Fed::Resumed).await;
         }
     }
-}
-
-/// Returns a time in the range by chance, so that agents and watches do not ask all at once.
-fn somewhere_in(range: &Range<Duration>) -> Duration {
-    let chance = RandomState::new().hash_one(()) % 1_024;
-    let chance = u32::try_from(chance).expect("the remainder is small");
-    range.start + range.end.saturating_sub(range.start) * chance / 1_024
 }

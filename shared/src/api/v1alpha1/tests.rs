@@ -55,10 +55,11 @@ fn at(second: i64) -> Timestamp {
 
 #[test]
 fn a_list_of_apps_reads_like_a_sentence() {
-    let status = AppStatus::of(&report(), None, at(7));
+    let status = AppStatus::of("development", &report(), None, at(7));
     let shown = serde_json::to_string_pretty(&status).expect("JSON");
     insta::assert_snapshot!(shown, @r#"
     {
+      "environment": "development",
       "sync": "OutOfSync",
       "health": "Degraded",
       "phase": "Applying",
@@ -104,16 +105,16 @@ fn a_list_of_apps_reads_like_a_sentence() {
 #[test]
 fn what_an_app_waits_for_comes_before_what_is_wrong() {
     let waiting = Report { waiting_for: vec!["approval of plan 12".into()], ..report() };
-    assert_eq!(AppStatus::of(&waiting, None, at(7)).message, "approval of plan 12");
+    assert_eq!(AppStatus::of("development", &waiting, None, at(7)).message, "approval of plan 12");
 }
 
 #[test]
 fn a_condition_keeps_its_time_until_its_status_changes() {
-    let first = AppStatus::of(&report(), None, at(7));
-    let same = AppStatus::of(&report(), Some(&first), at(8));
+    let first = AppStatus::of("development", &report(), None, at(7));
+    let same = AppStatus::of("development", &report(), Some(&first), at(8));
     assert_eq!(same.conditions[0].last_transition_time, at(7));
     let turned = Report { conditions: vec![condition(false)], ..report() };
-    let changed = AppStatus::of(&turned, Some(&same), at(9));
+    let changed = AppStatus::of("development", &turned, Some(&same), at(9));
     assert_eq!(changed.conditions[0].last_transition_time, at(9));
 }
 
@@ -121,7 +122,7 @@ fn a_condition_keeps_its_time_until_its_status_changes() {
 fn rows_messages_and_history_are_bounded() {
     let long = "ä".repeat(3_000);
     let rows = (0..500).map(|n| row(&n.to_string(), &long)).collect();
-    let status = AppStatus::of(&Report { rows, ..report() }, None, at(7));
+    let status = AppStatus::of("development", &Report { rows, ..report() }, None, at(7));
     assert_eq!(status.objects.len(), 100);
     assert_eq!(status.objects[0].message.chars().count(), MAX_ROW_MESSAGE);
     let bytes = serde_json::to_vec(&status).expect("JSON").len();
@@ -198,7 +199,7 @@ fn what_a_status_remembers_is_read_back_at_the_next_start() {
         synced_for: Some("now".into()),
         ..report()
     };
-    let recorded = AppStatus::of(&before, None, at(7)).recorded();
+    let recorded = AppStatus::of("development", &before, None, at(7)).recorded();
     let expected = report::Recorded {
         applied: revision,
         assignment: Some(assignment),
@@ -206,4 +207,16 @@ fn what_a_status_remembers_is_read_back_at_the_next_start() {
         synced_for: Some("now".into()),
     };
     assert_eq!(recorded, expected);
+}
+
+#[test]
+fn an_app_that_nobody_looks_after_is_not_shown_as_healthy() {
+    let healthy = Report { sync: SyncStatus::Synced, health: Health::Healthy, ..report() };
+    let status = AppStatus::of("staging", &healthy, None, at(7));
+    let unattended = status.unattended(at(9)).expect("it is news");
+    assert_eq!((unattended.sync.as_str(), unattended.health.as_str()), ("Unknown", "Unknown"));
+    assert_eq!(unattended.conditions.len(), 1);
+    insta::assert_snapshot!(unattended.message, @r#"the agent's file has no environment "staging" any more: the objects stay as they are, and nobody heals them"#);
+    assert_eq!(unattended.revision, status.revision, "what it was is remembered");
+    assert_eq!(unattended.unattended(at(11)), None);
 }
