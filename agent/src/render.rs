@@ -13,8 +13,7 @@
 //! charts (folders with a `Chart.yaml`, with a warning). A document that is no Kubernetes object is an error, as with
 //! Flux; Argo CD leaves such files alone, and with them the file whose `apiVersion` and `kind` an edit lost.
 //!
-//! Tests of `helm test` and objects with `hook: Skip` are left out. Other hooks are not run yet: they are left out
-//! with a warning each, and never applied as ordinary objects.
+//! Tests of `helm test` and objects with `hook: Skip` are left out, hooks of an app's deletion with a warning each.
 //!
 //! All problems are reported, not only the first, each with its file and line as far as anybody knows it.
 

@@ -30,6 +30,8 @@ mod fleet;
 mod gates;
 #[path = "cluster/healing.rs"]
 mod healing;
+#[path = "cluster/hooks.rs"]
+mod hooks;
 #[path = "cluster/http.rs"]
 mod http;
 #[path = "cluster/incidents.rs"]

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::hook::Hook;
 use crate::object::{Digest, GroupKind, Hashing, ObjectId};
 
 /// The digest of an object's canonical JSON as it is sent, labels of ours included.
@@ -31,6 +32,8 @@ pub struct DesiredRow {
     pub options: ObjectOptions,
     /// The kind that this object, a CustomResourceDefinition, will serve.
     pub provides: Option<Arc<GroupKind>>,
+    /// What makes it a hook, if it is one.
+    pub hook: Option<Arc<Hook>>,
     /// `file:line` in the repository, or the renderer's name for it.
     pub origin: Arc<str>,
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::desired::{BodyDigest, ObjectOptions};
+use crate::hook::{Ended, HookRun, Phases, SyncPhase};
 use crate::managed_fields::{Fields, Owned};
 use crate::object::{Digest, Hashing, Interner, ObjectId};
 
@@ -65,8 +66,9 @@ pub struct InventoryRow {
     pub version: Arc<str>,
     pub wave: i32,
     pub options: ObjectOptions,
-    /// `Claimed` or `Settled`.
+    /// `Claimed` or `Settled`; `None` only beside a hook's run, whose object is not there any more.
     pub record: Record,
+    pub hook_run: Option<Box<HookRun>>,
 }
 
 /// The content of one shard.
@@ -165,6 +167,8 @@ struct StoredRow {
     options: Vec<StoredOption>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     applied: Option<StoredApplied>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hook: Option<StoredRun>,
 }
 
 #[derive(Serialize, Deserialize, PartialEq, Clone, Copy)]
@@ -173,6 +177,24 @@ enum StoredOption {
     Keep,
     ConfirmPrune,
     IgnoreHealth,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredRun {
+    release: Digest,
+    #[serde(default, skip_serializing_if = "is_false")]
+    installs: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    phase: Option<SyncPhase>,
+    #[serde(default, skip_serializing_if = "is_none")]
+    done: Phases,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    before: Option<Uid>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ended: Option<Ended>,
+    /// Its object is not there any more, or not yet.
+    #[serde(default, skip_serializing_if = "is_false")]
+    absent: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -186,6 +208,16 @@ struct StoredApplied {
     owned: Option<(String, i64)>,
     others: u64,
     status: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_none(phases: &Phases) -> bool {
+    phases.is_empty()
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
@@ -245,6 +277,7 @@ impl StoredRow {
                 others: applied.fields.others,
                 status: applied.fields.status,
             }),
+            hook: row.hook_run.as_deref().map(|run| StoredRun::of(run, row.record == Record::None)),
         }
     }
 
@@ -260,8 +293,25 @@ impl StoredRow {
                 ignore_health: has(StoredOption::IgnoreHealth),
                 skip_dry_run: false,
             },
-            record: self.applied.map_or(Record::Claimed, |applied| Record::Settled(applied.read())),
+            record: match self.applied {
+                Some(applied) => Record::Settled(applied.read()),
+                None if self.hook.as_ref().is_some_and(|run| run.absent) => Record::None,
+                None => Record::Claimed,
+            },
+            hook_run: self.hook.map(|run| Box::new(run.read())),
         }
+    }
+}
+
+impl StoredRun {
+    fn of(run: &HookRun, absent: bool) -> Self {
+        let HookRun { release, installs, phase, done, before, ended } = run.clone();
+        Self { release, installs, phase, done, before, ended, absent }
+    }
+
+    fn read(self) -> HookRun {
+        let Self { release, installs, phase, done, before, ended, absent: _ } = self;
+        HookRun { release, installs, phase, done, before, ended }
     }
 }
 
@@ -292,6 +342,7 @@ mod tests {
             wave: 2,
             options: ObjectOptions { keep: true, ..ObjectOptions::default() },
             record,
+            hook_run: None,
         }
     }
 
@@ -309,10 +360,24 @@ mod tests {
                 status: 4,
             },
         };
+        let run = HookRun {
+            release: Digest::of(b"release"),
+            installs: true,
+            phase: Some(SyncPhase::PreSync),
+            done: Phases::default().with(SyncPhase::PreSync),
+            before: Some(Uid("3b241101".into())),
+            ended: Some(Ended::Failed("BackoffLimitExceeded".into())),
+        };
+        let hook = |name, record, run| InventoryRow {
+            hook_run: Some(Box::new(run)),
+            ..row(&mut Interner::default(), name, record)
+        };
         let shard = Shard {
             rows: vec![
                 row(&mut interner, "claimed", Record::Claimed),
                 row(&mut interner, "settled", Record::Settled(applied)),
+                hook("running", Record::Claimed, HookRun { ended: None, before: None, ..run.clone() }),
+                hook("failed-and-gone", Record::None, run),
             ],
             renders: vec![vec!["new".into()], vec!["old-1".into(), "old-2".into()]],
             kept: Some(Digest::of(b"bodies")),

@@ -10,6 +10,7 @@ pub mod environment;
 pub mod gate;
 pub mod glob;
 pub mod health;
+pub mod hook;
 pub mod inventory;
 pub mod limits;
 pub mod managed_fields;

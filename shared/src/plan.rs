@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::desired::{Assignment, BodyDigest, Desired, DesiredRow, ObjectOptions};
+use crate::hook::{HookRun, Release, SyncPhase};
 use crate::inventory::Record;
 use crate::object::{ApiSet, Digest, GroupKind, Hashing, ObjectId};
 use crate::policy::Policy;
@@ -70,6 +71,8 @@ pub struct Write {
     pub body: BodyDigest,
     pub action: Action,
     pub place: order::Place,
+    /// It is run once in the phase of its place, instead of being kept as it is.
+    pub is_hook: bool,
     /// The object existed before and is taken over.
     pub adopts: bool,
     /// How far a dry run can check it before anything of the plan is written.
@@ -209,8 +212,10 @@ impl std::fmt::Display for HeldReason {
 /// Every write of one sync in order, and every object held back.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Plan {
-    /// Sorted by place, then id.
+    /// Sorted by place, then id. A hook is in it once for each of its phases.
     pub writes: Vec<Write>,
+    /// Hooks that run only if the sync fails; in the same order.
+    pub on_failure: Vec<Write>,
     /// Sorted by step, then id.
     pub prunes: Vec<Pruning>,
     pub held: Vec<Held>,
@@ -218,16 +223,21 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Whether nothing is done unless something fails.
     pub fn is_empty(&self) -> bool {
         self.writes.is_empty() && self.prunes.is_empty()
+    }
+
+    /// Returns the writes, those after a failure included.
+    pub fn all_writes(&self) -> impl Iterator<Item = &Write> {
+        self.writes.iter().chain(&self.on_failure)
     }
 
     /// Returns the digest that an approval binds to: (id, body, action), prunes, recreations and
     /// adoptions, sorted; nothing else can be applied than what was seen.
     pub fn digest(&self) -> Digest {
         let mut parts: Vec<(String, String)> = self
-            .writes
-            .iter()
+            .all_writes()
             .map(|write| {
                 let adopts = if write.adopts { " adopts" } else { "" };
                 (identity(&write.id), format!("{} {}{adopts}", write.body, write.action))
@@ -289,6 +299,25 @@ pub struct Candidate<'a> {
     pub wave: i32,
     /// Drifted, and healing is not left to the app: the sync rewrites it.
     pub rewrite: bool,
+    /// What the record says of it as a hook.
+    pub hook_run: Option<&'a HookRun>,
+}
+
+impl Candidate<'_> {
+    /// Whether it is, or is to be, an object that is kept as it is: no hook.
+    fn is_kept(&self) -> bool {
+        match self.wanted {
+            Some(row) => row.hook.is_none(),
+            None => *self.record != Record::None && self.hook_run.is_none(),
+        }
+    }
+
+    /// Whether its object is the one that a run has created, and its result is awaited.
+    fn is_running(&self, phase: SyncPhase, release: &Release) -> bool {
+        let (Some(run), Some(applied)) = (self.hook_run, self.record.applied()) else { return false };
+        let is_this = run.release == release.id && run.phase == Some(phase);
+        is_this && run.before.as_ref() != Some(&applied.uid)
+    }
 }
 
 /// What other apps of this agent have to do with an app's objects; from `ownership::assign`.
@@ -313,6 +342,8 @@ pub struct Inputs<'a> {
     pub claims: &'a Claims,
     /// What the recorded objects were assigned by, if the configuration assigns something else now.
     pub assigned_before: Option<&'a Arc<Assignment>>,
+    /// What hooks run for.
+    pub release: Release,
 }
 
 /// Returns the plan that takes the app from what is recorded to what is wanted.
@@ -324,6 +355,10 @@ pub fn plan(inputs: &Inputs<'_>) -> Plan {
         inputs.desired.rows.iter().filter_map(|row| row.provides.as_deref()).collect();
     for candidate in inputs.candidates {
         let Some(row) = candidate.wanted else { continue };
+        if row.hook.is_some() {
+            plan_hook(candidate, row, inputs, (&provided, &fresh), &mut plan);
+            continue;
+        }
         match write_of(candidate, row, inputs, &provided) {
             Decision::Unchanged => plan.unchanged += 1,
             Decision::Held(reason) => plan.held.push(Held { id: row.id.clone(), reason }),
@@ -333,15 +368,54 @@ pub fn plan(inputs: &Inputs<'_>) -> Plan {
                 body: row.body,
                 action,
                 place: places.of(row),
+                is_hook: false,
                 adopts: false,
                 preflight: preflight_of(row, inputs.apis, &fresh),
             }),
         }
     }
-    plan.writes.sort_by(|a, b| a.place.cmp(&b.place).then_with(|| a.id.cmp(&b.id)));
+    let in_order = |a: &Write, b: &Write| a.place.cmp(&b.place).then_with(|| a.id.cmp(&b.id));
+    plan.writes.sort_by(in_order);
+    plan.on_failure.sort_by(in_order);
     prune::decide(inputs, &mut plan);
     plan.held.sort_by(|a, b| a.id.cmp(&b.id));
     plan
+}
+
+/// Plans the runs of a hook that are left in this release; one that is running already is only awaited.
+fn plan_hook(
+    candidate: &Candidate<'_>,
+    row: &DesiredRow,
+    inputs: &Inputs<'_>,
+    (provided, fresh): (&BTreeSet<&GroupKind>, &BTreeSet<&str>),
+    plan: &mut Plan,
+) {
+    let Some(hook) = &row.hook else { return };
+    let left = hook.left(candidate.hook_run, &inputs.release);
+    if left.is_empty() {
+        return;
+    }
+    if let Some(reason) = hold_of(row, inputs, provided) {
+        return plan.held.push(Held { id: row.id.clone(), reason });
+    }
+    let preflight = match candidate.record {
+        Record::None => preflight_of(row, inputs.apis, fresh),
+        // What stands there is deleted first, or is an older run: it would be refused for what cannot change.
+        Record::Claimed | Record::Settled(_) => Preflight::Skip,
+    };
+    for phase in left.iter().filter(|phase| !candidate.is_running(*phase, &inputs.release)) {
+        let writes = if phase == SyncPhase::SyncFail { &mut plan.on_failure } else { &mut plan.writes };
+        writes.push(Write {
+            id: row.id.clone(),
+            version: row.version.clone(),
+            body: row.body,
+            action: Action::Created,
+            place: order::place_in(phase, row),
+            is_hook: true,
+            adopts: false,
+            preflight,
+        });
+    }
 }
 
 enum Decision {
@@ -356,12 +430,7 @@ fn write_of(
     inputs: &Inputs<'_>,
     provided: &BTreeSet<&GroupKind>,
 ) -> Decision {
-    if let Some(app) = inputs.claims.conflicts.get(&row.id) {
-        return Decision::Held(HeldReason::Conflict { app: app.clone() });
-    }
-    let served = inputs.apis.served(row.id.kind(), &row.version);
-    if !served && !provided.contains(&**row.id.kind()) {
-        let reason = HeldReason::MissingKind { kind: row.id.kind().clone(), version: row.version.clone() };
+    if let Some(reason) = hold_of(row, inputs, provided) {
         return Decision::Held(reason);
     }
     match candidate.record {
@@ -372,6 +441,15 @@ fn write_of(
         }
         Record::Settled(_) => Decision::Unchanged,
     }
+}
+
+/// Returns why a wanted object cannot be written, if it cannot; `provided` are the kinds that the set brings itself.
+fn hold_of(row: &DesiredRow, inputs: &Inputs<'_>, provided: &BTreeSet<&GroupKind>) -> Option<HeldReason> {
+    if let Some(app) = inputs.claims.conflicts.get(&row.id) {
+        return Some(HeldReason::Conflict { app: app.clone() });
+    }
+    let served = inputs.apis.served(row.id.kind(), &row.version) || provided.contains(&**row.id.kind());
+    (!served).then(|| HeldReason::MissingKind { kind: row.id.kind().clone(), version: row.version.clone() })
 }
 
 /// Returns the Namespaces that this plan creates: objects in them cannot be dry-run in place.

@@ -2,6 +2,7 @@
 //!
 //! An input of plan, gate and machine. Defaults per environment are applied before it gets here.
 
+use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -54,10 +55,15 @@ pub struct Policy {
     pub self_heal: bool,
     pub adopt: Adopt,
     pub on_invalid: OnInvalid,
+    /// How long a sync may go on without any progress before it is called failed; zero: for ever.
+    pub timeout: SignedDuration,
     pub prune: Prune,
     /// When plans may be applied; none: always.
     pub windows: Vec<Window>,
 }
+
+/// The timeout of a policy that names none.
+pub const TIMEOUT: SignedDuration = SignedDuration::from_mins(5);
 
 /// The prune part of a [`Policy`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -79,6 +85,7 @@ impl Default for Policy {
             self_heal: true,
             adopt: Adopt::IfUnowned,
             on_invalid: OnInvalid::Block,
+            timeout: TIMEOUT,
             prune: Prune { enabled: true, when: PruneWhen::Healthy, max_share: 50, sensitive_kinds: false },
             windows: Vec::new(),
         }

@@ -184,6 +184,8 @@ pub enum Outcome {
     Success,
     /// Refused before the first write.
     Blocked,
+    /// A hook failed, an object was refused at its write, or nothing went on any more.
+    Failed,
     /// A newer revision took over.
     Superseded,
     /// Still under way.
@@ -191,11 +193,12 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// The value of `cicd.pipeline.result` where the conventions have one.
+    /// The word of the history.
     pub fn word(self) -> &'static str {
         match self {
             Self::Success => "success",
             Self::Blocked => "failure",
+            Self::Failed => "failed",
             Self::Superseded => "cancellation",
             Self::Running => "running",
         }
@@ -203,9 +206,18 @@ impl Outcome {
 }
 
 impl Outcome {
+    /// The value of `cicd.pipeline.result` where the conventions have one.
+    pub fn result(self) -> &'static str {
+        if self.is_failure() { Self::Blocked.word() } else { self.word() }
+    }
+
+    pub fn is_failure(self) -> bool {
+        matches!(self, Self::Blocked | Self::Failed)
+    }
+
     /// Reads an outcome's word.
     pub fn read(word: &str) -> Option<Self> {
-        let all = [Self::Success, Self::Blocked, Self::Superseded, Self::Running];
+        let all = [Self::Success, Self::Blocked, Self::Failed, Self::Superseded, Self::Running];
         all.into_iter().find(|outcome| outcome.word() == word)
     }
 }
@@ -246,7 +258,7 @@ pub struct RunRecord {
 /// One span of a sync.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Stage {
-    /// `fetch render plan approve apply prune health`.
+    /// `fetch render plan approve apply hook prune health`.
     pub name: &'static str,
     pub interval: Interval,
     /// Things worth a span event: time, name, text.

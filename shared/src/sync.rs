@@ -3,15 +3,18 @@
 //! Between gate and report. [`Machine::step`] takes events and the time and returns effects; it never
 //! waits, reads no clock and does no I/O, so a test can replay every order of events. The files, in
 //! the order of a sync: `takeover` plans, `preflight` checks, `secure` keeps and claims, `apply`
-//! writes wave by wave, `pruning` deletes, `settle` records; `observe`, `finish` and `heal` handle what
-//! comes in between, `words` what Git, people and the cluster say, `pin` which set is followed, `waits` what is tried again later.
+//! writes wave by wave, `hooks` runs what runs once, `pruning` deletes, `fail` handles what ends it badly,
+//! `settle` records; `observe`, `finish` and `heal` handle what comes in between, `words` what Git, people and
+//! the cluster say, `pin` which set is followed, `waits` what is tried again later.
 
 mod apply;
 pub mod backoff;
 pub mod effect;
 pub mod event;
+mod fail;
 mod finish;
 mod heal;
+mod hooks;
 mod observe;
 mod pin;
 mod preflight;

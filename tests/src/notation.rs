@@ -2,12 +2,14 @@
 //!
 //! `Deployment/shop/web v2 wave=1 ready=3` is a Deployment with the body of variant 2, in wave 1, that
 //! becomes healthy three steps after it is written. Words: `v<n>`, `wave=<n>`, `ready=<n>|never`,
-//! `refused`, `forbidden` (only when written), `finalizer=<n>`, `provides=<Kind>`, `keep`, `confirm`,
-//! `unjudged` (its health is ignored), `unchecked` (no dry run).
+//! `refused`, `forbidden` and `denied` (only when written), `finalizer=<n>`, `provides=<Kind>`, `keep`, `confirm`,
+//! `unjudged` (its health is ignored), `unchecked` (no dry run), `hook=PreSync,PostSync`, `install=PreSync|never`
+//! (other phases in an installation), `delete=before,succeeded,failed`, `fails` (it ends badly).
 
 use std::sync::Arc;
 
 use skiff_shared::desired::{Assignment, Desired, DesiredRow, ObjectOptions, Revision, render_digest};
+use skiff_shared::hook::{DeletePolicy, Hook, Phases, SyncPhase};
 use skiff_shared::object::{Digest, GroupKind, ObjectId};
 use skiff_shared::sync::event::Refusal;
 
@@ -38,6 +40,7 @@ pub fn wanted(app: &str, line: &str) -> Wanted {
     let id = object(words.next().expect("a line names an object"));
     let mut options = ObjectOptions::default();
     let (mut wave, mut variant) = (0, "v1");
+    let (mut hook, mut installs): (Option<Hook>, _) = (None, None);
     let mut body = Body {
         app: app.into(),
         content: 0,
@@ -47,6 +50,7 @@ pub fn wanted(app: &str, line: &str) -> Wanted {
         refused_on_write: None,
         finalizer: 0,
         provides: None,
+        fails: false,
     };
     for word in words {
         match word.split_once('=').unwrap_or((word, "")) {
@@ -58,10 +62,15 @@ pub fn wanted(app: &str, line: &str) -> Wanted {
             ("provides", kind) => body.provides = Some(Arc::new(GroupKind::new(group_of(kind), kind))),
             ("refused", _) => body.refused = Some(Refusal::Invalid),
             ("forbidden", _) => body.refused_on_write = Some(Refusal::Forbidden),
+            ("denied", _) => body.refused_on_write = Some(Refusal::AdmissionDenied),
             ("keep", _) => options.keep = true,
             ("confirm", _) => options.confirm_prune = true,
             ("unjudged", _) => options.ignore_health = true,
             ("unchecked", _) => options.skip_dry_run = true,
+            ("hook", types) => hook.get_or_insert_default().install = phases(types),
+            ("install", types) => installs = Some(phases(types)),
+            ("delete", policies) => hook.get_or_insert_default().delete = policy(policies),
+            ("fails", _) => body.fails = true,
             (word, _) if word.starts_with('v') => variant = word,
             (word, _) => panic!("unknown word {word:?} in {line:?}"),
         }
@@ -69,7 +78,12 @@ pub fn wanted(app: &str, line: &str) -> Wanted {
     body.content = number(&format!("{id} {variant}"));
     let extra = if variant >= "v3" { " and one more field" } else { "" };
     body.fields = u128::from(number(&format!("{id}{extra}")));
-    let digest = Digest::of(format!("{body:?}").as_bytes());
+    if let Some(hook) = &mut hook {
+        hook.upgrade = hook.install;
+        hook.install = installs.unwrap_or(hook.install);
+    }
+    // Annotations are part of a body.
+    let digest = Digest::of(format!("{body:?} {hook:?}").as_bytes());
     let row = DesiredRow {
         id,
         version: "v1".into(),
@@ -78,9 +92,20 @@ pub fn wanted(app: &str, line: &str) -> Wanted {
         wave,
         options,
         provides: body.provides.clone(),
+        hook: hook.map(Arc::new),
         origin: "test".into(),
     };
     Wanted { row, body }
+}
+
+fn phases(types: &str) -> Phases {
+    let phase = |word: &str| SyncPhase::read(word).unwrap_or_else(|| panic!("unknown phase {word:?}"));
+    types.split(',').filter(|word| *word != "never").map(phase).collect()
+}
+
+fn policy(policies: &str) -> DeletePolicy {
+    let has = |word| policies.split(',').any(|policy| policy == word);
+    DeletePolicy { before_creation: has("before"), succeeded: has("succeeded"), failed: has("failed") }
 }
 
 fn number(text: &str) -> u64 {

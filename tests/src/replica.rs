@@ -239,6 +239,7 @@ impl Replica {
         let Some(plan) = self.machine.report().plan else { return };
         let rows = self.machine.rows().iter().filter(|row| row.held.is_none());
         let content = rows.filter_map(|row| match (row.wanted, row.task) {
+            (Some(body), _) if row.hook.is_some() => Some((row.id.clone(), Some(body))),
             (Some(body), Task::Write { .. }) => Some((row.id.clone(), Some(body))),
             (None, _) => Some((row.id.clone(), None)),
             (Some(_), _) => None,

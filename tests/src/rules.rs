@@ -1,12 +1,14 @@
 //! What must hold at every step, whatever happens: each rule has a name.
 
+mod hooks;
 mod promises;
 
 use std::collections::BTreeSet;
 
+pub use hooks::ran_once;
 pub use promises::of_step;
 
-use skiff_shared::desired::{BodyDigest, Desired};
+use skiff_shared::desired::{BodyDigest, Desired, DesiredRow};
 use skiff_shared::inventory::{Record, Uid};
 use skiff_shared::object::ObjectId;
 use skiff_shared::policy::OnInvalid;
@@ -87,6 +89,10 @@ pub fn of_effect(world: &World, replica: &Replica, all: &[Replica], effect: &Eff
         Effect::Apply(_, _, body, urgency, _) => of_apply(world, replica, id, *body, *urgency),
         Effect::Create(_, _, body) => of_apply(world, replica, id, *body, Urgency::Apply),
         Effect::Adopt(..) => promises::taken_rightly(replica, id),
+        Effect::Delete(_, _, uid) if hooks::is_hook(replica, id) => {
+            hooks::deleted(replica, id, uid)?;
+            looked_at(replica, id, uid)
+        }
         Effect::Delete(_, _, uid) => {
             promises::prunable(replica, id)?;
             promises::pruned_in_order(replica, id)?;
@@ -123,6 +129,10 @@ fn of_write(world: &World, replica: &Replica, id: &ObjectId, effect: &Effect) ->
 
 fn of_apply(world: &World, replica: &Replica, id: &ObjectId, body: BodyDigest, urgency: Urgency) -> Kept {
     let wanted = replica.desired.as_ref().and_then(|desired| wanted_body(desired, id));
+    if hooks::is_hook(replica, id) {
+        keep("a-hook-is-never-healed", urgency == Urgency::Apply, || format!("{id}"))?;
+        hooks::applied(replica, id)?;
+    }
     if urgency == Urgency::Apply {
         keep("only-what-git-wants-is-applied", wanted == Some(body), || format!("{id} {body}"))?;
         promises::approved(replica, id, Some(body))?;
@@ -141,10 +151,14 @@ fn of_apply(world: &World, replica: &Replica, id: &ObjectId, body: BodyDigest, u
     keep("a-heal-is-for-wanted-objects", wanted.is_some() || !known, || format!("{id}"))
 }
 
-fn of_delete(replica: &Replica, all: &[Replica], id: &ObjectId, uid: &Uid) -> Kept {
+fn looked_at(replica: &Replica, id: &ObjectId, uid: &Uid) -> Kept {
     let looked = replica.heard.looked.get(id);
     let sound = looked.is_some_and(|looked| looked.uid == *uid && looked.may_go);
-    keep("only-our-own-objects-are-deleted", sound, || format!("{id} {uid} {looked:?}"))?;
+    keep("only-our-own-objects-are-deleted", sound, || format!("{id} {uid} {looked:?}"))
+}
+
+fn of_delete(replica: &Replica, all: &[Replica], id: &ObjectId, uid: &Uid) -> Kept {
+    looked_at(replica, id, uid)?;
     let wants = |replica: &&Replica| {
         replica.desired.as_ref().is_some_and(|desired| wanted_body(desired, id).is_some())
     };
@@ -159,7 +173,9 @@ fn nothing_refused(world: &World, replica: &Replica, id: &ObjectId) -> Kept {
         return Ok(());
     }
     let is_refused = |body: &BodyDigest| world.bodies.get(body).is_some_and(|body| body.refused.is_some());
-    let refused = desired.rows.iter().find(|row| is_refused(&row.body) && !row.options.skip_dry_run);
+    // What stands in a hook's place would be refused for what cannot change: it is not checked.
+    let is_checked = |row: &&DesiredRow| !row.options.skip_dry_run && row.hook.is_none();
+    let refused = desired.rows.iter().filter(is_checked).find(|row| is_refused(&row.body));
     keep("a-refused-object-blocks-every-write", refused.is_none(), || {
         format!("{id} is written, {:?} is refused", refused.map(|row| &row.id))
     })

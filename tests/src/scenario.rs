@@ -14,9 +14,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use skiff_shared::desired::{Desired, ObjectOptions};
+use skiff_shared::hook::{Release, SyncPhase};
 use skiff_shared::inventory::{InventoryRow, Record, Shard};
 use skiff_shared::managed_fields::ForeignOwner;
-use skiff_shared::plan::{Candidate, Claims, Inputs, Plan, Preflight, check, plan};
+use skiff_shared::plan::{Candidate, Claims, Inputs, Plan, Preflight, Write, check, plan};
 use skiff_shared::policy::{Adopt, OnInvalid, Policy, PruneWhen};
 use skiff_shared::sync::effect::{Effect, Notice, ShardSlot};
 use skiff_shared::sync::event::Event;
@@ -126,6 +127,7 @@ fn before(sim: &mut Sim, given: &Given) -> Result<(), String> {
             wave: 0,
             options: ObjectOptions::default(),
             record: Record::Claimed,
+            hook_run: None,
         };
         let shard = Shard { rows: vec![row], ..Shard::default() };
         sim.world.stores.entry(app).or_default().save(ShardSlot { index: 0, count: 1 }, None, shard);
@@ -151,6 +153,7 @@ fn claims(given: &Given) -> Claims {
 
 /// Plans, checks the plan and prints it.
 fn planned(sim: &Sim, desired: &Desired, claims: &Claims) -> Result<String, String> {
+    let given_before = sim.world.apps.get("shop").is_some_and(|(recorded, _)| recorded.applied.is_some());
     let rows: Vec<_> =
         sim.world.stores.get("shop").map(|store| store.rows().cloned().collect()).unwrap_or_default();
     let recorded = |id| rows.iter().find(|row: &&skiff_shared::inventory::InventoryRow| row.id == id);
@@ -162,6 +165,7 @@ fn planned(sim: &Sim, desired: &Desired, claims: &Claims) -> Result<String, Stri
         options: row.options,
         wave: row.wave,
         rewrite: false,
+        hook_run: recorded(row.id.clone()).and_then(|row| row.hook_run.as_deref()),
     });
     let is_wanted = |id| desired.rows.iter().any(|row| row.id == id);
     let orphans = rows.iter().filter(|row| !is_wanted(row.id.clone())).map(|row| Candidate {
@@ -172,6 +176,7 @@ fn planned(sim: &Sim, desired: &Desired, claims: &Claims) -> Result<String, Stri
         options: ObjectOptions { ..row.options },
         wave: row.wave,
         rewrite: false,
+        hook_run: row.hook_run.as_deref(),
     });
     let candidates: Vec<_> = wanted.chain(orphans).collect();
     let policy = &sim.replicas[0].policy;
@@ -182,6 +187,7 @@ fn planned(sim: &Sim, desired: &Desired, claims: &Claims) -> Result<String, Stri
         policy,
         claims,
         assigned_before: None,
+        release: Release { id: Release::id_of(desired, None), installs: !given_before },
     };
     let plan = plan(&inputs);
     let broken = check::check(&inputs, &plan);
@@ -191,13 +197,17 @@ fn planned(sim: &Sim, desired: &Desired, claims: &Claims) -> Result<String, Stri
 fn print(plan: &Plan) -> String {
     let mut text = String::new();
     let mut line = |words: String| writeln!(text, "{words}").expect("a string takes everything");
-    for write in &plan.writes {
+    let phase = |write: &Write| match write.place.phase {
+        SyncPhase::Sync if !write.is_hook => String::new(),
+        phase => format!("{phase}{}, ", if write.is_hook { " hook" } else { "" }),
+    };
+    for write in plan.all_writes() {
         let how = match write.preflight {
             Preflight::DryRun => "",
             Preflight::Substitute => " (checked in another namespace)",
             Preflight::Skip => " (not checked)",
         };
-        line(format!("wave {}: {} {}{how}", write.place.wave, write.action, write.id));
+        line(format!("{}wave {}: {} {}{how}", phase(write), write.place.wave, write.action, write.id));
     }
     for prune in &plan.prunes {
         let early = if prune.early { " (early)" } else { "" };
@@ -225,6 +235,8 @@ fn synced(sim: &mut Sim, desired: Arc<Desired>, claims: Claims) -> Result<String
             Effect::Notice(Notice::SyncBlocked { problems, first }) => {
                 format!("blocked: {problems}, {first}")
             }
+            Effect::Notice(Notice::HookEnded { id, phase, ended }) => format!("{phase} hook {id}: {ended:?}"),
+            Effect::Notice(Notice::SyncFailed { message }) => format!("failed: {message}"),
             _ => continue,
         };
         writeln!(text, "{words}").expect("a string takes everything");

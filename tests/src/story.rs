@@ -17,7 +17,7 @@ use crate::rules::{Broken, Kept};
 use crate::sim::{End, Sim};
 
 /// The objects that lives are made of.
-const OBJECTS: [&str; 17] = [
+const OBJECTS: [&str; 21] = [
     "ConfigMap/shop/a",
     "ConfigMap/shop/b",
     "ConfigMap/other/c",
@@ -35,7 +35,18 @@ const OBJECTS: [&str; 17] = [
     "StatefulSet/shop/db",
     "ValidatingWebhookConfiguration/guard",
     "APIService/v1.metrics",
+    "Job/shop/hook-a",
+    "Job/shop/hook-b",
+    "ConfigMap/shop/hook-c",
+    "Job/fresh/hook-d",
 ];
+
+/// The phases that hooks of lives name.
+const PHASES: [&str; 7] =
+    ["PreSync", "PreSync", "Sync", "PostSync", "SyncFail", "PreSync,PostSync", "PostSync,SyncFail"];
+
+/// Their delete policies; the first is the default.
+const POLICIES: [&str; 5] = ["before", "before,succeeded", "succeeded,failed", "before,failed", "succeeded"];
 
 /// What a life may suffer, in percent of its steps.
 #[derive(Clone, Copy, Debug, Default)]
@@ -209,7 +220,17 @@ impl Story {
         self.ask.sync = Some("again".to_owned());
         self.say(&Event::Asked(self.ask.clone()));
         self.sim.run(Some(&mut self.random))?;
-        self.nothing_written("planning-again-yields-nothing")?;
+        // A word to sync is a release: hooks run for it.
+        if self.head.as_ref().is_none_or(|head| head.rows.iter().all(|row| row.hook.is_none())) {
+            self.nothing_written("planning-again-yields-nothing")?;
+        }
+        if self.approve() {
+            self.sim.run(Some(&mut self.random))?;
+        }
+        if !self.sim.replicas[lead].machine.report().conditions[0].status {
+            return Ok(());
+        }
+        self.sim.reset();
         self.sim.restart(lead);
         self.sim.run(Some(&mut self.random))?;
         self.nothing_written("a-restart-writes-nothing")
@@ -279,6 +300,12 @@ fn line(random: &mut Random, object: &str, spirited: bool) -> String {
         if object.starts_with("ConfigMap/shop") {
             word(10, "refused");
         }
+    }
+    if object.contains("/hook-") {
+        word(20, "install=never");
+        word(if spirited { 25 } else { 0 }, "fails");
+        let (phases, policy) = (random.pick(&PHASES), random.pick(&POLICIES));
+        write!(line, " hook={phases} delete={policy}").expect("a string takes everything");
     }
     if object.ends_with("widgets") {
         line.push_str(" provides=Widget");

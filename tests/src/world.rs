@@ -13,6 +13,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use skiff_shared::desired::{BodyDigest, Desired};
 use skiff_shared::health::{Assessment, Health};
+use skiff_shared::hook::SyncPhase;
 use skiff_shared::inventory::Uid;
 use skiff_shared::managed_fields::{Entry, FieldSet, Fields, ForeignOwner, Owned};
 use skiff_shared::object::{ApiSet, Digest, GroupKind, ObjectId, ServedKind};
@@ -43,6 +44,8 @@ pub struct Body {
     pub finalizer: u32,
     /// The kind that the object, a CustomResourceDefinition, brings.
     pub provides: Option<Arc<GroupKind>>,
+    /// It becomes ill where others become healthy.
+    pub fails: bool,
 }
 
 /// A stored object.
@@ -54,8 +57,9 @@ pub struct Live {
     pub content: u64,
     pub fields: Fields,
     pub health: Health,
-    /// Steps until it is healthy.
+    /// Steps until it is healthy, or ill for good.
     pub ready_in: Option<u32>,
+    pub fails: bool,
     pub finalizer: u32,
     pub deleting: bool,
     pub labelled: bool,
@@ -108,6 +112,10 @@ pub struct World {
     pub disturbed: HashMap<ObjectId, u64>,
     /// The version of an object after our last apply.
     pub own: HashMap<ObjectId, u64>,
+    /// Objects that others have done something to.
+    pub meddled: HashSet<ObjectId>,
+    /// Hooks that were created, with release and phase.
+    pub runs: HashSet<(ObjectId, Digest, SyncPhase)>,
     /// Every answer to an apply that reached a process.
     pub answered: HashSet<(ObjectId, Uid, u64, BodyDigest)>,
     rv: u64,
@@ -188,6 +196,8 @@ impl Default for World {
             changes: Vec::new(),
             disturbed: HashMap::new(),
             own: HashMap::new(),
+            meddled: HashSet::new(),
+            runs: HashSet::new(),
             answered: HashSet::new(),
             rv: 1_000,
             uids: 0,
@@ -262,6 +272,7 @@ impl World {
             let orphans: Vec<ObjectId> =
                 self.objects.keys().filter(|id| id.kind() == kind).cloned().collect();
             for orphan in orphans {
+                self.meddled.insert(orphan.clone());
                 self.remove(&orphan);
             }
         }
@@ -317,7 +328,7 @@ impl World {
         if left <= 1 {
             live.ready_in = None;
             self.touch(id, |live, _| {
-                live.health = Health::Healthy;
+                live.health = if live.fails { Health::Degraded } else { Health::Healthy };
                 live.fields.status = mix(live.fields.status ^ live.content);
             });
         }
@@ -333,7 +344,10 @@ impl World {
             let inner = self.objects.iter().find(|(inner, _)| inner.namespace() == Some(id.name()));
             match inner.map(|(inner, live)| (inner.clone(), live.deleting)) {
                 None => self.remove(id),
-                Some((inner, false)) => self.doom(&inner),
+                Some((inner, false)) => {
+                    self.meddled.insert(inner.clone());
+                    self.doom(&inner);
+                }
                 Some((_, true)) => {}
             }
             return;

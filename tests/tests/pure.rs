@@ -23,6 +23,7 @@ mod pure {
     mod drift;
     mod faults;
     mod gates;
+    mod hooks;
     mod lives;
     mod machine;
     mod pins;

@@ -10,6 +10,7 @@ use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use serde_json::Value;
 use skiff_shared::api::v1alpha1::App;
 use skiff_shared::desired::{Assignment, Desired, DesiredRow, Revision, render_digest};
+use skiff_shared::hook::Release;
 use skiff_shared::inventory::{Inventory, InventoryRow, Record};
 use skiff_shared::managed_fields::FIELD_MANAGER;
 use skiff_shared::object::{ApiSet, Digest, Interner, ObjectId, Target, api_version};
@@ -80,7 +81,8 @@ pub async fn compute(arguments: PlanArgs) -> anyhow::Result<Outlook> {
     };
     let bodies = rows.iter().map(|row| (row.id.clone(), row.body)).collect();
     let Discovered { apis, .. } = discovered;
-    let plan = plan_of(rows, &inventory, &apis);
+    let installs = found.status.as_ref().is_none_or(|status| status.applied.is_none());
+    let plan = plan_of(rows, &inventory, &apis, installs);
     Ok(Outlook { plan, warnings, connection, apis, store, bodies, _scratch: scratch })
 }
 
@@ -127,8 +129,10 @@ fn instance_of(app: &App) -> anyhow::Result<String> {
 fn recorded_rows(inventory: &Inventory) -> Vec<DesiredRow> {
     let rows = inventory.shards.iter().flat_map(|shard| &shard.rows);
     let mut rows: Vec<DesiredRow> = rows
+        // What a hook was is not on record: without its annotations it would be planned as an object.
+        .filter(|row| row.hook_run.is_none())
         .filter_map(|row| {
-            let InventoryRow { id, version, wave, options, record } = row;
+            let InventoryRow { id, version, wave, options, record, hook_run: _ } = row;
             Some(DesiredRow {
                 id: id.clone(),
                 version: version.clone(),
@@ -137,6 +141,7 @@ fn recorded_rows(inventory: &Inventory) -> Vec<DesiredRow> {
                 wave: *wave,
                 options: *options,
                 provides: None,
+                hook: None,
                 origin: "stored render".into(),
             })
         })
@@ -145,7 +150,7 @@ fn recorded_rows(inventory: &Inventory) -> Vec<DesiredRow> {
     rows
 }
 
-fn plan_of(rows: Vec<DesiredRow>, inventory: &Inventory, apis: &ApiSet) -> Plan {
+fn plan_of(rows: Vec<DesiredRow>, inventory: &Inventory, apis: &ApiSet, installs: bool) -> Plan {
     let desired = Desired {
         revision: Revision::default(),
         assignment: Assignment::default(),
@@ -159,7 +164,8 @@ fn plan_of(rows: Vec<DesiredRow>, inventory: &Inventory, apis: &ApiSet) -> Plan 
     let mut recorded: HashMap<&ObjectId, &InventoryRow> = HashMap::new();
     recorded.extend(inventory.shards.iter().flat_map(|shard| &shard.rows).map(|row| (&row.id, row)));
     let wanted = desired.rows.iter().map(|row| {
-        let record = recorded.remove(&row.id).map_or(&Record::None, |row| &row.record);
+        let known = recorded.remove(&row.id);
+        let record = known.map_or(&Record::None, |row| &row.record);
         Candidate {
             id: &row.id,
             version: &row.version,
@@ -168,6 +174,7 @@ fn plan_of(rows: Vec<DesiredRow>, inventory: &Inventory, apis: &ApiSet) -> Plan 
             options: row.options,
             wave: row.wave,
             rewrite: false,
+            hook_run: known.and_then(|row| row.hook_run.as_deref()),
         }
     });
     let mut candidates: Vec<Candidate<'_>> = wanted.collect();
@@ -179,6 +186,7 @@ fn plan_of(rows: Vec<DesiredRow>, inventory: &Inventory, apis: &ApiSet) -> Plan 
         options: row.options,
         wave: row.wave,
         rewrite: false,
+        hook_run: row.hook_run.as_deref(),
     }));
     let (policy, claims) = (Policy::default(), Claims::default());
     plan::plan(&Inputs {
@@ -188,6 +196,7 @@ fn plan_of(rows: Vec<DesiredRow>, inventory: &Inventory, apis: &ApiSet) -> Plan 
         policy: &policy,
         claims: &claims,
         assigned_before: None,
+        release: Release { id: Release::id_of(&desired, None), installs },
     })
 }
 

@@ -8,11 +8,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use serde_json::Value;
 use skiff_shared::desired::Problem;
 use skiff_shared::environment::{AppName, Namespace};
 use skiff_shared::limits::{Allowed, ClusterScoped, Limits, PatternError};
-use skiff_shared::policy::{Adopt, Mode, OnInvalid, Policy, Prune, PruneWhen};
+use skiff_shared::policy::{self, Adopt, Mode, OnInvalid, Policy, Prune, PruneWhen};
 use skiff_shared::yaml;
 
 use super::layers::Layers;
@@ -203,7 +204,7 @@ impl Check<'_> {
 
     fn policy(&mut self, name: &AppName, sync: RawSync, at: &str) -> Policy {
         let default = default_policy(name);
-        let RawSync { mode, prune, self_heal, adopt, on_invalid, interval: _, windows } = sync;
+        let RawSync { mode, prune, self_heal, adopt, on_invalid, timeout, interval: _, windows } = sync;
         let RawPrune { enabled, when, max_share, sensitive_kinds } = prune;
         let max_share = max_share.unwrap_or(default.prune.max_share);
         if max_share > 100 {
@@ -214,6 +215,9 @@ impl Check<'_> {
             self_heal: self_heal.unwrap_or(default.self_heal),
             adopt: adopt.unwrap_or(default.adopt),
             on_invalid: on_invalid.unwrap_or(default.on_invalid),
+            timeout: timeout
+                .and_then(|Span(timeout)| SignedDuration::try_from(timeout).ok())
+                .unwrap_or(default.timeout),
             prune: Prune {
                 enabled: enabled.unwrap_or(default.prune.enabled),
                 when: when.unwrap_or(default.prune.when),
@@ -312,6 +316,7 @@ fn default_policy(name: &AppName) -> Policy {
         self_heal,
         adopt: Adopt::IfUnowned,
         on_invalid: OnInvalid::Block,
+        timeout: policy::TIMEOUT,
         prune: Prune { enabled: true, when: PruneWhen::Healthy, max_share: 50, sensitive_kinds },
         windows: Vec::new(),
     }

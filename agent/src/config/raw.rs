@@ -160,6 +160,7 @@ pub(super) struct RawSync {
     pub(super) self_heal: Option<bool>,
     pub(super) adopt: Option<Adopt>,
     pub(super) on_invalid: Option<OnInvalid>,
+    pub(super) timeout: Option<Span>,
     pub(super) interval: Option<Span>,
     pub(super) windows: Vec<RawWindow>,
 }

@@ -247,12 +247,12 @@ impl<'a> Collector<'a> {
 
     fn is_applied(&mut self, manifest: &Manifest, origin: &str) -> bool {
         match &manifest.annotated.role {
-            Role::Object => true,
-            Role::Test | Role::Skip => false,
-            Role::Hook(hook) => {
+            Role::Object | Role::Hook(_) => true,
+            Role::Never | Role::Skip => false,
+            Role::LeftOut(hook) => {
                 let object = manifest.described();
                 self.warn(format!(
-                    "{origin}: {object} is a hook ({hook}) and left out: hooks are not run yet; without the annotation it is applied as an ordinary object"
+                    "{origin}: {object} is a hook ({hook}) that runs in no phase of a sync and is left out: hooks of an app's deletion are not run"
                 ));
                 false
             }
@@ -365,9 +365,13 @@ impl<'a> Collector<'a> {
             (ObjectId::new(kind, namespace, &manifest.name), interner.string(&manifest.version), provides)
         };
         let (wave, options) = (manifest.annotated.wave, manifest.annotated.options);
+        let hook = match manifest.annotated.role {
+            Role::Hook(hook) => Some(Arc::new(hook)),
+            _ => None,
+        };
         let sent = manifest.into_sent(namespace.as_deref(), &setting);
         let (body, bytes) = self.keep(&sent)?;
-        let row = DesiredRow { id, version, body, bytes, wave, options, provides, origin };
+        let row = DesiredRow { id, version, body, bytes, wave, options, provides, hook, origin };
         self.parts[self.current].add(Numbered { number, row });
         Ok(())
     }
@@ -435,7 +439,17 @@ impl<'a> Collector<'a> {
         let options = ObjectOptions { keep: true, ..ObjectOptions::default() };
         let version = Arc::from("v1");
         let origin = CREATED.into();
-        Ok(Some(DesiredRow { id, version, body, bytes, wave: 0, options, provides: None, origin }))
+        Ok(Some(DesiredRow {
+            id,
+            version,
+            body,
+            bytes,
+            wave: 0,
+            options,
+            provides: None,
+            hook: None,
+            origin,
+        }))
     }
 }
 

@@ -174,7 +174,7 @@ impl Metrics {
             labels,
             [
                 KeyValue::new(name::CICD_PIPELINE_RUN_STATE, "executing"),
-                KeyValue::new(name::CICD_PIPELINE_RESULT, run.outcome.word()),
+                KeyValue::new(name::CICD_PIPELINE_RESULT, run.outcome.result()),
             ],
         );
         executing.extend(error_type(run).map(|error| KeyValue::new(name::ERROR_TYPE, error)));

@@ -4,6 +4,7 @@
 //! withheld, as it may quote it.
 
 use skiff_shared::desired::Revision;
+use skiff_shared::hook::Ended;
 use skiff_shared::managed_fields::Actor;
 use skiff_shared::sync::effect::{Drift, DriftKind, Notice};
 
@@ -81,6 +82,18 @@ pub(super) fn line(notice: &Notice) -> Line {
             Line::new(Level::Warn, "contested", text).about(id)
         }
         Notice::Pruned { id } => Line::new(Level::Info, "pruned", format!("pruned {id}")).about(id),
+        Notice::HookEnded { id, phase, ended: Ended::Succeeded } => {
+            Line::new(Level::Info, "hook_ended", format!("{phase} hook {id} succeeded")).about(id)
+        }
+        Notice::HookEnded { id, phase, ended: Ended::Failed(message) } => {
+            let object = id.to_string();
+            let text = format!("{phase} hook {object} failed: {}", redacted(&object, message));
+            Line::new(Level::Error, "hook_ended", text).about(id).failed("HookFailed")
+        }
+        Notice::SyncFailed { message } => {
+            Line::new(Level::Error, "sync_failed", format!("sync failed: {}", redacted(message, message)))
+                .failed("SyncFailed")
+        }
         Notice::WaitingForApproval { digest } => {
             Line::new(Level::Info, "waiting_for_approval", format!("plan {digest} waits for approval"))
         }

@@ -25,7 +25,7 @@ use super::identity::Identity;
 use super::{Detail, redacted};
 
 /// Children that a sync has at most.
-const MAX_STAGES: usize = 7;
+const MAX_STAGES: usize = 8;
 
 /// Paths that a heal names at most.
 const MAX_PATHS: usize = 20;
@@ -169,7 +169,7 @@ impl SpanContextOf<'_> {
         attributes.extend([
             KeyValue::new(name::CICD_PIPELINE_ACTION_NAME, "SYNC"),
             KeyValue::new(name::CICD_PIPELINE_RUN_ID, format!("{}-{}", ids.trace, ids.span)),
-            KeyValue::new(name::CICD_PIPELINE_RESULT, run.outcome.word()),
+            KeyValue::new(name::CICD_PIPELINE_RESULT, run.outcome.result()),
             KeyValue::new("skiff.sync.cause", cause_word(sync.cause)),
         ]);
         attributes.extend(revision_attributes(&run.revision));
@@ -188,7 +188,7 @@ impl SpanContextOf<'_> {
         let mut attributes = self.common();
         attributes.extend([
             KeyValue::new(name::CICD_PIPELINE_TASK_NAME, stage.name),
-            KeyValue::new(name::CICD_PIPELINE_TASK_RUN_RESULT, outcome.word()),
+            KeyValue::new(name::CICD_PIPELINE_TASK_RUN_RESULT, outcome.result()),
         ]);
         let note = |(time, text): &(Timestamp, String)| {
             let text = vec![KeyValue::new("skiff.message", text.clone())];
@@ -207,7 +207,7 @@ impl SpanContextOf<'_> {
             attributes,
             events: stage.events.iter().map(note).collect(),
             links: Vec::new(),
-            status: if outcome == Outcome::Blocked { Status::error("") } else { Status::Unset },
+            status: if outcome.is_failure() { Status::error("") } else { Status::Unset },
         }
     }
 
@@ -217,7 +217,7 @@ impl SpanContextOf<'_> {
         let mut attributes = self.common();
         attributes.extend([
             KeyValue::new(name::CICD_PIPELINE_TASK_NAME, "fetch"),
-            KeyValue::new(name::CICD_PIPELINE_TASK_RUN_RESULT, Outcome::Blocked.word()),
+            KeyValue::new(name::CICD_PIPELINE_TASK_RUN_RESULT, Outcome::Blocked.result()),
             KeyValue::new(name::VCS_REPOSITORY_URL_FULL, without_credentials(failure.url)),
             KeyValue::new(name::ERROR_TYPE, failure.reason.to_owned()),
         ]);
@@ -343,7 +343,7 @@ pub(super) fn scope() -> InstrumentationScope {
 /// Returns the class of what stopped a sync, or nothing where nothing did.
 pub(super) fn error_type(run: &RunRecord) -> Option<&'static str> {
     let first = run.failures.first().map_or("_OTHER", |(_, reason, _)| *reason);
-    (run.outcome == Outcome::Blocked).then_some(first)
+    run.outcome.is_failure().then_some(first)
 }
 
 fn cause_word(cause: Cause) -> &'static str {
@@ -354,13 +354,12 @@ fn cause_word(cause: Cause) -> &'static str {
 }
 
 fn status(run: &RunRecord) -> Status {
-    match (run.outcome, run.failures.as_slice()) {
-        (Outcome::Blocked, []) => Status::error("nothing was written"),
-        (Outcome::Blocked, [(id, reason, _)]) => Status::error(format!("{id}: {reason}")),
-        (Outcome::Blocked, [(id, reason, _), rest @ ..]) => {
-            Status::error(format!("{id}: {reason}; and {} more", rest.len()))
-        }
-        _ => Status::Unset,
+    match run.failures.as_slice() {
+        _ if !run.outcome.is_failure() => Status::Unset,
+        [] if run.outcome == Outcome::Blocked => Status::error("nothing was written"),
+        [] => Status::error(""),
+        [(id, reason, _)] => Status::error(format!("{id}: {reason}")),
+        [(id, reason, _), rest @ ..] => Status::error(format!("{id}: {reason}; and {} more", rest.len())),
     }
 }
 

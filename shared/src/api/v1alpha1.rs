@@ -354,7 +354,7 @@ pub struct HistoryEntry {
     pub healthy_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approved_by: Option<String>,
-    /// `success`, `failure`, `cancellation` or `running`.
+    /// `success`, `failure` before the first write, `failed` after it, `cancellation` or `running`.
     pub outcome: String,
     /// Objects by what happened to them: `created`, `configured`, `pruned` and so on.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

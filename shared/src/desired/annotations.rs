@@ -3,24 +3,30 @@
 //! Between a rendered document and its row. Argo CD's, Flux's and Helm's annotations are honoured beside our own;
 //! ours win. Nothing is ignored silently: what is unknown, misspelt or not supported yet becomes a warning.
 
+mod hook;
+
 use serde_json::{Map, Value};
 
 use super::ObjectOptions;
+use crate::hook::Hook;
 
 const WAVE: &str = "skiff.dev/wave";
 const PRUNE: &str = "skiff.dev/prune";
 const IGNORE_HEALTH: &str = "skiff.dev/ignore-health";
 const SKIP_DRY_RUN: &str = "skiff.dev/skip-dry-run";
 const HOOK: &str = "skiff.dev/hook";
+const HOOK_DELETE: &str = "skiff.dev/hook-delete-policy";
 const SUBSTITUTE: &str = "skiff.dev/substitute";
 const OURS: &str = "skiff.dev/";
 
 const ARGO_WAVE: &str = "argocd.argoproj.io/sync-wave";
 const ARGO_HOOK: &str = "argocd.argoproj.io/hook";
+const ARGO_HOOK_DELETE: &str = "argocd.argoproj.io/hook-delete-policy";
 const ARGO_OPTIONS: &str = "argocd.argoproj.io/sync-options";
 const ARGO_IGNORE_HEALTH: &str = "argocd.argoproj.io/ignore-healthcheck";
 
 const HELM_HOOK: &str = "helm.sh/hook";
+const HELM_HOOK_DELETE: &str = "helm.sh/hook-delete-policy";
 const HELM_WEIGHT: &str = "helm.sh/hook-weight";
 const HELM_POLICY: &str = "helm.sh/resource-policy";
 
@@ -44,12 +50,14 @@ pub enum Role {
     /// It is applied with the others.
     #[default]
     Object,
-    /// A test of `helm test`: never a part of the app.
-    Test,
+    /// It runs once in each release.
+    Hook(Hook),
+    /// A test of `helm test`, or a hook of Helm's rollback: never a part of the app.
+    Never,
     /// `hook: Skip`: it asks not to be applied.
     Skip,
-    /// A hook, as written. Hooks are not run yet, and never applied as ordinary objects.
-    Hook(String),
+    /// A hook, as written, that runs in no phase of a sync: it is told that it is left out.
+    LeftOut(String),
 }
 
 /// Reads the annotations of an object, whose values were checked to be text.
@@ -97,12 +105,19 @@ impl<'a> Reader<'a> {
     }
 
     fn role(&mut self) {
-        let own = self.text(HOOK).or_else(|| self.text(ARGO_HOOK));
-        self.result.role = match own {
-            Some("Skip") => Role::Skip,
-            Some(hook) => Role::Hook(hook.to_owned()),
-            None => self.text(HELM_HOOK).map_or(Role::Object, helm_role),
+        let policies = match self.text(HOOK_DELETE) {
+            Some(own) => [Some(own), None],
+            None => [self.text(ARGO_HOOK_DELETE), self.text(HELM_HOOK_DELETE)],
         };
+        let own = self.text(HOOK).or_else(|| self.text(ARGO_HOOK));
+        let words = hook::Words { hook: own, helm: self.text(HELM_HOOK), policies };
+        let (role, unknown) = hook::read(&words);
+        self.result.role = role;
+        for (word, allowed) in unknown {
+            self.warn(format!(
+                "hook annotations have the unknown word {word:?}, which is ignored: write {allowed}"
+            ));
+        }
     }
 
     fn wave(&mut self) {
@@ -187,7 +202,7 @@ impl<'a> Reader<'a> {
 
     fn unknown(&mut self) {
         for (key, value) in self.annotations {
-            let known = [WAVE, PRUNE, IGNORE_HEALTH, SKIP_DRY_RUN, HOOK, SUBSTITUTE, FLUX_PRUNE]
+            let known = [WAVE, PRUNE, IGNORE_HEALTH, SKIP_DRY_RUN, HOOK, HOOK_DELETE, SUBSTITUTE, FLUX_PRUNE]
                 .contains(&key.as_str());
             if known {
                 continue;
@@ -200,18 +215,6 @@ impl<'a> Reader<'a> {
                 ));
             }
         }
-    }
-}
-
-/// Returns what a Helm hook is to us: tests are dropped, CRDs are objects, all others are hooks.
-fn helm_role(hooks: &str) -> Role {
-    let mut kinds = hooks.split(',').map(str::trim);
-    if kinds.clone().all(|kind| kind == "crd-install") {
-        Role::Object
-    } else if kinds.any(|kind| matches!(kind, "test" | "test-success" | "test-failure")) {
-        Role::Test
-    } else {
-        Role::Hook(hooks.to_owned())
     }
 }
 
@@ -245,6 +248,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::hook::SyncPhase;
 
     fn annotated(annotations: Value) -> Annotated {
         let Value::Object(map) = annotations else { panic!("annotations are a mapping") };
@@ -321,15 +325,22 @@ mod tests {
     #[test]
     fn hooks_are_told_from_tests_and_from_objects() {
         let role = |annotations| annotated(annotations).role;
-        assert_eq!(role(json!({ HELM_HOOK: "test" })), Role::Test);
-        assert_eq!(role(json!({ HELM_HOOK: "test-success" })), Role::Test);
+        assert_eq!(role(json!({ HELM_HOOK: "test" })), Role::Never);
         assert_eq!(role(json!({ HELM_HOOK: "crd-install" })), Role::Object);
-        assert_eq!(
-            role(json!({ HELM_HOOK: "pre-install, pre-upgrade" })),
-            Role::Hook("pre-install, pre-upgrade".into())
-        );
-        assert_eq!(role(json!({ ARGO_HOOK: "PostSync", HELM_HOOK: "test" })), Role::Hook("PostSync".into()));
         assert_eq!(role(json!({ ARGO_HOOK: "Skip" })), Role::Skip);
-        assert_eq!(role(json!({ HOOK: "PreSync" })), Role::Hook("PreSync".into()));
+        let both = json!({ HOOK: "PreSync", ARGO_HOOK: "PostSync", HELM_HOOK: "test", HOOK_DELETE: "HookFailed",
+            ARGO_HOOK_DELETE: "HookSucceeded" });
+        let Role::Hook(hook) = role(both) else { panic!("a hook") };
+        assert!(hook.upgrade.contains(SyncPhase::PreSync) && !hook.upgrade.contains(SyncPhase::PostSync));
+        assert!(hook.delete.failed && !hook.delete.succeeded);
+    }
+
+    #[test]
+    fn unknown_words_of_hooks_are_named() {
+        let result = annotated(json!({ ARGO_HOOK: "PreSync,Later", ARGO_HOOK_DELETE: "Always" }));
+        insta::assert_snapshot!(result.warnings.join("\n"), @r#"
+        hook annotations have the unknown word "Later", which is ignored: write PreSync, Sync, PostSync, SyncFail, PreDelete, PostDelete or Skip
+        hook annotations have the unknown word "Always", which is ignored: write BeforeHookCreation, HookSucceeded or HookFailed
+        "#);
     }
 }

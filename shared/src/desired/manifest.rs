@@ -8,6 +8,7 @@
 //! - `stringData` of a Secret becomes `data`. Applied as `stringData` the server records `stringData` as ours, and
 //!   neither a change of the value by somebody else nor a key removed from Git would ever be noticed.
 //! - `rules` of a ClusterRole with an `aggregationRule` are dropped: a controller writes them, and would fight us.
+//! - `generateName` of a hook becomes a `name` that its content decides: the same hook is found again.
 //! - `annotations` and `labels` that are null or empty, of the object or of its pod template, are dropped: applied,
 //!   they make us the owner of the whole map, and the first annotation of somebody else would look like drift.
 //!
@@ -21,7 +22,8 @@ use serde_json::{Map, Value};
 use super::annotations::{self, Annotated, Role};
 use super::scope::Scope;
 use crate::api::{APP_LABEL, INSTANCE_LABEL};
-use crate::object::split_api_version;
+use crate::object::{Digest, split_api_version};
+use crate::yaml;
 
 /// Fields of `metadata` that only the server writes.
 const SERVER_FIELDS: [&str; 8] = [
@@ -34,6 +36,12 @@ const SERVER_FIELDS: [&str; 8] = [
     "selfLink",
     "uid",
 ];
+
+/// Characters of a name that the API server makes of `generateName` at most.
+const NAME: usize = 63;
+
+/// Characters of it that tell one content from another.
+const SUFFIX: usize = 10;
 
 /// Paths of the `metadata` of pod and job templates, in kinds of `apps` and `batch`.
 const TEMPLATES: [&str; 3] =
@@ -133,8 +141,8 @@ impl Manifest {
         let annotated = reading.texts("annotations").map(annotations::read).unwrap_or_default();
         let name = match annotated.role {
             Role::Object => reading.name(),
-            // A hook may leave its name to the server, and is not applied anyway.
-            Role::Test | Role::Skip | Role::Hook(_) => String::new(),
+            Role::Hook(_) => reading.hook_name(),
+            Role::Never | Role::Skip | Role::LeftOut(_) => String::new(),
         };
         let namespace = reading.namespace();
         reading.texts("labels");
@@ -182,6 +190,10 @@ impl Manifest {
         let metadata = entry_map(&mut self.map, "metadata");
         for field in SERVER_FIELDS {
             metadata.remove(field);
+        }
+        if metadata.get("name").is_none_or(Value::is_null) {
+            metadata.remove("generateName");
+            metadata.insert("name".to_owned(), self.name.into());
         }
         match namespace {
             Some(namespace) => metadata.insert("namespace".to_owned(), namespace.into()),
@@ -272,6 +284,21 @@ impl<'a> Reading<'a> {
             return String::new();
         }
         self.required("metadata.name", self.metadata("name"))
+    }
+
+    /// Returns the name of a hook, which may leave it to the server: then its content decides it.
+    fn hook_name(&mut self) -> String {
+        match (self.metadata("name"), self.metadata("generateName")) {
+            (None, Some(Value::String(prefix))) if !prefix.is_empty() => {
+                let mut content = Vec::new();
+                yaml::to_canonical(&Value::Object(self.map.clone()), &mut content);
+                let mut suffix = Digest::of(&content).to_string();
+                suffix.truncate(SUFFIX);
+                let kept: String = prefix.chars().take(NAME - SUFFIX).collect();
+                kept + &suffix
+            }
+            _ => self.name(),
+        }
     }
 
     fn namespace(&mut self) -> Option<String> {

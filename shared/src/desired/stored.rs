@@ -1,7 +1,10 @@
 //! Rows of bodies that were rendered long ago: an object as it was sent says everything that its row did.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
+use super::annotations::Role;
 use super::manifest::{Fault, Manifest};
 use super::{BodyDigest, DesiredRow, scope};
 use crate::object::{Interner, ObjectId};
@@ -25,6 +28,10 @@ pub fn row(body: &[u8], digest: BodyDigest, interner: &mut Interner) -> Result<D
     let is_definition =
         manifest.group == "apiextensions.k8s.io" && manifest.kind == "CustomResourceDefinition";
     let provides = is_definition.then(|| scope::provides(manifest.written())).flatten();
+    let hook = match manifest.annotated.role {
+        Role::Hook(hook) => Some(Arc::new(hook)),
+        Role::Object | Role::Never | Role::Skip | Role::LeftOut(_) => None,
+    };
     let kind = interner.kind(&manifest.group, &manifest.kind);
     let namespace = manifest.namespace.as_deref().map(|namespace| interner.string(namespace));
     Ok(DesiredRow {
@@ -35,6 +42,7 @@ pub fn row(body: &[u8], digest: BodyDigest, interner: &mut Interner) -> Result<D
         wave: manifest.annotated.wave,
         options: manifest.annotated.options,
         provides: provides.map(|(kind, _)| interner.kind(&kind.group, &kind.kind)),
+        hook,
         origin: "stored render".into(),
     })
 }

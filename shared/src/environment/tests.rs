@@ -52,6 +52,7 @@ fn an_app_needs_only_a_name() {
                 self_heal: true,
                 adopt: IfUnowned,
                 on_invalid: Block,
+                timeout: 300s,
                 prune: Prune {
                     enabled: true,
                     when: Healthy,
@@ -84,6 +85,7 @@ fn an_app_needs_only_a_name() {
                 self_heal: true,
                 adopt: IfUnowned,
                 on_invalid: Block,
+                timeout: 300s,
                 prune: Prune {
                     enabled: true,
                     when: Healthy,

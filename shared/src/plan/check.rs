@@ -1,8 +1,10 @@
 //! What must hold of every plan, whatever its inputs: run over every plan of every test.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
-use super::{Candidate, Held, Inputs, Plan, prune};
+use super::{Candidate, Inputs, Plan, prune};
+use crate::hook::Hook;
 use crate::inventory::Record;
 use crate::object::ObjectId;
 
@@ -20,7 +22,13 @@ pub fn check(inputs: &Inputs<'_>, plan: &Plan) -> Vec<String> {
 
 fn spoken_of_once(plan: &Plan, broken: &mut Vec<String>) {
     let mut spoken: HashSet<&ObjectId> = HashSet::new();
-    let writes = plan.writes.iter().map(|write| &write.id);
+    let mut runs = HashSet::new();
+    let hooks = plan.all_writes().filter(|write| write.is_hook);
+    for write in hooks.filter(|write| !runs.insert((&write.id, write.place.phase))) {
+        broken.push(format!("{} runs twice in {}", write.id, write.place.phase));
+    }
+    let writes = plan.writes.iter().filter(|write| !write.is_hook).map(|write| &write.id);
+    let writes = writes.chain(runs.iter().map(|(id, _)| *id).collect::<BTreeSet<_>>());
     let prunes = plan.prunes.iter().map(|prune| &prune.id);
     for id in writes.chain(prunes).chain(plan.held.iter().map(|held| &held.id)) {
         if !spoken.insert(id) {
@@ -44,6 +52,9 @@ fn prunes(
             }
             Some(candidate) if candidate.wanted.is_some() => {
                 broken.push(format!("{id} is pruned but wanted"));
+            }
+            Some(candidate) if candidate.hook_run.is_some() => {
+                broken.push(format!("{id} is a hook and pruned as an object"));
             }
             Some(candidate) if candidate.options.keep => {
                 broken.push(format!("{id} is pruned but asks to be kept"));
@@ -79,20 +90,26 @@ fn writes(
     candidates: &HashMap<&ObjectId, &Candidate<'_>>,
     broken: &mut Vec<String>,
 ) {
-    for write in &plan.writes {
+    for write in plan.all_writes() {
         let wanted = candidates.get(&write.id).and_then(|candidate| candidate.wanted);
         if wanted.is_none_or(|row| row.body != write.body || row.version != write.version) {
             broken.push(format!("{} is written but not wanted so", write.id));
+        }
+        let hook = wanted.and_then(|row| row.hook.as_ref());
+        let in_its_phase =
+            |hook: &Arc<Hook>| hook.phases(inputs.release.installs).contains(write.place.phase);
+        if write.is_hook != hook.is_some_and(in_its_phase) {
+            broken.push(format!("{} does not run in {}", write.id, write.place.phase));
         }
         if inputs.claims.conflicts.contains_key(&write.id) {
             broken.push(format!("{} is written but another app has it", write.id));
         }
     }
-    let wanted = candidates.values().filter(|candidate| candidate.wanted.is_some()).count();
-    let is_wanted =
-        |held: &&Held| candidates.get(&held.id).is_some_and(|candidate| candidate.wanted.is_some());
-    let held = plan.held.iter().filter(is_wanted);
-    if wanted != plan.writes.len() + held.count() + plan.unchanged as usize {
+    let is_wanted = |candidate: &&&Candidate<'_>| candidate.wanted.is_some_and(|row| row.hook.is_none());
+    let wanted = candidates.values().filter(is_wanted).count();
+    let held = plan.held.iter().filter_map(|held| candidates.get(&held.id)).filter(is_wanted).count();
+    let written = plan.writes.iter().filter(|write| !write.is_hook).count();
+    if wanted != written + held + plan.unchanged as usize {
         broken.push("a wanted object is neither written, unchanged nor held".to_owned());
     }
     let orphans = candidates.values().filter(|candidate| prune::is_orphan(candidate));
@@ -105,7 +122,7 @@ fn writes(
 
 fn order(plan: &Plan, broken: &mut Vec<String>) {
     let sorted = |pair: &[super::Write]| (pair[0].place, &pair[0].id) <= (pair[1].place, &pair[1].id);
-    if !plan.writes.windows(2).all(sorted) {
+    if !plan.writes.windows(2).all(sorted) || !plan.on_failure.windows(2).all(sorted) {
         broken.push("writes are out of order".to_owned());
     }
     let steps = |pair: &[super::Pruning]| pair[0].step <= pair[1].step && pair[0].early >= pair[1].early;

@@ -28,7 +28,7 @@ pub(super) fn decide(inputs: &Inputs<'_>, plan: &mut Plan) {
 }
 
 pub(super) fn is_orphan(candidate: &Candidate<'_>) -> bool {
-    candidate.wanted.is_none() && *candidate.record != Record::None
+    candidate.wanted.is_none() && *candidate.record != Record::None && candidate.hook_run.is_none()
 }
 
 fn guard(candidate: &Candidate<'_>, inputs: &Inputs<'_>) -> Option<HeldReason> {
@@ -74,7 +74,7 @@ fn is_sensitive(id: &ObjectId) -> bool {
 fn budget(inputs: &Inputs<'_>, going: usize) -> Option<HeldReason> {
     // What is wanted counts whether it is written yet or not: the share must not shrink, and a refused
     // pruning pass the guard, only because the rest of the plan was written meanwhile.
-    let counts = |candidate: &&Candidate<'_>| candidate.wanted.is_some() || *candidate.record != Record::None;
+    let counts = |candidate: &&Candidate<'_>| candidate.is_kept();
     let owned = inputs.candidates.iter().filter(counts).count();
     let pruned = u32::try_from(going).unwrap_or(u32::MAX);
     let owned = u32::try_from(owned).unwrap_or(u32::MAX);
@@ -94,7 +94,7 @@ fn in_mirrored_order(going: &[&Candidate<'_>]) -> Vec<Pruning> {
         .iter()
         .map(|candidate| {
             let early = goes_early(candidate.id);
-            let place = order::Place { wave: candidate.wave, rank: order::rank(candidate.id.kind()) };
+            let place = (candidate.wave, order::rank(candidate.id.kind()));
             ((!early, std::cmp::Reverse(place)), *candidate)
         })
         .collect();

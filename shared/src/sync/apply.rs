@@ -5,21 +5,33 @@ use jiff::Timestamp;
 use super::backoff::Pace;
 use super::effect::{Effect, Urgency, WithFields};
 use super::event::Cause as EventCause;
+use super::fail::Why;
 use super::heal::next_after;
 use super::row::{Op, RowIx, Task};
 use super::state::{Machine, Phase, Run};
+use crate::hook::SyncPhase;
 use crate::inventory::Record;
-use crate::plan::order::Place;
+use crate::plan::order::{Place, Turn};
 use crate::report::{Cause, Outcome};
 
 impl Machine {
     pub(super) fn advance_applying(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         if self.may_write(now) {
+            self.store_claims(now, out);
             self.repeat(now, out);
             self.start_writes(now, out);
         }
+        self.advance_written(now, out);
+        self.advance_failed(now, out);
+        if self.may_write(now) {
+            self.store_claims(now, out);
+        }
+    }
+
+    /// Goes on when every object is written: to what is pruned, to the last hooks, and to the end.
+    fn advance_written(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         let Some(run) = &mut self.run else { return };
-        if !run.is_written() {
+        if !run.is_applied() || run.is_given_up() {
             return;
         }
         if run.applied_at.is_none() {
@@ -35,7 +47,7 @@ impl Machine {
         while self.has_room() {
             let Some(run) = &mut self.run else { return };
             let Some(write) = run.plan.writes.get(run.cursor) else { return };
-            if !run.may_enter(write.place) {
+            if run.is_given_up() || !run.may_enter(write.place) {
                 return;
             }
             run.place = Some(write.place);
@@ -49,7 +61,11 @@ impl Machine {
                 return;
             }
             run.cursor += 1;
-            row.task = Task::Writing { adopts: write.adopts };
+            row.task = if write.is_hook {
+                Task::Run(write.place.phase)
+            } else {
+                Task::Writing { adopts: write.adopts }
+            };
             // What failed before this plan was made is tried again in its own time.
             if !row.rests(now) {
                 run.unanswered.insert(ix);
@@ -74,7 +90,8 @@ impl Machine {
                 continue;
             }
             match row.task {
-                Task::Writing { .. } => self.write(ix, now, out),
+                Task::Writing { .. } if self.run.as_ref().is_some_and(|run| run.is_given_up()) => {}
+                Task::Writing { .. } | Task::Run(_) => self.write(ix, now, out),
                 Task::Prune => self.examine(ix, out),
                 Task::None | Task::Write { .. } | Task::AwaitGone => {}
             }
@@ -82,7 +99,7 @@ impl Machine {
     }
 
     /// Sends a row's write, or lets it wait for its kind, or for the end of what stands in its place.
-    fn write(&mut self, ix: RowIx, now: Timestamp, out: &mut Vec<Effect>) {
+    pub(super) fn write(&mut self, ix: RowIx, now: Timestamp, out: &mut Vec<Effect>) {
         let row = &self.rows[ix.get()];
         let (Some(body), target) = (row.wanted, row.target()) else { return };
         if !self.apis.served(target.id.kind(), &target.version) {
@@ -100,6 +117,12 @@ impl Machine {
             self.lookups.insert(ix);
             return self.retry_at(ix, at);
         }
+        if let Task::Run(phase) = row.task
+            && !self.may_create(ix, phase, out)
+        {
+            return;
+        }
+        let row = &self.rows[ix.get()];
         if row.task == (Task::Writing { adopts: true }) {
             let token = self.depart(ix, Op::Adopt);
             out.push(Effect::Adopt(token, target));
@@ -124,6 +147,12 @@ impl Machine {
 
     /// Something stands where the object was to be created: whose it is to be is decided by a new plan.
     pub(super) fn occupied(&mut self, ix: RowIx, cause: EventCause, now: Timestamp) {
+        if let (Task::Run(_), Some(run)) = (self.rows[ix.get()].task, &mut self.run) {
+            // It may be the hook itself, whose first answer was lost.
+            run.unlooked.insert(ix);
+            self.due.insert(ix);
+            return;
+        }
         let at = self.pace(ix, Some(cause), Pace::Quick, now);
         self.retry_at(ix, at);
         self.replan = true;
@@ -138,7 +167,8 @@ impl Machine {
             self.phase = Phase::Pruning;
             return self.changed(now);
         }
-        let is_over = |run: &Run| run.pruned == run.plan.prunes.len() && run.going.is_empty();
+        let cleans_up = self.cleans_up();
+        let is_over = |run: &Run| run.is_written() && run.is_pruned() && run.hooks.is_empty() && !cleans_up;
         if self.run.as_ref().is_some_and(|run| is_over(run) && run.is_healthy()) {
             self.complete(now, out);
         }
@@ -165,23 +195,48 @@ impl Run {
     pub(super) fn may_enter(&self, place: Place) -> bool {
         match self.place {
             Some(current) if current == place => true,
-            Some(current) if current.wave == place.wave => self.unanswered.is_empty(),
-            Some(_) | None => self.unanswered.is_empty() && self.is_ready(place.wave),
+            Some(current) if current.turn() == place.turn() => self.unanswered.is_empty(),
+            Some(_) | None => self.unanswered.is_empty() && self.is_ready(place.turn()),
         }
     }
 
-    /// Whether all wanted objects of waves before `wave` are ready.
-    fn is_ready(&self, wave: i32) -> bool {
-        self.unready.range(..wave).all(|(_, count)| *count == 0)
+    /// Whether everything before `turn` is done: wanted objects ready, hooks run, and before PostSync also what left
+    /// Git is gone.
+    fn is_ready(&self, turn: Turn) -> bool {
+        let (phase, wave) = turn;
+        let ran = self.hooks.range(..(phase, wave, RowIx(0))).next().is_none();
+        let pruned = phase < SyncPhase::PostSync || self.is_pruned();
+        ran && pruned && self.unready.range(..turn).all(|(_, count)| *count == 0)
     }
 
-    /// Whether all wanted objects are ready.
+    /// Whether every prune of the plan is done.
+    fn is_pruned(&self) -> bool {
+        self.pruned == self.plan.prunes.len() && self.going.is_empty()
+    }
+
+    /// Whether a hook has failed, so that nothing else of the release is written.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.failed.as_ref().is_some_and(|failed| failed.why == Why::Hook)
+    }
+
+    /// Whether all wanted objects are ready, and all hooks before PostSync have run.
     pub(super) fn is_healthy(&self) -> bool {
-        self.unready.values().all(|count| *count == 0)
+        let ran = self.hooks.iter().all(|(phase, ..)| *phase >= SyncPhase::PostSync);
+        ran && self.unready.values().all(|count| *count == 0)
     }
 
     /// Whether every write has been started and answered at least once.
     fn is_written(&self) -> bool {
-        self.cursor == self.plan.writes.len() && self.unanswered.is_empty() && self.awaiting_kind.is_empty()
+        self.cursor == self.plan.writes.len() && self.is_answered()
+    }
+
+    /// Whether that is so of every write before PostSync.
+    fn is_applied(&self) -> bool {
+        let next = self.plan.writes.get(self.cursor);
+        next.is_none_or(|write| write.place.phase >= SyncPhase::PostSync) && self.is_answered()
+    }
+
+    fn is_answered(&self) -> bool {
+        self.unanswered.is_empty() && self.awaiting_kind.is_empty()
     }
 }

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::event::{Cause, Token};
 use crate::desired::{Assignment, BodyDigest, Revision};
+use crate::hook::{Ended, SyncPhase};
 use crate::inventory::{Shard, Uid};
 use crate::managed_fields::{Actor, Path};
 use crate::object::{Digest, GroupKind, ObjectId, Target};
@@ -128,6 +129,15 @@ pub enum Notice {
     },
     Pruned {
         id: ObjectId,
+    },
+    HookEnded {
+        id: ObjectId,
+        phase: SyncPhase,
+        ended: Ended,
+    },
+    /// Told once, also if it comes right later.
+    SyncFailed {
+        message: String,
     },
     WaitingForApproval {
         digest: String,

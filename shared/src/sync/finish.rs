@@ -5,8 +5,10 @@ use jiff::Timestamp;
 use super::backoff::Pace;
 use super::effect::{Effect, Notice};
 use super::event::{Answer, AppliedAnswer, Cause, Failure, Observation, Refusal, Token};
+use super::fail::{Failed, Why};
 use super::row::{Flight, Op, RowIx, Task};
 use super::state::{Machine, Open};
+use crate::hook::Ended;
 use crate::inventory::Record;
 use crate::plan::{Action, HeldReason};
 use crate::report::MAX_FAILURES;
@@ -145,6 +147,8 @@ impl Machine {
         if before != self.rows[ix.get()].record {
             self.mark_dirty(ix, now);
         }
+        self.progressed(now);
+        self.judge_run(ix, now, out);
         self.changed(now);
     }
 
@@ -178,8 +182,15 @@ impl Machine {
         {
             run.failures.push((id.to_string(), cause.reason.word(), cause.message.clone()));
         }
-        out.push(Effect::Notice(Notice::WriteFailed { id, cause, attempt }));
+        let message = format!("{id}: {}: {}", cause.reason.word(), cause.message);
+        out.push(Effect::Notice(Notice::WriteFailed { id, cause: cause.clone(), attempt }));
         self.retry_at(ix, at);
+        match self.rows[ix.get()].task {
+            _ if pace == Pace::Quick => {}
+            Task::Run(_) => self.hook_ended(ix, Ended::Failed(cause.message), now, out),
+            Task::Writing { .. } => self.fail(Failed { why: Why::Refused, message }, now, out),
+            Task::None | Task::Write { .. } | Task::Prune | Task::AwaitGone => {}
+        }
     }
 
     /// Waits after an answer that says nothing about the object, as long as the server asks for.

@@ -15,6 +15,7 @@ use crate::gate;
 use crate::inventory::{Applied, Record};
 use crate::managed_fields::{FieldSet, blame, drifted_paths, field_set_of};
 use crate::plan::HeldReason;
+use crate::plan::order::Turn;
 
 /// A dry run tells a change of content by the time of our entry, which counts in seconds: it must not be sent
 /// within the second of the apply.
@@ -109,8 +110,8 @@ impl Machine {
         let ours = row.wanted.is_some() || self.heals_from_record();
         let free = match row.task {
             Task::None => true,
-            Task::Write { .. } => self.waits_long(row.wave),
-            Task::Writing { .. } | Task::Prune | Task::AwaitGone => false,
+            Task::Write { .. } => self.waits_long((row.phase, row.wave)),
+            Task::Writing { .. } | Task::Run(_) | Task::Prune | Task::AwaitGone => false,
         };
         let served = self.apis.served(row.id.kind(), &row.version);
         let able = row.drift.is_some() && row.is_due(now) && !row.is_deleting();
@@ -122,15 +123,16 @@ impl Machine {
         out.push(Effect::Apply(token, target, body, Urgency::Heal, WithFields::Yes));
     }
 
-    /// Whether the plan's write of a row in this wave has to wait, for a person or for the health of others: that does
+    /// Whether the plan's write of a row in this turn has to wait, for a person or for the health of others: that does
     /// not keep the object from being as it was. What is about to be written is not put back before.
-    fn waits_long(&self, wave: i32) -> bool {
+    fn waits_long(&self, turn: Turn) -> bool {
         match self.phase {
             Phase::Gated => matches!(self.verdict(), Some(gate::Verdict::Wait(_))),
             Phase::Applying => {
                 let Some(run) = &self.run else { return false };
                 match run.place {
-                    Some(place) => wave > place.wave,
+                    _ if run.is_given_up() => true,
+                    Some(place) => turn > place.turn(),
                     None => run.plan.writes.get(run.cursor).is_some_and(|write| !run.may_enter(write.place)),
                 }
             }

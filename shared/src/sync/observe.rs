@@ -9,6 +9,7 @@ use super::event::{Blind, Observation, Point, Seen};
 use super::row::{Drifted, Proof, Row, RowIx, Task};
 use super::state::{Machine, Phase};
 use super::waits::FIGHT;
+use crate::health::{Assessment, Health};
 use crate::inventory::{Applied, Record};
 use crate::managed_fields::{Mark, Verdict, blame, field_set_of, judge};
 use crate::object::{GroupKind, ObjectId};
@@ -112,6 +113,9 @@ impl Machine {
 
     /// Takes a state of the object as the truth of now.
     pub(super) fn learn(&mut self, ix: RowIx, seen: Seen, now: Timestamp, out: &mut Vec<Effect>) {
+        if self.rows[ix.get()].is_hook() {
+            return self.learn_of_hook(ix, seen, now, out);
+        }
         let row = self.row(ix);
         let verdict = match &row.record {
             Record::Settled(applied) => judge_settled(applied, row.seen.as_ref(), &seen),
@@ -135,6 +139,20 @@ impl Machine {
         }
     }
 
+    /// The same of a hook, whose health is its result and which nobody heals.
+    fn learn_of_hook(&mut self, ix: RowIx, seen: Seen, now: Timestamp, out: &mut Vec<Effect>) {
+        let (deleting, ours) = (seen.deleting, seen.is_ours);
+        self.accept(ix, seen, now);
+        if deleting && !ours {
+            self.look_again(ix, now);
+        }
+        self.judge_run(ix, now, out);
+        if !ours && !deleting && self.rows[ix.get()].task == Task::None {
+            // It is somebody else's now, and to be looked at as such before it is run again.
+            self.forget_hook(ix, now);
+        }
+    }
+
     /// Takes an observation as the newest and keeps the tallies right.
     pub(super) fn accept(&mut self, ix: RowIx, mut seen: Seen, now: Timestamp) {
         let row = &mut self.rows[ix.get()];
@@ -144,6 +162,9 @@ impl Machine {
         }
         row.seen = Some(seen);
         let after = (row.is_ready(), row.seen.as_ref().map(|seen| seen.health.clone()));
+        if after.0 && !before.0 || rolls_on(before.1.as_ref(), after.1.as_ref()) {
+            self.progressed(now);
+        }
         if before != after {
             self.changed(now);
         }
@@ -153,12 +174,12 @@ impl Machine {
     /// Corrects the count of unready rows after a change of the row; `was` is its state before.
     pub(super) fn tally(&mut self, ix: RowIx, was: bool) {
         let row = &self.rows[ix.get()];
-        let (is, wave) = (row.is_ready(), row.wave);
+        let (is, turn) = (row.is_ready(), (row.phase, row.wave));
         let Some(run) = &mut self.run else { return };
         if was == is {
             return;
         }
-        let count = run.unready.entry(wave).or_default();
+        let count = run.unready.entry(turn).or_default();
         *count = if is { count.saturating_sub(1) } else { *count + 1 };
     }
 
@@ -253,6 +274,9 @@ impl Machine {
         if matches!(row.task, Task::AwaitGone | Task::Prune) {
             return self.gone(ix, now, out);
         }
+        if row.is_hook() {
+            return self.hook_is_absent(ix, now, out);
+        }
         row.seen = None;
         if matches!(row.task, Task::Writing { .. }) {
             // What the write waited for is over.
@@ -294,6 +318,15 @@ fn differs(row: &Row, seen: &Seen) -> bool {
         Record::Settled(applied) => applied.uid != seen.uid || applied.fields.ours != seen.fields.ours,
         Record::Claimed | Record::None => false,
     }
+}
+
+/// Whether an object that is not there yet says that it has come nearer: what flaps between ill and not ill has not.
+fn rolls_on(before: Option<&Assessment>, after: Option<&Assessment>) -> bool {
+    let is_rolling = |health: &&Assessment| health.health == Health::Progressing;
+    let (Some(before), Some(after)) = (before.filter(is_rolling), after.filter(is_rolling)) else {
+        return false;
+    };
+    before != after
 }
 
 /// Whether the drift of a row takes back what its last heal did: other fields are not what the fight is about.

@@ -15,7 +15,7 @@ use super::state::{Blocked, Machine, Phase, Run};
 use crate::inventory::Record;
 use crate::managed_fields::ForeignOwner;
 use crate::object::{GroupKind, ObjectId};
-use crate::plan::{Action, Held, HeldReason, Preflight};
+use crate::plan::{Action, Held, HeldReason, Preflight, Write};
 use crate::policy::{Adopt, OnInvalid};
 use crate::report::{MAX_FAILURES, Outcome};
 
@@ -46,9 +46,16 @@ impl Machine {
             .flat_map(|blocked| &blocked.problems)
             .filter_map(|(id, _)| self.index.get(id).copied())
             .collect();
-        for write in &run.plan.writes {
+        let mut met = BTreeSet::new();
+        for write in run.plan.all_writes() {
             let Some(ix) = self.index.get(&write.id).copied() else { continue };
-            run.unwritten.insert(ix);
+            if !met.insert(ix) {
+                // A hook of several phases is the same object in each.
+                continue;
+            }
+            if !write.is_hook {
+                run.unwritten.insert(ix);
+            }
             if write.preflight == Preflight::Substitute {
                 run.substitutes.insert(ix);
             }
@@ -238,7 +245,7 @@ impl Machine {
         }
         match result {
             Ok(Answer::Got(Observation::Present(mut seen))) => {
-                let adoption = self.decide_adoption(&seen);
+                let adoption = self.decide_adoption(ix, &seen);
                 if !matches!(adoption, Adoption::Refused { .. }) {
                     // No watch shows it before it carries our label.
                     seen.at.watch = self.generation(ix).max(seen.at.watch);
@@ -256,7 +263,8 @@ impl Machine {
     }
 
     /// Decides whether an object that exists may be taken over.
-    fn decide_adoption(&self, seen: &Seen) -> Adoption {
+    fn decide_adoption(&self, ix: RowIx, seen: &Seen) -> Adoption {
+        let is_hook = self.rows[ix.get()].hook.is_some();
         let foreign = |owner: &ForeignOwner| Adoption::Refused { owner: owner.to_string() };
         match (&seen.foreign, self.policy.adopt) {
             (Some(owner @ ForeignOwner::Skiff { .. }), _) => foreign(owner),
@@ -265,6 +273,10 @@ impl Machine {
                 Adoption::Refused { owner: "somebody else (sync.adopt is \"never\")".to_owned() }
             }
             (Some(owner), Adopt::IfUnowned) => foreign(owner),
+            // To take a finished object over would be to take its work for done.
+            (None, Adopt::IfUnowned) if is_hook => {
+                Adoption::Refused { owner: "somebody else, and may have run already".to_owned() }
+            }
             (None, Adopt::IfUnowned) | (_, Adopt::Always) => Adoption::TakenOver,
         }
     }
@@ -272,7 +284,7 @@ impl Machine {
     /// Takes the result of another look at an object that was left to its owner: what is free now is planned.
     pub(super) fn looked_at_owner(&mut self, ix: RowIx, result: &Result<Answer, Failure>, now: Timestamp) {
         let verdict = match result {
-            Ok(Answer::Got(Observation::Present(seen))) => self.decide_adoption(seen),
+            Ok(Answer::Got(Observation::Present(seen))) => self.decide_adoption(ix, seen),
             Ok(Answer::Got(Observation::Absent(_))) => Adoption::TakenOver,
             Ok(_) | Err(_) => return self.look_at_owner(ix, now),
         };
@@ -321,33 +333,39 @@ impl Machine {
     /// Brings into the plan what the server told of objects that exist and of kinds that do not.
     fn resolve(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         let Some(run) = &mut self.run else { return };
-        let mut adoptions = std::mem::take(&mut run.adoptions);
+        let adoptions = std::mem::take(&mut run.adoptions);
         let missing = std::mem::take(&mut run.missing);
         let mut held: Vec<(RowIx, HeldReason)> = Vec::new();
-        let (index, rows) = (&self.index, &mut self.rows);
-        run.plan.writes.retain_mut(|write| {
+        let (index, rows, found) = (&self.index, &mut self.rows, &mut run.found);
+        let mut resolve = |write: &mut Write| {
             let Some(ix) = index.get(&write.id).copied() else { return false };
             if missing.contains(&ix) {
                 let (kind, version) = (write.id.kind().clone(), write.version.clone());
                 held.push((ix, HeldReason::MissingKind { kind, version }));
                 return false;
             }
-            let adoption = adoptions.remove(&ix);
+            let adoption = adoptions.get(&ix);
             if matches!(adoption, Some(Adoption::TakenOver | Adoption::Ours)) {
-                run.found.insert(ix);
+                found.insert(ix);
             }
             match adoption {
                 Some(Adoption::Refused { owner }) => {
-                    held.push((ix, HeldReason::NotAdopted { owner }));
+                    held.push((ix, HeldReason::NotAdopted { owner: owner.clone() }));
                     return false;
                 }
                 Some(Adoption::TakenOver) => (write.action, write.adopts) = (Action::Configured, true),
                 Some(Adoption::Ours) => write.action = Action::Configured,
                 None => {}
             }
-            rows[ix.get()].task = Task::Write { adopts: write.adopts };
+            if !write.is_hook {
+                rows[ix.get()].task = Task::Write { adopts: write.adopts };
+            }
             true
-        });
+        };
+        run.plan.writes.retain_mut(&mut resolve);
+        run.plan.on_failure.retain_mut(resolve);
+        held.sort_by_key(|(ix, _)| *ix);
+        held.dedup_by_key(|(ix, _)| *ix);
         for (ix, reason) in held {
             if matches!(reason, HeldReason::MissingKind { .. }) {
                 // Discovery said that it is served: the two will agree soon.
@@ -413,6 +431,7 @@ impl Machine {
         let refused: HashSet<&ObjectId> = problems.iter().map(|(id, _)| id).collect();
         if let Some(run) = &mut self.run {
             run.plan.writes.retain(|write| !refused.contains(&write.id));
+            run.plan.on_failure.retain(|write| !refused.contains(&write.id));
             run.digest = run.plan.digest();
         }
         for (id, cause) in problems {

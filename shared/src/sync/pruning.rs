@@ -48,7 +48,7 @@ impl Machine {
         let Some(run) = &self.run else { return false };
         let Some(prune) = run.plan.prunes.get(run.pruned) else { return false };
         let applied = self.policy.prune.when == PruneWhen::Applied && run.unwritten.is_empty();
-        prune.early || applied || run.is_healthy()
+        !run.is_given_up() && (prune.early || applied || run.is_healthy())
     }
 
     /// Goes back to waiting for health, or ends the stage when the last object is gone.
@@ -79,8 +79,10 @@ impl Machine {
         now: Timestamp,
         out: &mut Vec<Effect>,
     ) {
-        if self.rows[ix.get()].task != Task::Prune {
-            return;
+        match self.rows[ix.get()].task {
+            Task::Prune => {}
+            Task::Run(_) => return self.looked_at_place(ix, result, now, out),
+            Task::None | Task::Write { .. } | Task::Writing { .. } | Task::AwaitGone => return,
         }
         match result {
             Ok(Answer::Got(Observation::Absent(_))) => self.gone(ix, now, out),
@@ -89,7 +91,9 @@ impl Machine {
                 let (uid, deleting) = (seen.uid.clone(), seen.deleting);
                 let is_ours = seen.is_ours && !seen.has_owner;
                 self.accept(ix, *seen, now);
-                if !is_ours {
+                if !is_ours && self.rows[ix.get()].is_hook() {
+                    self.forget_hook(ix, now);
+                } else if !is_ours {
                     // It is somebody else's now: forgotten, not deleted.
                     self.forget(ix, now);
                 } else if deleting {
@@ -125,13 +129,17 @@ impl Machine {
     /// Deletes what was just looked at, unless a newer word speaks against it: then it is planned anew.
     fn delete(&mut self, ix: RowIx, uid: Uid, now: Timestamp, out: &mut Vec<Effect>) {
         let in_force = self.phase == Phase::Pruning && !self.wants_takeover(now) && self.is_time_of(ix);
-        if in_force && self.may_write(now) {
-            let target = self.rows[ix.get()].target();
-            let token = self.depart(ix, Op::Delete);
-            out.push(Effect::Delete(token, target, uid));
+        if in_force && self.may_write(now) || self.may_delete_hook(ix, now) {
+            self.start_delete(ix, uid, out);
         } else {
             self.put_off(ix, &Failure::NotSent, now);
         }
+    }
+
+    pub(super) fn start_delete(&mut self, ix: RowIx, uid: Uid, out: &mut Vec<Effect>) {
+        let target = self.rows[ix.get()].target();
+        let token = self.depart(ix, Op::Delete);
+        out.push(Effect::Delete(token, target, uid));
     }
 
     /// Whether an object may go now: something may have fallen ill since it was looked at.
@@ -149,7 +157,10 @@ impl Machine {
         now: Timestamp,
         out: &mut Vec<Effect>,
     ) {
+        let makes_room = matches!(self.rows[ix.get()].task, Task::Run(_));
         match result {
+            Ok(Answer::Deleted { gone: true }) if makes_room => self.has_room_for(ix),
+            Ok(_) if makes_room => self.look_again(ix, now),
             Ok(Answer::Deleted { gone: true }) => self.gone(ix, now, out),
             Ok(_) => {
                 // The watch tells of the end, also where its event came before this answer.
@@ -189,6 +200,9 @@ impl Machine {
 
     /// Handles the confirmed end of an object that was to be pruned.
     pub(super) fn gone(&mut self, ix: RowIx, now: Timestamp, out: &mut Vec<Effect>) {
+        if self.rows[ix.get()].is_hook() {
+            return self.forget_hook(ix, now);
+        }
         let id = self.rows[ix.get()].id.clone();
         out.push(Effect::Notice(Notice::Pruned { id }));
         self.forget(ix, now);
@@ -208,6 +222,7 @@ impl Machine {
             run.going.remove(&ix);
         }
         self.mark_dirty(ix, now);
+        self.progressed(now);
         self.changed(now);
     }
 }

@@ -8,6 +8,7 @@ use super::effect::Drift;
 use super::event::{Cause, Observation, Seen, Token};
 use crate::desired::{BodyDigest, ObjectOptions};
 use crate::health::Health;
+use crate::hook::{Hook, HookRun, SyncPhase};
 use crate::inventory::{InventoryRow, Record, shard_hash};
 use crate::object::{ObjectId, Target};
 use crate::plan::HeldReason;
@@ -33,8 +34,13 @@ pub struct Row {
     pub version: Arc<str>,
     pub wave: i32,
     pub options: ObjectOptions,
+    /// The part of a sync that it is written in; that of a hook is its run's.
+    pub phase: SyncPhase,
     /// The body that Git wants; `None` when Git does not have the object.
     pub wanted: Option<BodyDigest>,
+    /// What makes it a hook, if Git wants it as one.
+    pub hook: Option<Arc<Hook>>,
+    pub hook_run: Option<Box<HookRun>>,
     pub record: Record,
     /// The newest accepted observation; `None` before the first and after the object is gone.
     pub seen: Option<Seen>,
@@ -69,6 +75,9 @@ pub enum Task {
     Writing {
         adopts: bool,
     },
+    /// Its turn as a hook has come: what stands in its place goes, and it is sent until it is written.
+    Run(SyncPhase),
+    /// It is deleted as soon as it has been looked at.
     Prune,
     /// Deleted, and not yet gone.
     AwaitGone,
@@ -161,8 +170,8 @@ impl Drifted {
 
 impl Row {
     pub fn of(row: InventoryRow) -> Self {
-        let InventoryRow { id, version, wave, options, record } = row;
-        Self { wave, options, record, ..Self::new(id, version) }
+        let InventoryRow { id, version, wave, options, record, hook_run } = row;
+        Self { wave, options, record, hook_run, ..Self::new(id, version) }
     }
 
     pub fn new(id: ObjectId, version: Arc<str>) -> Self {
@@ -172,7 +181,10 @@ impl Row {
             version,
             wave: 0,
             options: ObjectOptions::default(),
+            phase: SyncPhase::Sync,
             wanted: None,
+            hook: None,
+            hook_run: None,
             record: Record::None,
             seen: None,
             flight: None,
@@ -194,12 +206,29 @@ impl Row {
             wave: self.wave,
             options: self.options,
             record: self.record.clone(),
+            hook_run: self.hook_run.clone(),
         }
     }
 
     /// Whether it is wanted or recorded.
     pub(super) fn is_known(&self) -> bool {
         self.wanted.is_some() || self.record != Record::None
+    }
+
+    /// Whether the inventory has a row for it.
+    pub fn is_stored(&self) -> bool {
+        self.record != Record::None || self.hook_run.is_some()
+    }
+
+    /// Whether it is run instead of being kept: neither healed, nor pruned, nor judged by its health.
+    pub fn is_hook(&self) -> bool {
+        self.hook.is_some() || self.hook_run.is_some()
+    }
+
+    /// Whether its object is that of the run on record, and its result is awaited.
+    pub fn is_running(&self) -> bool {
+        let (Some(run), Some(applied)) = (&self.hook_run, self.record.applied()) else { return false };
+        run.phase.is_some() && run.ended.is_none() && run.before.as_ref() != Some(&applied.uid)
     }
 
     /// Whether the body that Git wants is the one last applied.
@@ -216,9 +245,9 @@ impl Row {
     }
 
     /// Whether the next wave may start as far as this object is concerned: written as wanted, and
-    /// healthy at a state not older than that write.
+    /// healthy at a state not older than that write. Hooks are awaited by their runs.
     pub fn is_ready(&self) -> bool {
-        if self.wanted.is_none() || self.held.is_some() {
+        if self.wanted.is_none() || self.held.is_some() || self.is_hook() {
             return true;
         }
         if !self.is_current() {

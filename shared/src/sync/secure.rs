@@ -29,7 +29,7 @@ pub(super) struct Granted {
 
 impl Granted {
     fn of(plan: &Plan, digest: Digest, render: Digest) -> Self {
-        let writes = plan.writes.iter().map(|write| (write.id.clone(), (Some(write.body), write.adopts)));
+        let writes = plan.all_writes().map(|write| (write.id.clone(), (Some(write.body), write.adopts)));
         let prunes = plan.prunes.iter().map(|prune| (prune.id.clone(), (None, false)));
         Self { digest, render, entries: writes.chain(prunes).collect() }
     }
@@ -39,7 +39,7 @@ impl Granted {
         let allows = |id: &ObjectId, body: Option<BodyDigest>, adopts: bool| {
             self.entries.get(id).is_some_and(|(allowed, may)| *allowed == body && (*may || !adopts))
         };
-        plan.writes.iter().all(|write| allows(&write.id, Some(write.body), write.adopts))
+        plan.all_writes().all(|write| allows(&write.id, Some(write.body), write.adopts))
             && plan.prunes.iter().all(|prune| allows(&prune.id, None, false))
     }
 }
@@ -141,9 +141,14 @@ impl Machine {
     /// Marks the shards whose bodies or claims must be stored for this plan.
     fn need_securing(&mut self, out: &mut Vec<Effect>) {
         let count = u32::try_from(self.shards.len()).unwrap_or(u32::MAX);
+        let opened = self.release.map(|release| self.open_release(release)).unwrap_or_default();
+        for ix in opened {
+            self.shards[(self.rows[ix.get()].shard_hash % count) as usize].claim = SecureState::Needed;
+        }
         let Some(run) = &self.run else { return };
         let mut kinds: BTreeSet<Arc<GroupKind>> = BTreeSet::new();
-        for write in &run.plan.writes {
+        // A hook is claimed when its turn comes, for the phase whose turn it is.
+        for write in run.plan.writes.iter().filter(|write| !write.is_hook) {
             kinds.insert(write.id.kind().clone());
             let Some(ix) = self.index.get(&write.id).copied() else { continue };
             let row = &mut self.rows[ix.get()];
@@ -243,14 +248,7 @@ impl Machine {
         if !self.may_write(now) {
             return;
         }
-        for index in 0..self.shards.len() {
-            let shard = &self.shards[index];
-            let waits = shard.not_before.is_some_and(|at| at > now);
-            if shard.claim == SecureState::Needed && shard.saving.is_none() && !waits && self.has_room() {
-                let token = self.save(index, out);
-                self.shards[index].claim = SecureState::Sent(token);
-            }
-        }
+        self.send_claims(now, out);
         if self.shards.iter().all(|shard| shard.claim == SecureState::Done) {
             if self.outgrown {
                 self.outgrown = false;

@@ -9,7 +9,7 @@ use super::effect::{Effect, ShardSlot};
 use super::event::{Answer, Failure, Token};
 use super::row::{RowIx, Task};
 use super::state::{Machine, Open, Phase, SecureState, ShardState};
-use crate::inventory::{Record, Shard};
+use crate::inventory::Shard;
 
 /// Stored renders of a shard that are kept: the one in force and two before it.
 const GENERATIONS: usize = 3;
@@ -64,7 +64,7 @@ impl Machine {
     pub(super) fn save(&mut self, index: usize, out: &mut Vec<Effect>) -> Token {
         let slot = self.slot(index);
         let rows = self.rows.iter().filter(|row| row.shard_hash % slot.count == slot.index);
-        let rows: Vec<_> = rows.filter(|row| row.record != Record::None).collect();
+        let rows: Vec<_> = rows.filter(|row| row.is_stored()).collect();
         let settled = rows.iter().all(|row| row.task == Task::None);
         let rows = rows.iter().map(|row| row.stored()).collect();
         let shard = &mut self.shards[index];

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::effect::{Effect, ShardSlot, Step};
 use super::event::{Ask, Blind, Cause, Event, LeaseTerm, Loaded, Observation, Token};
+use super::fail::Failed;
 use super::pin::Course;
 use super::preflight::Adoption;
 use super::row::{Flight, Op, Proof, Row, RowIx};
@@ -16,8 +17,9 @@ use crate::desired::{Assignment, Desired, Interval, Problem, Revision};
 use crate::gate;
 use crate::gate::depend::Standings;
 use crate::gate::window::Opening;
+use crate::hook::{Release, SyncPhase};
 use crate::object::{ApiSet, Digest, GroupKind, ObjectId};
-use crate::plan::order::Place;
+use crate::plan::order::{Place, Turn};
 use crate::plan::{Claims, Plan};
 use crate::policy::Policy;
 use crate::report::{self, HistoryEntry, Recorded, Report, Stage};
@@ -93,8 +95,11 @@ pub(super) struct Run {
     pub plan: Plan,
     pub digest: Digest,
     pub desired: Arc<Desired>,
+    pub release: Release,
     pub cause: report::Cause,
     pub began: Timestamp,
+    /// When it last came nearer to its end.
+    pub progressed: Timestamp,
     pub stage_began: Timestamp,
     pub stages: Vec<Stage>,
     /// Rows whose dry run has not been sent yet.
@@ -124,7 +129,15 @@ pub(super) struct Run {
     /// Rows whose kind is not served yet.
     pub awaiting_kind: BTreeSet<RowIx>,
     /// Wanted rows that are not ready, by wave.
-    pub unready: BTreeMap<i32, u32>,
+    pub unready: BTreeMap<Turn, u32>,
+    /// Runs of hooks that have not succeeded, those after a failure apart; with their wave.
+    pub hooks: BTreeSet<(SyncPhase, i32, RowIx)>,
+    /// Hooks whose turn has come and whose claim is not stored yet.
+    pub claiming: BTreeSet<RowIx>,
+    /// Hooks in whose place nobody has looked.
+    pub unlooked: BTreeSet<RowIx>,
+    /// Why it has failed, if it has.
+    pub failed: Option<Failed>,
     /// Prunes of `plan` that have been started.
     pub pruned: usize,
     pub prune_step: u32,
@@ -237,6 +250,12 @@ pub struct Machine {
     /// The approved plan whose rest may go on.
     pub(super) granted: Option<Box<Granted>>,
     pub(super) blocked: Option<Blocked>,
+    /// What hooks run for; `None` before the first set is taken over.
+    pub(super) release: Option<Release>,
+    /// The rows that are hooks.
+    pub(super) hooks: Vec<RowIx>,
+    /// Why the present release was given up, if it was.
+    pub(super) failed: Option<Failed>,
     pub(super) revision: Option<Revision>,
     pub(super) applied: Option<Revision>,
     /// What the recorded objects were assigned by; `None` where nobody has said so yet.
@@ -306,6 +325,9 @@ impl Machine {
             watches: HashMap::new(),
             granted: None,
             blocked: None,
+            release: None,
+            hooks: Vec::new(),
+            failed: None,
             revision: None,
             applied: None,
             assignment: None,
@@ -329,6 +351,9 @@ impl Machine {
     /// Takes what happened and returns what to do, and when to be called again at the latest.
     pub fn step(&mut self, events: impl IntoIterator<Item = Event>, now: Timestamp) -> Step {
         let mut step = Step::default();
+        let mut events: Vec<Event> = events.into_iter().collect();
+        // What forbids a write is known before an answer that would lead to one.
+        events.sort_by_key(|event| !matches!(event, Event::Lease(_) | Event::Asked(_) | Event::Drain));
         for event in events {
             self.take(event, now, &mut step.effects);
         }
@@ -433,6 +458,7 @@ impl Machine {
                 self.rows.push(Row::of(stored));
             }
         }
+        self.find_hooks();
         let kinds: BTreeSet<_> = self.rows.iter().map(|row| row.id.kind().clone()).collect();
         out.extend(kinds.into_iter().map(Effect::Watch));
         self.phase = Phase::Idle;
@@ -465,7 +491,8 @@ impl Machine {
     fn carry_over(&mut self, mut before: HashMap<ObjectId, Row>, now: Timestamp, out: &mut Vec<Effect>) {
         for at in 0..self.rows.len() {
             let ix = RowIx::of(at);
-            let Some(Row { seen, mut trouble, wanted, drift, .. }) = before.remove(&self.rows[at].id) else {
+            let Some(Row { seen, mut trouble, wanted, hook, drift, .. }) = before.remove(&self.rows[at].id)
+            else {
                 continue;
             };
             if let Some(trouble) = &mut trouble {
@@ -474,6 +501,7 @@ impl Machine {
             self.rows[at].trouble = trouble;
             // Until the plan is made anew, what was wanted is wanted: drift is not forgotten.
             self.rows[at].wanted = wanted;
+            self.rows[at].hook = hook;
             // An observation that is judged anew shows the others again.
             self.rows[at].drift = drift.filter(|drift| drift.proof != Proof::Seen);
             match seen {
@@ -512,6 +540,9 @@ impl Machine {
         }
         self.start_heals(now, out);
         while self.advance_run(now, out) {}
+        self.watch_deadline(now, out);
+        while self.advance_run(now, out) {}
+        self.clear_hooks(now, out);
         self.start_lookups(out);
         self.settle(now, out);
         self.publish(now, out);
@@ -532,9 +563,16 @@ impl Machine {
         }
         if self.phase != before {
             // What it waits for is another thing now.
+            self.progressed(now);
             self.changed(now);
         }
         self.phase != before
+    }
+
+    /// Notes which rows are hooks.
+    pub(super) fn find_hooks(&mut self) {
+        let rows = self.rows.iter().enumerate();
+        self.hooks = rows.filter(|(_, row)| row.is_hook()).map(|(at, _)| RowIx::of(at)).collect();
     }
 
     pub(super) fn changed(&mut self, now: Timestamp) {
@@ -593,7 +631,8 @@ impl Machine {
         let blocked = self.blocked.as_ref().and_then(|blocked| blocked.retry_at);
         let pin = self.course.due();
         let window = self.opening.and_then(|opening| opening.until);
-        [timer, shards, securing, publish, blocked, pin, window]
+        let deadline = self.deadline();
+        [timer, shards, securing, publish, blocked, pin, window, deadline]
             .into_iter()
             .flatten()
             .filter(|at| *at > now)
@@ -618,6 +657,11 @@ impl Machine {
     /// The sync phase, for tests and reports.
     pub fn phase(&self) -> Phase {
         self.phase
+    }
+
+    /// What hooks run for, for tests and reports; `None` before the first set is taken over.
+    pub fn release(&self) -> Option<Release> {
+        self.release
     }
 
     /// Everything that is known of every object, for tests and reports.

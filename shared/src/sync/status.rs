@@ -4,12 +4,15 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::effect::Effect;
 use super::event::{Blind, Cause, Refusal};
-use super::row::{Row, Task};
+use super::fail::Why;
+use super::hooks::describe;
+use super::row::{Row, RowIx, Task};
 use super::state::{Machine, Phase, Run};
 use crate::desired::{Interval, Revision};
 use crate::gate;
 use crate::gate::depend::{self, Standing};
 use crate::health::Health;
+use crate::hook::{Ended, SyncPhase};
 use crate::inventory::Record;
 use crate::object::{GroupKind, ObjectId};
 use crate::plan::{Action, HeldReason};
@@ -125,7 +128,12 @@ impl Machine {
 
     fn counts(&self) -> ObjectCounts {
         let mut counts = ObjectCounts::default();
-        for row in self.rows.iter().filter(|row| row.wanted.is_some() || row.record != Record::None) {
+        for row in self.rows.iter().filter(|row| row.is_hook()) {
+            counts.held += u32::from(is_held_back(row));
+            counts.failed += u32::from(failure_of(row).is_some());
+        }
+        let kept = self.rows.iter().filter(|row| !row.is_hook());
+        for row in kept.filter(|row| row.wanted.is_some() || row.record != Record::None) {
             counts.total += 1;
             counts.healthy += u32::from(row.health() == Health::Healthy);
             counts.out_of_sync += u32::from(!is_synced(row));
@@ -144,6 +152,7 @@ impl Machine {
             || self.blocked.is_some()
             || self.next.is_some()
             || self.pin_report().is_some_and(|pin| pin.differs || pin.problem.is_some())
+            || self.rows.iter().any(|row| row.is_hook() && is_held_back(row))
         {
             SyncStatus::OutOfSync
         } else {
@@ -156,7 +165,8 @@ impl Machine {
         if self.desired.is_none() && self.rows.is_empty() {
             return Health::Unknown;
         }
-        let judged = self.rows.iter().filter(|row| row.wanted.is_some() && !row.options.ignore_health);
+        let judged = self.rows.iter().filter(|row| row.wanted.is_some() && !row.is_hook());
+        let judged = judged.filter(|row| !row.options.ignore_health);
         judged.map(|row| self.health_of(row)).fold(Health::Healthy, Health::worst)
     }
 
@@ -165,7 +175,7 @@ impl Machine {
         if row.held.is_some() && row.record == Record::None { Health::Healthy } else { row.health() }
     }
 
-    fn waiting_for(&self) -> Vec<String> {
+    pub(super) fn waiting_for(&self) -> Vec<String> {
         let Some(run) = &self.run else { return Vec::new() };
         match self.phase {
             Phase::Preflight => {
@@ -180,18 +190,34 @@ impl Machine {
             Phase::Claiming => vec!["the inventory to be stored in the cluster".to_owned()],
             Phase::Applying | Phase::Pruning => {
                 let waits = |row: &&Row| !row.is_ready() || matches!(row.task, Task::AwaitGone | Task::Prune);
+                let hooks = self.hooks_waited_for(run);
                 let awaits_kind =
                     |row: &Row| self.index.get(&row.id).is_some_and(|ix| run.awaiting_kind.contains(ix));
                 let prunes = run.plan.prunes.iter().skip(run.pruned);
                 let prunes =
                     prunes.map(|prune| format!("{} to be pruned when everything is healthy", prune.id));
                 let rows = self.rows.iter().filter(waits).map(|row| describe_wait(row, awaits_kind(row)));
-                let mut named = first_few(rows);
+                let mut named = first_few(hooks.into_iter());
+                named.extend(first_few(rows));
                 named.extend(first_few(prunes));
                 named
             }
             Phase::Standby | Phase::Loading | Phase::Idle => Vec::new(),
         }
+    }
+
+    /// Names the hooks whose turn it is, or those that run after a failure.
+    fn hooks_waited_for(&self, run: &Run) -> Vec<String> {
+        let cleans_up = |ix: &&RowIx| {
+            let row = &self.rows[ix.get()];
+            run.failed.is_some() && row.held.is_none() && self.left(**ix).contains(SyncPhase::SyncFail)
+        };
+        let after_failure = self.hooks.iter().filter(cleans_up).map(|ix| (SyncPhase::SyncFail, *ix));
+        let turn = run.hooks.first().map(|(phase, wave, _)| (*phase, *wave));
+        let due =
+            run.hooks.iter().filter(|(phase, wave, _)| !run.is_given_up() && Some((*phase, *wave)) == turn);
+        let due = due.map(|(phase, _, ix)| (*phase, *ix)).chain(after_failure);
+        due.map(|(phase, ix)| describe_hook(phase, &self.rows[ix.get()])).collect()
     }
 
     fn conditions(&self, objects: &ObjectCounts) -> Vec<Condition> {
@@ -307,6 +333,9 @@ impl Machine {
         if let Some(paused) = &self.ask.paused {
             return (false, "Paused", format!("paused: {paused}"));
         }
+        if let Some((reason, message)) = self.failure() {
+            return (false, reason, message);
+        }
         if objects.failed > 0 {
             let failures =
                 self.rows.iter().filter_map(|row| Some(format!("{}: {}", row.id, failure_of(row)?)));
@@ -322,6 +351,26 @@ impl Machine {
             Phase::Idle => self.idle_readiness(objects),
             _ => (false, "Syncing", self.waiting_for().join("; ")),
         }
+    }
+
+    /// Says why the sync has failed, if it has; what is refused speaks for itself.
+    fn failure(&self) -> Option<(&'static str, String)> {
+        let failed = self.run.as_ref().map_or(&self.failed, |run| &run.failed).as_ref()?;
+        let goes_on = match failed.why {
+            Why::Hook => {
+                "nothing else of this release is written before a new commit or a word (spec.sync)".to_owned()
+            }
+            Why::Stalled => {
+                let waiting = self.waiting_for().join("; ");
+                let text = format!(
+                    "no progress for {:#}; it goes on when this comes right: {waiting}",
+                    self.policy.timeout
+                );
+                return Some((failed.why.word(), text));
+            }
+            Why::Refused => return None,
+        };
+        Some((failed.why.word(), format!("{}; {goes_on}", failed.message)))
     }
 
     fn idle_readiness(&self, objects: &ObjectCounts) -> (bool, &'static str, String) {
@@ -357,10 +406,14 @@ impl Machine {
 
     /// Returns the objects worth showing, the worst first.
     fn object_reports(&self) -> Vec<ObjectReport> {
-        let mut rows: Vec<&Row> =
-            self.rows.iter().filter(|row| row.wanted.is_some() || row.record != Record::None).collect();
+        let is_shown = |row: &&Row| {
+            let idle_hook = row.hook.is_some() && row.held.is_none() && run_of(row).is_none();
+            (row.wanted.is_some() || row.record != Record::None) && !idle_hook
+        };
+        let mut rows: Vec<&Row> = self.rows.iter().filter(is_shown).collect();
         let badness = |row: &Row| {
-            let failed = failure_of(row).is_some();
+            let failed =
+                failure_of(row).is_some() || matches!(run_of(row), Some((_, Some(Ended::Failed(_)))));
             (!failed, row.held.is_none(), !is_drifted(row), is_synced(row), std::cmp::Reverse(row.health()))
         };
         let order = |a: &&Row, b: &&Row| badness(a).cmp(&badness(b)).then_with(|| a.id.cmp(&b.id));
@@ -394,7 +447,9 @@ impl Machine {
         let contested = contested.map(|manager| format!("contested by {manager:?}"));
         let refused = self.refusal_of(row);
         let task = outstanding(row).map(str::to_owned).or_else(|| self.kindless(row));
-        let message = failure_of(row).or(refused).or(held).or(contested).or(drift).or(task).or(health);
+        let hook = run_of(row).map(|(phase, ended)| describe_run(phase, ended, health.as_deref()));
+        let message =
+            failure_of(row).or(refused).or(held).or(hook).or(contested).or(drift).or(task).or(health);
         let message = message.unwrap_or_default();
         ObjectReport {
             group: row.id.kind().group.to_string(),
@@ -402,7 +457,11 @@ impl Machine {
             namespace: row.id.namespace().map(str::to_owned),
             name: row.id.name().to_owned(),
             sync: if is_synced(row) { SyncStatus::Synced } else { SyncStatus::OutOfSync },
-            health: self.health_of(row),
+            health: match run_of(row) {
+                Some((_, Some(Ended::Succeeded))) => Health::Healthy,
+                Some((_, Some(Ended::Failed(_)))) => Health::Degraded,
+                Some((_, None)) | None => self.health_of(row),
+            },
             message: cut(&message),
         }
     }
@@ -417,7 +476,22 @@ fn pinned_condition(pin: &PinReport) -> Condition {
     }
 }
 
+/// Returns the phase that a hook has come to, and how it ended in it.
+fn run_of(row: &Row) -> Option<(SyncPhase, Option<&Ended>)> {
+    let run = row.hook_run.as_ref()?;
+    Some((run.phase?, run.ended.as_ref()))
+}
+
+fn describe_run(phase: SyncPhase, ended: Option<&Ended>, health: Option<&str>) -> String {
+    let (what, colon) = (ended.map(describe), if health.is_some() { ": " } else { "" });
+    let what = what.unwrap_or_else(|| format!("runs{colon}{}", health.unwrap_or_default()));
+    format!("{phase} hook, {what}")
+}
+
 fn is_synced(row: &Row) -> bool {
+    if row.is_hook() {
+        return !is_held_back(row);
+    }
     let as_wanted =
         if row.wanted.is_some() { row.is_current() && !row.is_deleting() } else { row.held.is_some() };
     as_wanted && !is_held_back(row) && !is_drifted(row)
@@ -466,9 +540,22 @@ fn describe_wait(row: &Row, awaits_kind: bool) -> String {
     if awaits_kind {
         return format!("{} to be written (its kind {} is not served yet)", row.id, row.id.kind());
     }
-    let message = row.seen.as_ref().and_then(|seen| seen.health.message.as_deref()).unwrap_or_default();
+    let health = || row.seen.as_ref().and_then(|seen| seen.health.message.clone());
+    let message = failure_of(row).or_else(health).unwrap_or_default();
     let colon = if message.is_empty() { "" } else { ": " };
     format!("{} to be healthy (now {}{colon}{message})", row.id, row.health().word())
+}
+
+fn describe_hook(phase: SyncPhase, row: &Row) -> String {
+    let state = match (row.held_reason(), row.is_running()) {
+        (Some(reason), _) => format!("it is held: {reason}"),
+        (None, true) => {
+            let message = row.seen.as_ref().and_then(|seen| seen.health.message.as_deref());
+            format!("now {}", message.unwrap_or(row.health().word()))
+        }
+        (None, false) => "it has not been created yet".to_owned(),
+    };
+    format!("{phase} hook {} to succeed ({state})", row.id)
 }
 
 fn describe_drift(row: &Row) -> String {
@@ -507,12 +594,18 @@ impl Run {
 
     /// Ends the present stage under `name` and begins the next.
     pub(super) fn close_stage(&mut self, name: &'static str, now: Timestamp) {
-        let interval = Interval { start: self.stage_began, end: now };
+        self.stage(name).interval.end = now;
         self.stage_began = now;
-        match self.stages.iter_mut().find(|stage| stage.name == name) {
-            Some(stage) => stage.interval.end = now,
-            None => self.stages.push(Stage { name, interval, events: Vec::new() }),
-        }
+    }
+
+    /// Returns a stage, which begins with the present one if it has not begun yet.
+    pub(super) fn stage(&mut self, name: &'static str) -> &mut Stage {
+        let at = self.stages.iter().position(|stage| stage.name == name).unwrap_or_else(|| {
+            let interval = Interval { start: self.stage_began, end: self.stage_began };
+            self.stages.push(Stage { name, interval, events: Vec::new() });
+            self.stages.len() - 1
+        });
+        &mut self.stages[at]
     }
 
     /// Returns what failed, and what is wanted and was not written at all.

@@ -9,9 +9,11 @@ use super::effect::{Effect, Notice};
 use super::row::{Hold, Row, RowIx, Task};
 use super::state::{Machine, Phase, Run, SecureState, ShardState};
 use crate::desired::{Assignment, Desired, Interval, Revision};
+use crate::hook::{Release, SyncPhase};
 use crate::inventory::{Record, shard_count};
 use crate::object::ObjectId;
-use crate::plan::{self, Candidate, Held, HeldReason, Inputs, Plan, order};
+use crate::plan::order::{self, Turn};
+use crate::plan::{self, Candidate, Held, HeldReason, Inputs, Plan};
 use crate::report::{self, HistoryEntry, Outcome, Stage};
 
 /// Releases that the history keeps.
@@ -47,7 +49,12 @@ impl Machine {
         self.course.follow(desired.clone());
         let held = self.show(&desired, is_newer && !same, now);
         self.give_up(now);
-        let plan = self.plan(&desired);
+        let release = self.release_of(&desired);
+        self.release = Some(release);
+        for at in 0..self.hooks.len() {
+            self.judge_run(self.hooks[at], now, out);
+        }
+        let plan = self.plan(&desired, release);
         self.begin(desired, plan, &held, now, out);
     }
 
@@ -57,6 +64,7 @@ impl Machine {
         let mut held = HashMap::new();
         for row in &mut self.rows {
             row.wanted = None;
+            row.hook = None;
             row.task = Task::None;
             if let Some(hold) = row.held.take() {
                 held.insert(row.id.clone(), hold);
@@ -83,14 +91,26 @@ impl Machine {
             let row = self.row(ix);
             row.version = wanted.version.clone();
             row.options = wanted.options;
+            row.hook.clone_from(&wanted.hook);
+            if wanted.hook.is_some() {
+                row.drift = None;
+            }
+            if wanted.hook.is_none() && row.hook_run.take().is_some() {
+                self.mark_dirty(ix, now);
+            }
         }
-        self.compact();
+        self.compact(now);
         held
     }
 
     /// Drops rows that nothing speaks of any more and renames the others wherever they are named.
-    fn compact(&mut self) {
+    fn compact(&mut self, now: Timestamp) {
         let speaks = Row::is_known;
+        for at in 0..self.rows.len() {
+            if !speaks(&self.rows[at]) && self.rows[at].is_stored() {
+                self.mark_dirty(RowIx::of(at), now);
+            }
+        }
         let mut next = 0;
         let mut renamed = Vec::with_capacity(self.rows.len());
         for row in &self.rows {
@@ -107,6 +127,7 @@ impl Machine {
             let lookups = std::mem::take(&mut self.lookups).into_iter();
             self.lookups = lookups.filter_map(|ix| renamed[ix.get()]).collect();
         }
+        self.find_hooks();
         self.heals.clear();
         self.due.clear();
         self.inspect.clear();
@@ -125,7 +146,7 @@ impl Machine {
         }
     }
 
-    fn plan(&self, desired: &Desired) -> Plan {
+    fn plan(&self, desired: &Desired, release: Release) -> Plan {
         let wanted: HashMap<&ObjectId, _> = desired.rows.iter().map(|row| (&row.id, row)).collect();
         let candidates: Vec<Candidate<'_>> = self
             .rows
@@ -138,6 +159,7 @@ impl Machine {
                 options: row.options,
                 wave: row.wave,
                 rewrite: row.drift.is_some() && !self.policy.self_heal && self.asked_for_sync(),
+                hook_run: row.hook_run.as_deref(),
             })
             .collect();
         let inputs = Inputs {
@@ -147,6 +169,7 @@ impl Machine {
             policy: &self.policy,
             claims: &self.claims,
             assigned_before: self.assigned_before(desired),
+            release,
         };
         let plan = plan::plan(&inputs);
         debug_assert_eq!(plan::check::check(&inputs, &plan), Vec::<String>::new());
@@ -187,19 +210,24 @@ impl Machine {
         self.note_held(&plan, before, out);
         let places = order::places(&desired);
         for row in &desired.rows {
-            if let Some(ix) = self.index.get(&row.id).copied() {
-                self.row(ix).wave = places.of(row).wave;
+            if let Some(ix) = self.index.get(&row.id).copied().filter(|_| row.hook.is_none()) {
+                (self.row(ix).phase, self.row(ix).wave) = places.of(row).turn();
             }
         }
-        for write in &plan.writes {
+        for write in plan.writes.iter().filter(|write| !write.is_hook) {
             if let Some(ix) = self.index.get(&write.id).copied() {
                 self.row(ix).task = Task::Write { adopts: false };
             }
         }
         self.changed(now);
         let before = self.run.take();
-        if plan.is_empty() && before.is_none() {
-            return self.nothing_to_do(&desired);
+        self.failed = None;
+        if let Some(failed) = self.recorded_failure() {
+            let run = self.new_run(desired, plan, before, now);
+            return self.begin_failed(failed, run, now, out);
+        }
+        if plan.is_empty() && before.is_none() && self.hooks_left().is_empty() {
+            return self.nothing_to_do(&desired, now);
         }
         self.ensure_shards();
         let nothing_left = plan.is_empty();
@@ -220,8 +248,11 @@ impl Machine {
         newest.unwrap_or(&desired.revision).clone()
     }
 
-    fn nothing_to_do(&mut self, desired: &Desired) {
+    fn nothing_to_do(&mut self, desired: &Desired, now: Timestamp) {
         self.blocked = None;
+        for ix in self.release.map(|release| self.open_release(release)).unwrap_or_default() {
+            self.mark_dirty(ix, now);
+        }
         self.applied = Some(self.revision_of(desired));
         self.released = Some(desired.revision.commit.clone());
         self.synced_for.clone_from(&self.ask.sync);
@@ -246,6 +277,10 @@ impl Machine {
         now: Timestamp,
     ) -> Run {
         let cause = self.cause_of(&desired.revision);
+        let release = self.release_of(&desired);
+        let same = before.as_ref().filter(|before| before.release.id == release.id);
+        let failed = same.and_then(|before| before.failed.clone());
+        let progressed = same.map_or(now, |before| before.progressed);
         let (began, stages, announced, failures, approved_by) = match before {
             Some(before) => {
                 (before.began, before.stages, before.announced, before.failures, before.approved_by)
@@ -257,8 +292,10 @@ impl Machine {
             digest,
             plan,
             desired,
+            release,
             cause,
             began,
+            progressed,
             stage_began: now,
             stages,
             checks: std::collections::VecDeque::new(),
@@ -276,6 +313,10 @@ impl Machine {
             unanswered: BTreeSet::new(),
             awaiting_kind: BTreeSet::new(),
             unready: self.unready_by_wave(),
+            hooks: self.hooks_left(),
+            claiming: BTreeSet::new(),
+            unlooked: BTreeSet::new(),
+            failed,
             pruned: 0,
             prune_step: 0,
             going: BTreeSet::new(),
@@ -287,12 +328,21 @@ impl Machine {
     }
 
     /// Counts the wanted rows that are not ready, by wave.
-    pub(super) fn unready_by_wave(&self) -> BTreeMap<i32, u32> {
+    pub(super) fn unready_by_wave(&self) -> BTreeMap<Turn, u32> {
         let mut unready = BTreeMap::new();
         for row in self.rows.iter().filter(|row| !row.is_ready()) {
-            *unready.entry(row.wave).or_default() += 1;
+            *unready.entry((row.phase, row.wave)).or_default() += 1;
         }
         unready
+    }
+
+    /// Returns the runs of hooks that are left in this release, those after a failure apart.
+    fn hooks_left(&self) -> BTreeSet<(SyncPhase, i32, RowIx)> {
+        let runs = self.hooks.iter().flat_map(|ix| {
+            let wave = self.rows[ix.get()].wave;
+            self.left(*ix).iter().map(move |phase| (phase, wave, *ix))
+        });
+        runs.filter(|(phase, ..)| *phase != SyncPhase::SyncFail).collect()
     }
 
     /// Looks up what another app had, or was about to have: nobody has watched here what it did to it.
@@ -349,8 +399,21 @@ impl Machine {
         self.outgrown = have > 0;
     }
 
-    /// Ends a sync: its facts go to telemetry and into the history.
+    /// Ends a sync; one that has failed was told of when it did.
     pub(super) fn end_run(&mut self, mut run: Run, outcome: Outcome, now: Timestamp, out: &mut Vec<Effect>) {
+        if run.failed.is_none() || outcome == Outcome::Success {
+            self.tell_end(&mut run, outcome, now, out);
+        }
+    }
+
+    /// Sends the facts of a sync to telemetry and into the history.
+    pub(super) fn tell_end(
+        &mut self,
+        run: &mut Run,
+        outcome: Outcome,
+        now: Timestamp,
+        out: &mut Vec<Effect>,
+    ) {
         let last = if outcome == Outcome::Success { "health" } else { "apply" };
         if run.applied_at.is_some() || outcome != Outcome::Success {
             run.close_stage(last, now);

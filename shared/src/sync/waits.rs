@@ -124,7 +124,8 @@ impl Machine {
         if drifted {
             self.heals.insert(ix);
         }
-        if task != Task::None {
+        let unchecked = self.run.as_ref().is_some_and(|run| run.unchecked.contains(&ix));
+        if task != Task::None || unchecked {
             self.due.insert(ix);
         }
     }

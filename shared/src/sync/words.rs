@@ -154,6 +154,10 @@ impl Machine {
         if ask.pin != self.ask.pin {
             self.pin_asked();
         }
+        if ask.paused != self.ask.paused {
+            // The time of a pause is nobody's delay.
+            self.progressed(now);
+        }
         self.ask = ask;
         self.changed(now);
     }

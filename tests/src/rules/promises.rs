@@ -2,6 +2,7 @@
 
 use jiff::SignedDuration;
 use skiff_shared::desired::{BodyDigest, Desired, DesiredRow};
+use skiff_shared::hook::SyncPhase;
 use skiff_shared::inventory::{Record, Shard};
 use skiff_shared::object::ObjectId;
 use skiff_shared::plan::order::{self, Place};
@@ -17,8 +18,11 @@ use crate::world::World;
 pub(super) fn approved(replica: &Replica, id: &ObjectId, body: Option<BodyDigest>) -> Kept {
     let heard = &replica.heard;
     let plan = heard.approved.as_ref().and_then(|digest| heard.plans.get(digest));
-    let given =
-        replica.policy.mode == Mode::Auto || plan.is_some_and(|plan| plan.contains(&(id.clone(), body)));
+    // Who approves a sync approves what cleans up behind it.
+    let cleans_up = super::hooks::phase(replica, id) == Some(SyncPhase::SyncFail);
+    let given = cleans_up
+        || replica.policy.mode == Mode::Auto
+        || plan.is_some_and(|plan| plan.contains(&(id.clone(), body)));
     keep("nothing-is-done-that-was-not-approved", given, || {
         format!("{id} {body:?} under {:?}: {plan:?}", heard.approved)
     })
@@ -56,17 +60,20 @@ fn is_asked_first(replica: &Replica, id: &ObjectId) -> bool {
 pub(super) fn in_order(replica: &Replica, desired: &Desired, id: &ObjectId) -> Kept {
     let places = order::places(desired);
     let rows = replica.machine.rows();
-    let Some(place) = desired.rows.iter().find(|row| row.id == *id).map(|row| places.of(row)) else {
+    let Some(turn) = super::hooks::turn(replica, id) else { return Ok(()) };
+    super::hooks::ran_before(replica, turn, id)?;
+    if turn.0 == SyncPhase::SyncFail {
         return Ok(());
-    };
+    }
+    let place = Place { phase: turn.0, wave: turn.1, rank: order::rank(id.kind()) };
     let state = |id: &ObjectId| rows.iter().find(|row| row.id == *id && row.held.is_none());
-    for other in desired.rows.iter().filter(|row| row.id != *id) {
+    for other in desired.rows.iter().filter(|row| row.id != *id && row.hook.is_none()) {
         let Some(row) = state(&other.id) else { continue };
         let before = places.of(other);
         if before < place {
             tried(replica, row, other, id)?;
         }
-        if before.wave < place.wave {
+        if before.turn() < turn {
             healthy(replica, row, (before, place), id)?;
         }
     }

@@ -62,6 +62,14 @@ impl Sim {
         if fate != Fate::Fine {
             self.note(|| format!("    {:?} {fate:?}", token));
         }
+        let made = match &effect {
+            Effect::Create(_, target, _) | Effect::Apply(_, target, ..)
+                if !self.world.objects.contains_key(&target.id) =>
+            {
+                Some(target.id.clone())
+            }
+            _ => None,
+        };
         let result = match fate {
             Fate::Fine => self.carry_out(at, effect),
             Fate::LostOnReturn => {
@@ -78,6 +86,9 @@ impl Sim {
         };
         if let (Some(token), Some(result)) = (token, result) {
             self.replicas[at].answer(token, result);
+        }
+        if let Some(id) = made.filter(|id| self.world.objects.contains_key(id)) {
+            rules::ran_once(&mut self.world, &self.replicas[at], &id)?;
         }
         self.flow();
         if self.world.objects.len() < 60 { rules::of_world(&self.world) } else { Ok(()) }

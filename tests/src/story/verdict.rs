@@ -1,6 +1,7 @@
 //! What must be true at the end of a fair life.
 
 use skiff_shared::desired::{BodyDigest, Desired, DesiredRow};
+use skiff_shared::hook::SyncPhase;
 use skiff_shared::inventory::{Applied, Record};
 use skiff_shared::managed_fields::{Mark, Verdict as Sign, judge};
 use skiff_shared::object::ObjectId;
@@ -28,12 +29,13 @@ impl Story {
                     .any(|condition| !condition.status && !condition.message.is_empty());
             keep("waiting-is-named", named, || format!("{report:#?}"))?;
         }
-        for row in &head.rows {
+        for row in head.rows.iter().filter(|row| row.hook.is_none()) {
             self.judge_wanted(row, machine.rows(), &words)?;
         }
-        for row in machine.rows() {
+        for row in machine.rows().iter().filter(|row| !row.is_hook()) {
             self.judge_healed(row, &words)?;
         }
+        self.judge_hooks(&report, end)?;
         self.judge_orphans(head, &words)?;
         self.judge_status(head, &report, end)
     }
@@ -106,6 +108,30 @@ impl Story {
         })
     }
 
+    /// Where all is well every hook has run, and what its policy names is gone.
+    fn judge_hooks(&self, report: &Report, end: End) -> Kept {
+        let machine = &self.sim.replicas[self.lead()].machine;
+        let (Some(release), true) = (machine.release(), report.conditions[0].status && end == End::Idle)
+        else {
+            return Ok(());
+        };
+        for row in machine.rows() {
+            let Some(hook) = &row.hook else { continue };
+            let left = hook.left(row.hook_run.as_deref(), &release);
+            let left = left.iter().find(|phase| *phase != SyncPhase::SyncFail);
+            keep("synced-means-that-hooks-have-run", left.is_none(), || format!("{row:#?}"))?;
+            let cleared = row.hook_run.as_deref().is_some_and(|run| hook.delete.clears(run));
+            let there = self
+                .sim
+                .world
+                .objects
+                .get(&row.id)
+                .is_some_and(|live| live.labelled && !live.has_owner && !live.deleting);
+            keep("hooks-go-as-their-policy-says", !cleared || !there, || format!("{row:#?}"))?;
+        }
+        Ok(())
+    }
+
     /// What Git no longer has is gone, or the report says why not.
     fn judge_orphans(&self, head: &Desired, words: &str) -> Kept {
         let Some(store) = self.sim.world.stores.get("shop") else { return Ok(()) };
@@ -122,13 +148,16 @@ impl Story {
     fn judge_status(&self, head: &Desired, report: &Report, end: End) -> Kept {
         let world = &self.sim.world;
         let replica = &self.sim.replicas[self.lead()];
-        let wrong: Vec<_> =
-            head.rows.iter().filter(|row| !self.is_right(&row.id, row.body)).map(|row| &row.id).collect();
+        let kept = head.rows.iter().filter(|row| row.hook.is_none());
+        let wrong: Vec<_> = kept.filter(|row| !self.is_right(&row.id, row.body)).map(|row| &row.id).collect();
         keep("synced-means-as-in-git", wrong.is_empty() || report.sync != SyncStatus::Synced, || {
             format!("{wrong:?}\n{report:#?}")
         })?;
         let benign = head.rows.iter().all(|row| self.is_benign(row));
-        let free = benign && replica.policy.mode == Mode::Auto && replica.policy.self_heal;
+        // A hook that somebody deleted while it ran has failed, and is not run again unasked.
+        let failed = replica.machine.rows().iter().filter_map(|row| row.hook_run.as_deref());
+        let failed = failed.into_iter().any(|run| run.failure().is_some());
+        let free = benign && !failed && replica.policy.mode == Mode::Auto && replica.policy.self_heal;
         let stuck = world.objects.values().any(|live| live.deleting);
         let pruning = world
             .stores
@@ -153,6 +182,7 @@ impl Story {
         });
         let adopted = world.objects.get(&row.id).is_none_or(|live| live.labelled);
         body.refused.is_none()
+            && !body.fails
             && body.refused_on_write.is_none()
             && body.ready_after.is_some()
             && body.finalizer != u32::MAX

@@ -53,6 +53,7 @@ impl World {
     /// Does one thing to an object that exists; nothing where it does not.
     pub fn meddle(&mut self, id: &ObjectId, what: Meddling) {
         let Some(live) = self.objects.get(id) else { return };
+        self.meddled.insert(id.clone());
         let second = self.now.as_second();
         match what {
             Meddling::SameSecond if live.fields.ours.is_none_or(|ours| ours.time != second) => {}
@@ -87,6 +88,7 @@ impl World {
             fields: Fields { ours: None, others: mix(rv ^ 1), status: 0 },
             health: Health::Healthy,
             ready_in: None,
+            fails: false,
             finalizer: 0,
             deleting: false,
             labelled: false,

@@ -112,6 +112,7 @@ impl World {
             fields: Fields { ours: self.owned_by(body), others: 0, status: 0 },
             health: if waits { Health::Progressing } else { Health::Healthy },
             ready_in: body.ready_after.filter(|_| waits),
+            fails: body.fails,
             finalizer: body.finalizer,
             deleting: false,
             labelled: true,
@@ -138,6 +139,7 @@ impl World {
                 live.health = if waits { Health::Progressing } else { Health::Healthy };
                 live.ready_in = taken.ready_after.filter(|_| waits);
             }
+            live.fails = taken.fails;
             if live.meddler.take().is_some() {
                 // Force takes the fields out of the other manager's entry.
                 live.fields.others = mix(live.fields.others);

@@ -42,15 +42,15 @@ fn parameter(name: &str, value: &str, force_string: bool) -> Parameter {
 }
 
 #[tokio::test]
-async fn chart_renders_with_its_definitions_and_without_hooks_and_tests() {
+async fn chart_renders_with_its_definitions_and_hooks_and_without_tests() {
     insta::assert_snapshot!(chart().rows().await, @r#"
     ConfigMap/shop/facts charts/shopfront/templates/facts.yaml
     ConfigMap/shop/sub charts/shopfront/charts/sub/templates/config.yaml
     Service/shop/web charts/shopfront/templates/deployment.yaml
     CustomResourceDefinition/zones.example.com charts/shopfront/crds/zones.yaml
     Deployment/shop/web charts/shopfront/templates/deployment.yaml
+    Job/shop/migrate charts/shopfront/templates/hook.yaml
     warning: charts/shopfront/templates/facts.yaml: line 15 of what it renders: the key "hosts" is there twice: the last one is taken
-    warning: charts/shopfront/templates/hook.yaml: Job/migrate is a hook (pre-install,pre-upgrade) and left out: hooks are not run yet; without the annotation it is applied as an ordinary object
     "#);
 }
 
@@ -321,7 +321,7 @@ async fn tool_that_cannot_start_or_dies_is_told_of() {
 #[tokio::test]
 async fn real_helm_works_within_the_default_limits_and_says_when_they_are_too_tight() {
     let mut world = chart();
-    assert_eq!(world.render().await.rows.len(), 5);
+    assert_eq!(world.render().await.rows.len(), 6);
     world.tools.limits.memory_bytes = 60 << 20;
     insta::assert_snapshot!(world.problems().await, @r"
     HelmFailed

@@ -178,7 +178,7 @@ async fn namespaces_follow_the_scope_of_the_kind_also_when_its_definition_comes_
 }
 
 #[tokio::test]
-async fn hooks_and_tests_are_left_out_and_options_are_kept() {
+async fn tests_and_hooks_of_a_deletion_are_left_out_and_options_are_kept() {
     let with = |name: &str, annotation: &str| format!("{CONFIG}{name}\n  annotations:\n    {annotation}\n");
     let world = world(&[
         ("hook.yaml", &with("hook", "argocd.argoproj.io/hook: PreSync")),
@@ -187,16 +187,19 @@ async fn hooks_and_tests_are_left_out_and_options_are_kept() {
             "apiVersion: batch/v1\nkind: Job\nmetadata:\n  generateName: run-\n  annotations: {helm.sh/hook: post-install}\n",
         ),
         ("skip.yaml", &with("skip", "argocd.argoproj.io/hook: Skip")),
+        ("gone.yaml", &with("gone", "argocd.argoproj.io/hook: PreDelete")),
         ("test.yaml", &with("test", "helm.sh/hook: test")),
         ("wave.yaml", &with("wave", "argocd.argoproj.io/sync-wave: '-3'\n    skiff.dev/prune: never")),
     ]);
     insta::assert_snapshot!(world.rows().await, @r#"
+    ConfigMap/shop/hook hook.yaml:1
     ConfigMap/shop/wave wave.yaml:1
-    warning: hook.yaml:1: ConfigMap/hook is a hook (PreSync) and left out: hooks are not run yet; without the annotation it is applied as an ordinary object
-    warning: run.yaml:1: Job/run- is a hook (post-install) and left out: hooks are not run yet; without the annotation it is applied as an ordinary object
+    Job/shop/run-4bc0131c51 run.yaml:1
+    warning: gone.yaml:1: ConfigMap/gone is a hook (PreDelete) that runs in no phase of a sync and is left out: hooks of an app's deletion are not run
     warning: wave.yaml:1: ConfigMap/wave: annotation skiff.dev/prune has the unknown value "never" and is ignored: write enabled, disabled or confirm
     "#);
-    assert_eq!(world.render().await.rows[0].wave, -3);
+    let rows = world.render().await.rows;
+    assert_eq!((rows[1].wave, rows.iter().filter(|row| row.hook.is_some()).count()), (-3, 2));
 }
 
 #[tokio::test]
