@@ -86,7 +86,13 @@ pub fn of_effect(world: &World, replica: &Replica, all: &[Replica], effect: &Eff
         of_write(world, replica, id, effect)?;
     }
     match effect {
-        Effect::Apply(_, _, body, urgency, _) => of_apply(world, replica, id, *body, *urgency),
+        Effect::Apply(_, _, body, urgency, _) => {
+            if *urgency == Urgency::Apply {
+                promises::taken_rightly(replica, id)?;
+            }
+            of_apply(world, replica, id, *body, *urgency)
+        }
+        // It takes nothing: where something stands the server refuses it.
         Effect::Create(_, _, body) => of_apply(world, replica, id, *body, Urgency::Apply),
         Effect::Adopt(..) => promises::taken_rightly(replica, id),
         Effect::Delete(_, _, uid) if hooks::is_hook(replica, id) => {
@@ -136,7 +142,6 @@ fn of_apply(world: &World, replica: &Replica, id: &ObjectId, body: BodyDigest, u
     if urgency == Urgency::Apply {
         keep("only-what-git-wants-is-applied", wanted == Some(body), || format!("{id} {body}"))?;
         promises::approved(replica, id, Some(body))?;
-        promises::taken_rightly(replica, id)?;
         promises::paced(world, replica, id)?;
         if let Some(desired) = replica.desired.as_ref().filter(|desired| desired.rows.len() < 60) {
             promises::in_order(replica, desired, id)?;

@@ -194,6 +194,7 @@ impl Story {
         self.sim.world.weather = crate::world::Weather::default();
         let (paused, pinned) = (self.ask.paused.take(), self.ask.pin.take());
         if paused.is_some() || pinned.is_some() {
+            self.sim.world.runs.clear();
             self.say(&Event::Asked(self.ask.clone()));
         }
         if self.sim.replicas.iter().all(|replica| replica.until.is_none()) {

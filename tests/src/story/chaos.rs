@@ -237,6 +237,7 @@ impl Story {
             4 => self.pin(),
             5 => {
                 self.ask.pin = None;
+                self.sim.world.runs.clear();
                 self.say(&Event::Asked(self.ask.clone()));
             }
             0 => {
@@ -265,6 +266,8 @@ impl Story {
         }
         let release = self.random.pick(&history).render;
         self.ask.pin = Some(Pin { release, reason: "incident".to_owned() });
+        // A word of a person's: what a release has run may run again for it.
+        self.sim.world.runs.clear();
         self.say(&Event::Asked(self.ask.clone()));
     }
 
