@@ -32,8 +32,12 @@ async fn one_changed_object_of_a_thousand_costs_five_requests_and_no_change_none
     shop.write("apps/namespace.yaml", namespace("development"));
     (0..OBJECTS).for_each(|number| write_map(&mut shop, number, "one"));
     let first = shop.commit("a thousand objects")?;
+    let start = site.mark()?;
     site.start_agent(json!([Site::environment("development", shop.url(), "apps")]))?;
     site.synced("development", &first).await?;
+    // Once, some seconds after its start, an agent looks for what one before it has left behind.
+    let looked = async || Ok(lines(&site.requests(start)?).contains("list secrets"));
+    site.until("it has looked for what was left behind", looked).await?;
     site.polls(2).await?;
 
     let mark = site.mark()?;
