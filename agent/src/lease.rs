@@ -91,11 +91,7 @@ pub struct Right {
 impl Right {
     /// Whether a request that starts `now` ends before the Lease may be another's.
     pub fn lasts(&self, now: Timestamp) -> bool {
-        let held = match *self.term.borrow() {
-            LeaseTerm::Held { until } => until.duration_since(now) > self.deadline,
-            LeaseTerm::Lost => false,
-        };
-        held && !self.draining.is_cancelled()
+        self.term.borrow().covers(self.deadline, now) && !self.draining.is_cancelled()
     }
 }
 

@@ -139,11 +139,15 @@ impl State {
         }
     }
 
+    /// Returns the `App` objects of this agent.
+    async fn own_apps(&self) -> Result<Vec<App>, Failure> {
+        let params = ListParams::default().labels(&format!("{LABEL_AGENT}={}", self.instance));
+        Ok(within(self.apps.list(&params)).await?.items)
+    }
+
     /// Returns the apps that an environment had when the agent last ran.
     pub async fn known_apps(&self, environment: &str) -> Result<Vec<KnownApp>, Failure> {
-        let selector = format!("{LABEL_AGENT}={}", self.instance);
-        let listed = within(self.apps.list(&ListParams::default().labels(&selector))).await?;
-        let of_it = listed.items.into_iter().filter(|app| environment_of(app) == environment);
+        let of_it = self.own_apps().await?.into_iter().filter(|app| environment_of(app) == environment);
         let known = |app: App| {
             let revision = app.status.and_then(|status| status.newest());
             Some(KnownApp { name: app.metadata.name?, revision })
@@ -157,9 +161,8 @@ impl State {
         configured: &BTreeSet<String>,
         now: Timestamp,
     ) -> Result<Vec<Unattended>, Failure> {
-        let selector = format!("{LABEL_AGENT}={}", self.instance);
-        let listed = within(self.apps.list(&ListParams::default().labels(&selector))).await?;
-        let others = listed.items.into_iter().filter(|app| !configured.contains(environment_of(app)));
+        let apps = self.own_apps().await?.into_iter();
+        let others = apps.filter(|app| !configured.contains(environment_of(app)));
         let news = others.filter_map(|app| {
             let environment = environment_of(&app).to_owned();
             let status = AppStatus { environment, ..app.status? };

@@ -97,12 +97,7 @@ impl Requests {
     /// Applies a body where no object stands: the API server takes a version that no object can have for a creation,
     /// and refuses it as a conflict where one is.
     pub async fn create(&self, sending: &Sending) -> Result<Answer, Failure> {
-        match self.written(sending, with_version(&sending.body, NO_VERSION)?).await {
-            Err(Failure::Unavailable(cause)) if cause.reason == Refusal::Conflict => {
-                Err(Failure::Replaced(cause))
-            }
-            other => other,
-        }
+        self.written(sending, with_version(&sending.body, NO_VERSION)?).await.map_err(of_precondition)
     }
 
     async fn written(&self, sending: &Sending, body: Bytes) -> Result<Answer, Failure> {
@@ -162,10 +157,7 @@ impl Requests {
             Ok(None) => Ok(Answer::Deleted { gone: true }),
             Ok(Some(reply)) => Ok(Answer::Deleted { gone: is_status(&reply)? }),
             // The only precondition is the uid.
-            Err(Failure::Unavailable(cause)) if cause.reason == Refusal::Conflict => {
-                Err(Failure::Replaced(cause))
-            }
-            Err(failure) => Err(failure),
+            Err(failure) => Err(of_precondition(failure)),
         }
     }
 
@@ -241,6 +233,14 @@ fn moved(target: &Target, body: &[u8], namespace: &str) -> Result<(Target, Bytes
     }
     let id = ObjectId::new(target.id.kind().clone(), Some(namespace.into()), target.id.name());
     Ok((Target { id, version: target.version.clone() }, object.to_string().into()))
+}
+
+/// Reads a conflict as what it is to a request whose only precondition says which object stands there.
+fn of_precondition(failure: Failure) -> Failure {
+    match failure {
+        Failure::Unavailable(cause) if cause.reason == Refusal::Conflict => Failure::Replaced(cause),
+        other => other,
+    }
 }
 
 /// Returns the body with `metadata.resourceVersion`.

@@ -38,6 +38,18 @@ pub enum AskError {
     Request { name: String, source: Box<kube::Error> },
 }
 
+/// Asks the API server whether the person may do something; `None` where it does not say.
+pub async fn may(
+    connection: &Connection,
+    attributes: ResourceAttributes,
+) -> Result<Option<bool>, kube::Error> {
+    let spec = SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..Default::default() };
+    let review = SelfSubjectAccessReview { spec, ..Default::default() };
+    let reviews: Api<SelfSubjectAccessReview> = Api::all(connection.client().clone());
+    let answered = reviews.create(&PostParams::default(), &review).await?;
+    Ok(answered.status.map(|status| status.allowed))
+}
+
 impl Asked {
     /// Connects as the person and finds the app.
     pub async fn find(arguments: AppArgs) -> anyhow::Result<Self> {
@@ -84,11 +96,6 @@ impl Asked {
             name: Some(self.name.clone()),
             ..ResourceAttributes::default()
         };
-        let spec =
-            SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..Default::default() };
-        let review = SelfSubjectAccessReview { spec, ..Default::default() };
-        let reviews: Api<SelfSubjectAccessReview> = Api::all(self.connection.client().clone());
-        let answered = reviews.create(&PostParams::default(), &review).await;
-        answered.ok().and_then(|answered| answered.status).is_none_or(|status| status.allowed)
+        may(&self.connection, attributes).await.ok().flatten().unwrap_or(true)
     }
 }

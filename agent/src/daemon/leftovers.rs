@@ -39,10 +39,7 @@ async fn is_lost_within(lease: &mut watch::Receiver<LeaseTerm>, pause: Duration)
 }
 
 async fn remove(state: &State, lease: &watch::Receiver<LeaseTerm>, request_deadline: SignedDuration) {
-    let may_write = || match *lease.borrow() {
-        LeaseTerm::Held { until } => until.duration_since(Timestamp::now()) > request_deadline,
-        LeaseTerm::Lost => false,
-    };
+    let may_write = || lease.borrow().covers(request_deadline, Timestamp::now());
     match state.remove_leftovers(may_write).await {
         Ok(Removed { renders: 0, shards: 0 }) => {}
         Ok(Removed { renders, shards }) => {

@@ -125,10 +125,9 @@ impl State {
 
     /// Returns the stored renders that releases of any app are made of.
     async fn list_releases(&self) -> Result<Vec<String>, StateError> {
-        let params = ListParams::default().labels(&format!("{LABEL_AGENT}={}", self.instance));
-        let apps = within(self.apps.list(&params)).await;
+        let apps = self.own_apps().await;
         let apps = apps.map_err(|failure| StateError::ListAll { what: "apps", failure })?;
-        let statuses = apps.items.into_iter().filter_map(|app| app.status);
+        let statuses = apps.into_iter().filter_map(|app| app.status);
         let history = statuses.flat_map(|status| status.history);
         Ok(history.flat_map(|entry| entry.stored).collect())
     }

@@ -237,6 +237,16 @@ pub enum LeaseTerm {
     Lost,
 }
 
+impl LeaseTerm {
+    /// Whether a request that starts `now` and takes at most `longest` ends before the Lease may be another's.
+    pub fn covers(self, longest: SignedDuration, now: Timestamp) -> bool {
+        match self {
+            Self::Held { until } => until.duration_since(now) > longest,
+            Self::Lost => false,
+        }
+    }
+}
+
 /// Everything that a machine reacts to.
 #[derive(Clone, Debug)]
 pub enum Event {

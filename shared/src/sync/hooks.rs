@@ -101,15 +101,13 @@ impl Machine {
             return;
         }
         self.send_claims(now, out);
-        let shards = &self.shards;
-        let count = u32::try_from(shards.len()).unwrap_or(u32::MAX).max(1);
-        let rows = &self.rows;
         let is_stored = |ix: &RowIx| {
-            let shard = shards.get((rows[ix.get()].shard_hash % count) as usize);
+            let shard = self.shards.get(self.shard_index(*ix));
             shard.is_some_and(|shard| shard.claim == SecureState::Done)
         };
+        let claiming = self.run.iter().flat_map(|run| &run.claiming).copied();
+        let stored: Vec<RowIx> = claiming.filter(is_stored).collect();
         let Some(run) = &mut self.run else { return };
-        let stored: Vec<RowIx> = run.claiming.iter().copied().filter(is_stored).collect();
         for ix in stored {
             run.claiming.remove(&ix);
             self.due.insert(ix);
@@ -283,8 +281,7 @@ impl Machine {
     fn is_to_be_cleared(&self, ix: RowIx) -> bool {
         let row = &self.rows[ix.get()];
         let Some(run) = &row.hook_run else { return false };
-        let count = u32::try_from(self.shards.len()).unwrap_or(u32::MAX).max(1);
-        let shard = self.shards.get((row.shard_hash % count) as usize);
+        let shard = self.shards.get(self.shard_index(ix));
         let is_stored = shard.is_some_and(|shard| shard.dirty.is_none() && shard.saving.is_none());
         if row.record == Record::None || !is_stored {
             return false;
@@ -316,9 +313,8 @@ impl Machine {
     }
 
     /// Asks for a row's shard to be stored before the sync goes on.
-    fn need_claim(&mut self, ix: RowIx) {
-        let count = u32::try_from(self.shards.len()).unwrap_or(u32::MAX).max(1);
-        let at = (self.rows[ix.get()].shard_hash % count) as usize;
+    pub(super) fn need_claim(&mut self, ix: RowIx) {
+        let at = self.shard_index(ix);
         if let Some(shard) = self.shards.get_mut(at) {
             shard.claim = SecureState::Needed;
         }

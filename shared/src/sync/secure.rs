@@ -140,11 +140,7 @@ impl Machine {
 
     /// Marks the shards whose bodies or claims must be stored for this plan.
     fn need_securing(&mut self, out: &mut Vec<Effect>) {
-        let count = u32::try_from(self.shards.len()).unwrap_or(u32::MAX);
-        let opened = self.release.map(|release| self.open_release(release)).unwrap_or_default();
-        for ix in opened {
-            self.shards[(self.rows[ix.get()].shard_hash % count) as usize].claim = SecureState::Needed;
-        }
+        let mut unclaimed = self.release.map(|release| self.open_release(release)).unwrap_or_default();
         let Some(run) = &self.run else { return };
         let mut kinds: BTreeSet<Arc<GroupKind>> = BTreeSet::new();
         // A hook is claimed when its turn comes, for the phase whose turn it is.
@@ -152,11 +148,13 @@ impl Machine {
             kinds.insert(write.id.kind().clone());
             let Some(ix) = self.index.get(&write.id).copied() else { continue };
             let row = &mut self.rows[ix.get()];
-            let shard = &mut self.shards[(row.shard_hash % count) as usize];
             if row.record == Record::None {
                 row.record = Record::Claimed;
-                shard.claim = SecureState::Needed;
+                unclaimed.push(ix);
             }
+        }
+        for ix in unclaimed {
+            self.need_claim(ix);
         }
         for (shard, bodies) in self.contents().iter().enumerate() {
             let shard = &mut self.shards[shard];

@@ -16,11 +16,15 @@ const GENERATIONS: usize = 3;
 
 impl Machine {
     pub(super) fn mark_dirty(&mut self, ix: RowIx, now: Timestamp) {
-        let count = u32::try_from(self.shards.len()).unwrap_or(u32::MAX);
-        if count > 0 {
-            let shard = self.rows[ix.get()].shard_hash % count;
-            self.shards[shard as usize].dirty.get_or_insert(now);
+        let at = self.shard_index(ix);
+        if let Some(shard) = self.shards.get_mut(at) {
+            shard.dirty.get_or_insert(now);
         }
+    }
+
+    /// Returns where a row's shard is; there may be none at all before anything is recorded.
+    pub(super) fn shard_index(&self, ix: RowIx) -> usize {
+        self.rows[ix.get()].shard_hash as usize % self.shards.len().max(1)
     }
 
     /// Returns when a shard must be stored at the latest; `None` when it is as stored or under way.

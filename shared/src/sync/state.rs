@@ -584,10 +584,7 @@ impl Machine {
     }
 
     pub(super) fn has_lease(&self, now: Timestamp) -> bool {
-        match self.lease {
-            LeaseTerm::Held { until } => until.duration_since(now) > self.limits.request_deadline,
-            LeaseTerm::Lost => false,
-        }
+        self.lease.covers(self.limits.request_deadline, now)
     }
 
     /// Whether a write may start now.

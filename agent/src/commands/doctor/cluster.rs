@@ -3,11 +3,7 @@
 use http::Request;
 use http::header::DATE;
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::authorization::v1::{
-    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
-};
-use kube::Api;
-use kube::api::PostParams;
+use k8s_openapi::api::authorization::v1::ResourceAttributes;
 use kube::client::Body;
 use skiff_shared::object::GroupKind;
 
@@ -15,7 +11,7 @@ use super::{Finding, Verdict};
 use crate::args::ClusterArgs;
 use crate::cluster::Connection;
 use crate::cluster::discovery::{Discovered, discover};
-use crate::commands;
+use crate::commands::{self, ask};
 use crate::config::Config;
 use crate::telemetry::chain;
 
@@ -150,12 +146,5 @@ async fn may(
         verb: Some(verb.to_owned()),
         ..ResourceAttributes::default()
     };
-    let spec = SelfSubjectAccessReviewSpec {
-        resource_attributes: Some(attributes),
-        ..SelfSubjectAccessReviewSpec::default()
-    };
-    let review = SelfSubjectAccessReview { spec, ..SelfSubjectAccessReview::default() };
-    let reviews: Api<SelfSubjectAccessReview> = Api::all(connection.client().clone());
-    let answer = reviews.create(&PostParams::default(), &review).await.map_err(|error| chain(&error))?;
-    Ok(answer.status.is_some_and(|status| status.allowed))
+    Ok(ask::may(connection, attributes).await.map_err(|error| chain(&error))?.unwrap_or(false))
 }
