@@ -55,7 +55,7 @@ use crate::charts::Charts;
 use crate::cluster::connection::KubeconfigChoice;
 use crate::cluster::requests::Requests;
 use crate::cluster::secrets::Secrets;
-use crate::cluster::watch::{Task, Watches};
+use crate::cluster::watch::{AppEvent, Autoscaled, Task, WatchEvent, Watches};
 use crate::cluster::{Connection, Generations};
 use crate::config::{self, Config, ConfigErrors, EnvironmentConfig, Watched};
 use crate::git::{Cache, Means};
@@ -71,6 +71,9 @@ const LANES: usize = 16;
 
 /// How long writes in flight are awaited at the end.
 const DRAIN: Duration = Duration::from_secs(10);
+
+/// How long apps wait at the start until it is known what autoscalers scale.
+const AUTOSCALERS: Duration = Duration::from_secs(5);
 
 /// How often tasks that should run for ever are looked after.
 const INSPECTION: Duration = Duration::from_secs(5);
@@ -121,8 +124,8 @@ struct Daemon {
     http: tokio::task::JoinHandle<()>,
     readiness: Readiness,
     fixed: Fixed,
-    /// Of definitions and of `App` objects; they end when this is dropped.
-    side_watches: [Task; 2],
+    /// Of definitions, of autoscalers and of `App` objects; they end when this is dropped.
+    side_watches: [Task; 3],
     /// Ends what serves the apps, once they are drained.
     stop: CancellationToken,
     inspections: u32,
@@ -180,7 +183,9 @@ impl Daemon {
             watched,
         )
         .within(fixed.agent.namespaces.iter().map(|name| name.as_str().into()).collect());
-        let side_watches = [watches.definitions(definitions), watches.apps(&namespace, asked)];
+        let (scaled, autoscaled) = watch::channel(None);
+        let side_watches =
+            [watches.definitions(definitions), watches.autoscalers(scaled), watches.apps(&namespace, asked)];
         let limits = Limits::default();
         let access = ClusterAccess {
             requests: Requests::new(
@@ -209,21 +214,18 @@ impl Daemon {
             telemetry: telemetry.clone(),
             apis: apis.set.clone(),
             lease: lease.term.clone(),
+            autoscaled: autoscaled.clone(),
+            autoscaled_by: tokio::time::Instant::now() + AUTOSCALERS,
             limits,
             drivers: TaskTracker::new(),
             newest: Mutex::default(),
             vital: vital.clone(),
         });
-        vital.spawn("the router", router::objects(seen, registry.clone()));
-        vital.spawn("the router of requests", router::asks(asks, registry.clone()));
-        vital.spawn(
-            "the lease's messenger",
-            tell_lease(lease.term.clone(), registry.clone(), readiness.clone()),
-        );
         let state = launcher.cluster.state.clone();
         let deadline = launcher.limits.request_deadline;
         vital.spawn("the remover of leftovers", leftovers::run(state, lease.term.clone(), deadline));
-        vital.spawn("discovery's messenger", tell_apis(apis.set.clone(), registry.clone()));
+        let heard = Heard { seen, asks, lease: lease.term.clone(), autoscaled, apis: apis.set.clone() };
+        heard.pass_on(&vital, &registry, &readiness);
         let sources = Sources::new(cache.clone(), charts.clone(), instance.clone(), vital.clone());
         let workshop = workshop(&fixed, Caches { cache, charts, sources }, store, interner)?;
         let environments = Environments::new(workshop, launcher.clone(), apis.discovered, readiness.clone());
@@ -240,6 +242,27 @@ impl Daemon {
             stop,
             inspections: 0,
         })
+    }
+}
+
+/// What is told to apps from outside of them.
+struct Heard {
+    seen: mpsc::Receiver<WatchEvent>,
+    asks: mpsc::Receiver<AppEvent>,
+    lease: watch::Receiver<LeaseTerm>,
+    autoscaled: watch::Receiver<Autoscaled>,
+    apis: watch::Receiver<Arc<ApiSet>>,
+}
+
+impl Heard {
+    /// Starts the tasks that pass it on.
+    fn pass_on(self, vital: &Vital, registry: &Arc<Registry>, readiness: &Readiness) {
+        let Self { seen, asks, lease, autoscaled, apis } = self;
+        vital.spawn("the router", router::objects(seen, registry.clone()));
+        vital.spawn("the router of requests", router::asks(asks, registry.clone()));
+        vital.spawn("the lease's messenger", tell_lease(lease, registry.clone(), readiness.clone()));
+        vital.spawn("the autoscalers' messenger", tell_autoscaled(autoscaled, registry.clone()));
+        vital.spawn("discovery's messenger", tell_apis(apis, registry.clone()));
     }
 }
 
@@ -294,7 +317,8 @@ impl Daemon {
         let side = self.side_watches.iter().any(Task::has_ended);
         let watches = self.launcher.cluster.watches.ended();
         let watch = watches.first().map(|kind| format!("the watch of {kind}"));
-        let broken = watch.or_else(|| side.then(|| "a watch of definitions or of App objects".to_owned()));
+        let broken =
+            watch.or_else(|| side.then(|| "a watch of definitions, autoscalers or App objects".to_owned()));
         if let Some(name) = broken {
             self.launcher.vital.breaks(name);
         }
@@ -443,6 +467,13 @@ async fn tell_lease(mut lease: watch::Receiver<LeaseTerm>, registry: Arc<Registr
         let term = *lease.borrow_and_update();
         readiness.known("lease", if term == LeaseTerm::Lost { "another agent holds it" } else { "held" });
         registry.leased(term);
+    }
+}
+
+async fn tell_autoscaled(mut autoscaled: watch::Receiver<Autoscaled>, registry: Arc<Registry>) {
+    while autoscaled.changed().await.is_ok() {
+        let targets = autoscaled.borrow_and_update().clone();
+        registry.broadcast(&Event::Autoscaled(targets));
     }
 }
 

@@ -36,6 +36,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use skiff_shared::desired::{DesiredRow, Problem};
+use skiff_shared::environment::IgnoreDifferences;
 use skiff_shared::environment::{Facts, HelmOptions, Renderer, RendererKind, RepoPath, detect_renderer};
 use skiff_shared::limits::Limits;
 use skiff_shared::object::{ApiSet, Interner};
@@ -67,6 +68,8 @@ pub struct Request<'a> {
     pub renderer: &'a Renderer,
     /// What completes `${…}` in the objects; `None` leaves them as they are.
     pub facts: Option<&'a Facts>,
+    /// Fields of the app's objects that are left to others.
+    pub ignore_differences: &'a [IgnoreDifferences],
     /// What the app may touch.
     pub limits: &'a Limits,
     /// What the cluster serves: who is namespaced, and a chart's Capabilities.

@@ -44,6 +44,8 @@ mod moves;
 mod production;
 #[path = "cluster/prune.rs"]
 mod prune;
+#[path = "cluster/recreate.rs"]
+mod recreate;
 #[path = "cluster/renderers.rs"]
 mod renderers;
 #[path = "cluster/requests.rs"]
@@ -66,3 +68,5 @@ mod telemetry;
 mod trust;
 #[path = "cluster/unseen.rs"]
 mod unseen;
+#[path = "cluster/yielding.rs"]
+mod yielding;

@@ -4,9 +4,11 @@
 //! body stays in the content-addressed store and is named by digest.
 
 pub mod annotations;
+pub mod autoscaler;
 pub mod manifest;
 pub mod scope;
 pub mod stored;
+pub mod yields;
 
 use std::sync::Arc;
 
@@ -15,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::hook::Hook;
 use crate::object::{Digest, GroupKind, Hashing, ObjectId};
+use yields::Yields;
 
 /// The digest of an object's canonical JSON as it is sent, labels of ours included.
 pub type BodyDigest = Digest;
@@ -30,8 +33,12 @@ pub struct DesiredRow {
     pub bytes: u32,
     pub wave: i32,
     pub options: ObjectOptions,
+    /// What the app list or the object itself leaves to others.
+    pub yields: Option<Arc<Yields>>,
     /// The kind that this object, a CustomResourceDefinition, will serve.
     pub provides: Option<Arc<GroupKind>>,
+    /// The object whose replicas this one, an autoscaler, decides.
+    pub scales: Option<ObjectId>,
     /// What makes it a hook, if it is one.
     pub hook: Option<Arc<Hook>>,
     /// `file:line` in the repository, or the renderer's name for it.
@@ -49,6 +56,8 @@ pub struct ObjectOptions {
     pub ignore_health: bool,
     /// `SkipDryRunOnMissingResource`.
     pub skip_dry_run: bool,
+    /// `Replace=true`, `Force=true`, `force: enabled`: deleted and created anew where it cannot be changed.
+    pub recreate: bool,
 }
 
 /// A state of the source, printed `main@sha1:4f2c9a…`, or `main@sha1:4f2c9a… with redis 18.1.2`.

@@ -29,6 +29,14 @@
 //!           forceString: true      # as `helm --set-string`; default: false
 //!       skipCrds: false
 //!     substitute: true             # complete ${…} in the rendered objects too; default: false
+//!     ignoreDifferences:           # fields that others decide once the object exists; `*` for any characters
+//!       - group: apps              # default: the core group
+//!         kind: Deployment
+//!         name: web                # default: every name
+//!         namespace: shop          # default: every namespace
+//!         jsonPointers: [/spec/template/spec/containers/0/image]
+//!         jqPathExpressions: ['.metadata.annotations["a/b"]']    # plain paths only
+//!         managedFieldsManagers: [injector]                      # what they own
 //!     dependsOn: [db]              # apps of this file
 //!     sync:                        # may only be stricter than the environment's policy
 //!       mode: manual               # auto or manual
@@ -77,6 +85,7 @@
 mod depend;
 mod each;
 mod facts;
+mod ignore;
 mod name;
 mod path;
 mod renderer;
@@ -87,6 +96,7 @@ pub mod substitute;
 
 pub use each::{Pattern, PatternError};
 pub use facts::{Fact, Facts, NAME_LABEL};
+pub use ignore::IgnoreDifferences;
 pub use name::{AppName, InvalidName, Namespace};
 pub use path::{PathError, RepoPath};
 pub use renderer::{HelmOptions, KustomizeOptions, Parameter, Renderer, RendererKind, detect_renderer};
@@ -127,6 +137,8 @@ pub struct AppSpec {
     pub renderer: Renderer,
     /// Whether `${…}` is completed in the rendered objects.
     pub substitute: bool,
+    /// Fields of its objects that are left to others.
+    pub ignore_differences: Vec<IgnoreDifferences>,
     /// Apps of this cluster that this one asks to come first, sorted.
     pub depends_on: Vec<AppName>,
     /// The environment's policy, made stricter where the app asks for it.
@@ -146,6 +158,7 @@ pub fn single_app(environment: AppName, folder: RepoPath, policy: &Policy) -> En
         create_namespace: false,
         renderer: Renderer::Auto,
         substitute: false,
+        ignore_differences: Vec::new(),
         depends_on: Vec::new(),
         policy: policy.clone(),
         place,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::desired::yields::Yields;
 use crate::desired::{BodyDigest, ObjectOptions};
 use crate::hook::{Ended, HookRun, Phases, SyncPhase};
 use crate::managed_fields::{Fields, Owned};
@@ -34,6 +35,8 @@ impl std::fmt::Display for Uid {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Applied {
     pub body: BodyDigest,
+    /// What of the body was left to others, and not sent.
+    pub yields: Option<Arc<Yields>>,
     pub uid: Uid,
     pub rv: u64,
     pub generation: i64,
@@ -200,6 +203,8 @@ struct StoredRun {
 #[derive(Serialize, Deserialize)]
 struct StoredApplied {
     body: BodyDigest,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    yields: Option<Arc<Yields>>,
     uid: Uid,
     rv: u64,
     #[serde(default, skip_serializing_if = "is_zero_i64")]
@@ -254,7 +259,7 @@ impl Shard {
 
 impl StoredRow {
     fn of(row: &InventoryRow) -> Self {
-        let ObjectOptions { keep, confirm_prune, ignore_health, skip_dry_run: _ } = row.options;
+        let ObjectOptions { keep, confirm_prune, ignore_health, skip_dry_run: _, recreate: _ } = row.options;
         let options = [
             (keep, StoredOption::Keep),
             (confirm_prune, StoredOption::ConfirmPrune),
@@ -270,6 +275,7 @@ impl StoredRow {
             options: options.into_iter().filter(|(set, _)| *set).map(|(_, option)| option).collect(),
             applied: row.record.applied().map(|applied| StoredApplied {
                 body: applied.body,
+                yields: applied.yields.clone(),
                 uid: applied.uid.clone(),
                 rv: applied.rv,
                 generation: applied.generation,
@@ -292,6 +298,7 @@ impl StoredRow {
                 confirm_prune: has(StoredOption::ConfirmPrune),
                 ignore_health: has(StoredOption::IgnoreHealth),
                 skip_dry_run: false,
+                recreate: false,
             },
             record: match self.applied {
                 Some(applied) => Record::Settled(applied.read()),
@@ -323,6 +330,7 @@ impl StoredApplied {
         });
         Applied {
             body: self.body,
+            yields: self.yields,
             uid: self.uid,
             rv: self.rv,
             generation: self.generation,
@@ -334,6 +342,7 @@ impl StoredApplied {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::desired::yields::Field;
 
     fn row(interner: &mut Interner, name: &str, record: Record) -> InventoryRow {
         InventoryRow {
@@ -351,6 +360,7 @@ mod tests {
         let mut interner = Interner::default();
         let applied = Applied {
             body: Digest::of(b"body"),
+            yields: Yields { fields: [Field::replicas()].into(), ..Yields::default() }.shared(),
             uid: Uid("3b241101-e2bb-4255-8caf-4136c566a962".into()),
             rv: 812,
             generation: 3,

@@ -21,6 +21,7 @@ mod digest;
 mod drift;
 mod entry;
 mod foreign;
+mod omit;
 mod path;
 mod set;
 mod surgery;
@@ -29,9 +30,10 @@ pub use digest::{Fields, Owned};
 pub use drift::{Actor, Mark, Verdict, blame, drifted_paths, judge};
 pub use entry::{Entry, EntryError, field_set_of};
 pub use foreign::{ForeignOwner, Marks, foreign_owner};
+pub use omit::{omit, owned_by};
 pub use path::{Element, Path, PathError};
 pub use set::FieldSet;
-pub use surgery::{Adopted, Adoption, adopt, release};
+pub use surgery::{Adopted, Adoption, ReleaseError, adopt, release, release_fields};
 
 /// The field manager of every write that Skiff sends.
 pub const FIELD_MANAGER: &str = "skiff";

@@ -10,6 +10,7 @@ pub mod prune;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::desired::yields::Yields;
 use crate::desired::{Assignment, BodyDigest, Desired, DesiredRow, ObjectOptions};
 use crate::hook::{HookRun, Release, SyncPhase};
 use crate::inventory::Record;
@@ -75,6 +76,8 @@ pub struct Write {
     pub is_hook: bool,
     /// The object existed before and is taken over.
     pub adopts: bool,
+    /// What is left to others.
+    pub yields: Option<Arc<Yields>>,
     /// How far a dry run can check it before anything of the plan is written.
     pub preflight: Preflight,
 }
@@ -233,14 +236,16 @@ impl Plan {
         self.writes.iter().chain(&self.on_failure)
     }
 
-    /// Returns the digest that an approval binds to: (id, body, action), prunes, recreations and
-    /// adoptions, sorted; nothing else can be applied than what was seen.
+    /// Returns the digest that an approval binds to: (id, body, action), what is left to others, prunes,
+    /// recreations and adoptions, sorted; nothing else can be applied than what was seen.
     pub fn digest(&self) -> Digest {
         let mut parts: Vec<(String, String)> = self
             .all_writes()
             .map(|write| {
                 let adopts = if write.adopts { " adopts" } else { "" };
-                (identity(&write.id), format!("{} {}{adopts}", write.body, write.action))
+                let yields = write.yields.as_ref().map(|yields| format!(" yields {}", yields.digest()));
+                let yields = yields.unwrap_or_default();
+                (identity(&write.id), format!("{} {}{adopts}{yields}", write.body, write.action))
             })
             .chain(self.prunes.iter().map(|prune| (identity(&prune.id), Action::Pruned.to_string())))
             .collect();
@@ -297,6 +302,8 @@ pub struct Candidate<'a> {
     /// Options and wave as last written; used where Git no longer has the object.
     pub options: ObjectOptions,
     pub wave: i32,
+    /// What of the wanted object is left to others.
+    pub yields: Option<&'a Arc<Yields>>,
     /// Drifted, and healing is not left to the app: the sync rewrites it.
     pub rewrite: bool,
     /// What the record says of it as a hook.
@@ -370,6 +377,7 @@ pub fn plan(inputs: &Inputs<'_>) -> Plan {
                 place: places.of(row),
                 is_hook: false,
                 adopts: false,
+                yields: candidate.yields.cloned(),
                 preflight: preflight_of(row, inputs.apis, &fresh),
             }),
         }
@@ -413,6 +421,7 @@ fn plan_hook(
             place: order::place_in(phase, row),
             is_hook: true,
             adopts: false,
+            yields: None,
             preflight,
         });
     }
@@ -436,10 +445,10 @@ fn write_of(
     match candidate.record {
         Record::None => Decision::Write(Action::Created),
         Record::Claimed => Decision::Write(Action::Configured),
-        Record::Settled(applied) if applied.body != row.body || candidate.rewrite => {
-            Decision::Write(Action::Configured)
+        Record::Settled(applied) => {
+            let same = applied.body == row.body && applied.yields.as_ref() == candidate.yields;
+            if same && !candidate.rewrite { Decision::Unchanged } else { Decision::Write(Action::Configured) }
         }
-        Record::Settled(_) => Decision::Unchanged,
     }
 }
 

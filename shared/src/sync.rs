@@ -3,9 +3,10 @@
 //! Between gate and report. [`Machine::step`] takes events and the time and returns effects; it never
 //! waits, reads no clock and does no I/O, so a test can replay every order of events. The files, in
 //! the order of a sync: `takeover` plans, `preflight` checks, `secure` keeps and claims, `apply`
-//! writes wave by wave, `hooks` runs what runs once, `pruning` deletes, `fail` handles what ends it badly,
-//! `settle` records; `observe`, `finish` and `heal` handle what comes in between, `words` what Git, people and
-//! the cluster say, `pin` which set is followed, `waits` what is tried again later.
+//! writes wave by wave, `yielding` leaves fields to others, `recreate` deletes what cannot be changed, `hooks` runs
+//! what runs once, `pruning` deletes, `fail` handles what ends it badly, `settle` records; `observe`, `finish` and
+//! `heal` handle what comes in between, `words` what Git, people and the cluster say, `pin` which set is followed,
+//! `waits` what is tried again later.
 
 mod apply;
 pub mod backoff;
@@ -19,6 +20,7 @@ mod observe;
 mod pin;
 mod preflight;
 mod pruning;
+mod recreate;
 mod row;
 mod secure;
 mod settle;
@@ -27,6 +29,8 @@ mod status;
 mod takeover;
 mod waits;
 mod words;
+mod yielding;
 
 pub use row::{Hold, Row, RowIx, Task};
 pub use state::{Limits, Machine};
+pub use yielding::LetGo;

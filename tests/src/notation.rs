@@ -3,11 +3,14 @@
 //! `Deployment/shop/web v2 wave=1 ready=3` is a Deployment with the body of variant 2, in wave 1, that
 //! becomes healthy three steps after it is written. Words: `v<n>`, `wave=<n>`, `ready=<n>|never`,
 //! `refused`, `forbidden` and `denied` (only when written), `finalizer=<n>`, `provides=<Kind>`, `keep`, `confirm`,
+//! `fixed=<n>` (a field that cannot be changed), `force` (recreated where that is needed),
+//! `replicas` (declares the field that may be left to others), `yields` (leaves it),
 //! `unjudged` (its health is ignored), `unchecked` (no dry run), `hook=PreSync,PostSync`, `install=PreSync|never`
 //! (other phases in an installation), `delete=before,succeeded,failed`, `fails` (it ends badly).
 
 use std::sync::Arc;
 
+use skiff_shared::desired::yields::{Field, Yields};
 use skiff_shared::desired::{Assignment, Desired, DesiredRow, ObjectOptions, Revision, render_digest};
 use skiff_shared::hook::{DeletePolicy, Hook, Phases, SyncPhase};
 use skiff_shared::object::{Digest, GroupKind, ObjectId};
@@ -40,11 +43,14 @@ pub fn wanted(app: &str, line: &str) -> Wanted {
     let id = object(words.next().expect("a line names an object"));
     let mut options = ObjectOptions::default();
     let (mut wave, mut variant) = (0, "v1");
+    let mut yields = Yields::default();
     let (mut hook, mut installs): (Option<Hook>, _) = (None, None);
     let mut body = Body {
         app: app.into(),
         content: 0,
+        fixed: 0,
         fields: 0,
+        replicas: None,
         ready_after: Some(1),
         refused: None,
         refused_on_write: None,
@@ -65,6 +71,10 @@ pub fn wanted(app: &str, line: &str) -> Wanted {
             ("denied", _) => body.refused_on_write = Some(Refusal::AdmissionDenied),
             ("keep", _) => options.keep = true,
             ("confirm", _) => options.confirm_prune = true,
+            ("fixed", number) => body.fixed = number.parse().expect("a number"),
+            ("force", _) => options.recreate = true,
+            ("replicas", _) => body.replicas = Some(3),
+            ("yields", _) => yields = Yields { fields: [Field::replicas()].into(), ..Yields::default() },
             ("unjudged", _) => options.ignore_health = true,
             ("unchecked", _) => options.skip_dry_run = true,
             ("hook", types) => hook.get_or_insert_default().install = phases(types),
@@ -75,6 +85,7 @@ pub fn wanted(app: &str, line: &str) -> Wanted {
             (word, _) => panic!("unknown word {word:?} in {line:?}"),
         }
     }
+    body.replicas = body.replicas.map(|_| number(variant));
     body.content = number(&format!("{id} {variant}"));
     let extra = if variant >= "v3" { " and one more field" } else { "" };
     body.fields = u128::from(number(&format!("{id}{extra}")));
@@ -91,7 +102,9 @@ pub fn wanted(app: &str, line: &str) -> Wanted {
         bytes: 100,
         wave,
         options,
+        yields: yields.shared(),
         provides: body.provides.clone(),
+        scales: None,
         hook: hook.map(Arc::new),
         origin: "test".into(),
     };

@@ -2,7 +2,7 @@
 
 mod heard;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -47,6 +47,7 @@ pub struct Counts {
     pub applies: u32,
     pub heals: u32,
     pub adopts: u32,
+    pub releases: u32,
     pub deletes: u32,
     pub keeps: u32,
     pub saves: u32,
@@ -56,7 +57,7 @@ pub struct Counts {
 
 impl Counts {
     pub fn writes(&self) -> u32 {
-        self.applies + self.heals + self.adopts + self.deletes
+        self.applies + self.heals + self.adopts + self.releases + self.deletes
     }
 }
 
@@ -129,6 +130,12 @@ impl Replica {
             records: Vec::new(),
             published: None,
         }
+    }
+
+    /// Tells a process that has just started which replicas live autoscalers decide.
+    pub fn know_autoscaled(&mut self, targets: &Arc<BTreeSet<ObjectId>>) {
+        let step = self.machine.step([Event::Autoscaled(Some(targets.clone()))], Timestamp::UNIX_EPOCH);
+        assert!(step.effects.is_empty(), "a process without a Lease does nothing");
     }
 
     pub fn lease(&mut self, now: Timestamp) -> Event {

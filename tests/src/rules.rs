@@ -46,13 +46,17 @@ pub fn subject(effect: &Effect) -> Option<&ObjectId> {
         | Effect::Apply(_, target, ..)
         | Effect::Create(_, target, _)
         | Effect::Adopt(_, target)
+        | Effect::Release(_, target, ..)
         | Effect::Delete(_, target, _) => Some(&target.id),
         _ => None,
     }
 }
 
 pub(crate) fn is_write(effect: &Effect) -> bool {
-    matches!(effect, Effect::Apply(..) | Effect::Create(..) | Effect::Adopt(..) | Effect::Delete(..))
+    matches!(
+        effect,
+        Effect::Apply(..) | Effect::Create(..) | Effect::Adopt(..) | Effect::Release(..) | Effect::Delete(..)
+    )
 }
 
 fn is_stored(effect: &Effect) -> bool {
@@ -86,19 +90,21 @@ pub fn of_effect(world: &World, replica: &Replica, all: &[Replica], effect: &Eff
         of_write(world, replica, id, effect)?;
     }
     match effect {
-        Effect::Apply(_, _, body, urgency, _) => {
+        Effect::Apply(_, _, content, urgency, _) => {
             if *urgency == Urgency::Apply {
                 promises::taken_rightly(replica, id)?;
             }
-            of_apply(world, replica, id, *body, *urgency)
+            promises::yielded(world, replica, id, content)?;
+            of_apply(world, replica, id, content.body, *urgency)
         }
         // It takes nothing: where something stands the server refuses it.
         Effect::Create(_, _, body) => of_apply(world, replica, id, *body, Urgency::Apply),
-        Effect::Adopt(..) => promises::taken_rightly(replica, id),
+        Effect::Adopt(..) | Effect::Release(..) => promises::taken_rightly(replica, id),
         Effect::Delete(_, _, uid) if hooks::is_hook(replica, id) => {
             hooks::deleted(replica, id, uid)?;
             looked_at(replica, id, uid)
         }
+        Effect::Delete(_, _, uid) if is_wanted(replica, id) => promises::recreated(world, replica, id, uid),
         Effect::Delete(_, _, uid) => {
             promises::prunable(replica, id)?;
             promises::pruned_in_order(replica, id)?;
@@ -186,6 +192,10 @@ fn nothing_refused(world: &World, replica: &Replica, id: &ObjectId) -> Kept {
     })
 }
 
+fn is_wanted(replica: &Replica, id: &ObjectId) -> bool {
+    replica.desired.as_ref().is_some_and(|desired| wanted_body(desired, id).is_some())
+}
+
 fn wanted_body(desired: &Desired, id: &ObjectId) -> Option<BodyDigest> {
     let at = desired.rows.binary_search_by(|row| row.id.cmp(id)).ok()?;
     Some(desired.rows[at].body)
@@ -193,6 +203,7 @@ fn wanted_body(desired: &Desired, id: &ObjectId) -> Option<BodyDigest> {
 
 /// Checks the cluster after the server did something.
 pub fn of_world(world: &World) -> Kept {
+    keep("what-is-left-to-others-is-not-reset", world.resets.is_empty(), || format!("{:?}", world.resets))?;
     let recorded: BTreeSet<&ObjectId> =
         world.stores.values().flat_map(crate::world::Store::rows).map(|row| &row.id).collect();
     for (id, live) in &world.objects {

@@ -164,6 +164,7 @@ fn planned(sim: &Sim, desired: &Desired, claims: &Claims) -> Result<String, Stri
         record: recorded(row.id.clone()).map_or(&Record::None, |row| &row.record),
         options: row.options,
         wave: row.wave,
+        yields: row.yields.as_ref(),
         rewrite: false,
         hook_run: recorded(row.id.clone()).and_then(|row| row.hook_run.as_deref()),
     });
@@ -175,6 +176,7 @@ fn planned(sim: &Sim, desired: &Desired, claims: &Claims) -> Result<String, Stri
         record: &row.record,
         options: ObjectOptions { ..row.options },
         wave: row.wave,
+        yields: None,
         rewrite: false,
         hook_run: row.hook_run.as_deref(),
     });

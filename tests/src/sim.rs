@@ -3,6 +3,7 @@
 mod converge;
 mod perform;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -36,6 +37,8 @@ pub struct Sim {
     pub world: World,
     pub replicas: Vec<Replica>,
     pub limits: Limits,
+    /// The objects whose replicas live autoscalers decide.
+    pub autoscaled: Arc<BTreeSet<ObjectId>>,
     /// What happened, line by line; kept only when asked for.
     pub trace: Option<Vec<String>>,
     /// Effects in order; kept only when asked for.
@@ -59,6 +62,7 @@ impl Sim {
             world,
             replicas: Vec::new(),
             limits: Limits::default(),
+            autoscaled: Arc::default(),
             trace: None,
             writes: None,
             steps: 0,
@@ -80,6 +84,7 @@ impl Sim {
     /// Starts a process for an app and gives it the Lease; returns its place.
     pub fn start(&mut self, app: &str, policy: Policy) -> usize {
         let mut replica = Replica::start(app, policy, self.world.apis.clone(), self.limits);
+        replica.know_autoscaled(&self.autoscaled);
         let lease = replica.lease(self.world.now);
         replica.words.push_back(vec![lease]);
         self.replicas.push(replica);
@@ -91,6 +96,7 @@ impl Sim {
         let old = &self.replicas[at];
         let (app, policy, desired) = (old.app.clone(), old.policy.clone(), old.git.clone());
         let mut replica = Replica::start(&app, policy, self.world.apis.clone(), self.limits);
+        replica.know_autoscaled(&self.autoscaled);
         let lease = replica.lease(self.world.now);
         replica.words.push_back(vec![lease]);
         replica.words.extend(desired.map(|desired| vec![Event::Desired(desired)]));
@@ -319,6 +325,7 @@ fn count(counts: &mut Counts, effect: &Effect) {
         Effect::Apply(_, _, _, Urgency::Heal, _) => &mut counts.heals,
         Effect::Apply(..) | Effect::Create(..) => &mut counts.applies,
         Effect::Adopt(..) => &mut counts.adopts,
+        Effect::Release(..) => &mut counts.releases,
         Effect::Delete(..) => &mut counts.deletes,
         Effect::Keep(..) => &mut counts.keeps,
         Effect::Save(..) => &mut counts.saves,
@@ -388,11 +395,11 @@ fn brief_effect(effect: &Effect) -> String {
             format!("Save {} {}/{} {rows:?} {:?}", token.0, slot.index, slot.count, shard.renders)
         }
         Effect::Get(token, target) => format!("Get {} {}", token.0, target.id),
-        Effect::DryRun(token, target, body, place, _) => {
-            format!("DryRun {} {} {body} {place:?}", token.0, target.id)
+        Effect::DryRun(token, target, content, place, _) => {
+            format!("DryRun {} {} {} {place:?}", token.0, target.id, content.body)
         }
-        Effect::Apply(token, target, body, urgency, _) => {
-            format!("Apply {} {} {body} {urgency:?}", token.0, target.id)
+        Effect::Apply(token, target, content, urgency, _) => {
+            format!("Apply {} {} {content:?} {urgency:?}", token.0, target.id)
         }
         Effect::Create(token, target, body) => format!("Create {} {} {body}", token.0, target.id),
         Effect::Adopt(token, target) => format!("Adopt {} {}", token.0, target.id),

@@ -289,6 +289,14 @@ fn line(random: &mut Random, object: &str, spirited: bool) -> String {
     word(10, "wave=-1");
     word(5, "wave=2");
     word(30, "ready=3");
+    if object.starts_with("Deployment") {
+        word(60, "replicas");
+        word(25, "yields");
+    }
+    if object.starts_with("Job") || object.starts_with("Secret") {
+        word(30, "fixed=1");
+        word(70, "force");
+    }
     word(15, "finalizer=2");
     word(6, "keep");
     word(4, "confirm");

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use skiff_shared::desired::yields::{Field, Yields};
 use skiff_shared::desired::{BodyDigest, Desired};
 use skiff_shared::health::{Assessment, Health};
 use skiff_shared::hook::SyncPhase;
@@ -32,8 +33,12 @@ pub struct Body {
     pub app: Arc<str>,
     /// The value of the fields that the body declares.
     pub content: u64,
+    /// The value of a field that cannot be changed.
+    pub fixed: u64,
     /// The digest of the set of those fields.
     pub fields: u128,
+    /// The value of a field that may be left to others, where the body declares it.
+    pub replicas: Option<u64>,
     /// Steps of the world until the object is healthy; `None`: never.
     pub ready_after: Option<u32>,
     /// Refused by schema or admission, also in a dry run.
@@ -55,6 +60,11 @@ pub struct Live {
     pub rv: u64,
     pub generation: i64,
     pub content: u64,
+    /// The value of the field that cannot be changed.
+    pub fixed: u64,
+    /// The value of the field that may be left to others; 0 is the server's default.
+    pub replicas: u64,
+    pub scaled_by: Scaler,
     pub fields: Fields,
     pub health: Health,
     /// Steps until it is healthy, or ill for good.
@@ -73,6 +83,14 @@ pub struct Live {
     pub meddler: Option<&'static str>,
     /// Written by us at least once since it was created.
     pub written: bool,
+}
+
+/// Who owns the field that may be left to others.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Scaler {
+    Nobody,
+    Us,
+    Autoscaler,
 }
 
 /// One change of the store, as a watch would tell it.
@@ -116,6 +134,8 @@ pub struct World {
     pub meddled: HashSet<ObjectId>,
     /// Hooks that were created, with release and phase.
     pub runs: HashSet<(ObjectId, Digest, SyncPhase)>,
+    /// What an apply of ours has reset though it was to be left to others.
+    pub resets: Vec<ObjectId>,
     /// Every answer to an apply that reached a process.
     pub answered: HashSet<(ObjectId, Uid, u64, BodyDigest)>,
     rv: u64,
@@ -198,6 +218,7 @@ impl Default for World {
             own: HashMap::new(),
             meddled: HashSet::new(),
             runs: HashSet::new(),
+            resets: Vec::new(),
             answered: HashSet::new(),
             rv: 1_000,
             uids: 0,
@@ -376,22 +397,43 @@ impl World {
     }
 
     /// Returns what our entry is right after an apply of `body`.
-    fn owned_by(&self, body: &Body) -> Option<Owned> {
-        Some(Owned { digest: body.fields, time: self.now.as_second() })
+    fn owned_by(&self, body: &Body, yields: Option<&Yields>) -> Option<Owned> {
+        Some(Owned { digest: owned_fields(body, yields), time: self.now.as_second() })
     }
 
     /// Whether the object is as `body` says, in values, ownership and label.
     pub fn is_as(&self, id: &ObjectId, digest: BodyDigest) -> bool {
+        self.is_as_left(id, digest, None)
+    }
+
+    /// The same without what is left to others.
+    pub fn is_as_left(&self, id: &ObjectId, digest: BodyDigest, yields: Option<&Yields>) -> bool {
         let (Some(live), Some(body)) = (self.objects.get(id), self.bodies.get(&digest)) else {
             return false;
         };
-        is_as(live, body) && !live.deleting
+        is_as(live, body, yields) && !live.deleting
     }
 }
 
-fn is_as(live: &Live, body: &Body) -> bool {
+/// The replicas that an apply of a body sends.
+fn sent_replicas(body: &Body, yields: Option<&Yields>) -> Option<u64> {
+    let is_left = yields.is_some_and(|yields| yields.fields.contains(&Field::replicas()));
+    body.replicas.filter(|_| !is_left)
+}
+
+/// The digest of the fields that are ours after an apply.
+fn owned_fields(body: &Body, yields: Option<&Yields>) -> u128 {
+    let replicas = sent_replicas(body, yields).map_or(0, |_| OWNED_REPLICAS);
+    body.fields | replicas
+}
+
+/// In a digest of our fields: the field that may be left to others is one of them.
+const OWNED_REPLICAS: u128 = 1 << 120;
+
+fn is_as(live: &Live, body: &Body, yields: Option<&Yields>) -> bool {
     live.content == body.content
-        && live.fields.ours.is_some_and(|ours| ours.digest == body.fields)
+        && sent_replicas(body, yields).is_none_or(|replicas| live.replicas == replicas)
+        && live.fields.ours.is_some_and(|ours| ours.digest == owned_fields(body, yields))
         && live.labelled
         && live.app.as_ref() == Some(&body.app)
 }

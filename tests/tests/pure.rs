@@ -27,7 +27,9 @@ mod pure {
     mod lives;
     mod machine;
     mod pins;
+    mod recreation;
     mod rights;
     mod scenarios;
     mod unserved;
+    mod yielding;
 }

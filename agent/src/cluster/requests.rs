@@ -1,6 +1,7 @@
-//! The requests of a machine: apply, dry run, get, delete, adopt.
+//! The requests of a machine: apply, dry run, get, delete, adopt, release.
 //!
-//! Bodies are sent as they were rendered, never parsed whole. Every function sends as few requests as it can
+//! Bodies are sent as they were rendered; only what leaves fields to others is parsed whole. Every function sends
+//! as few requests as it can
 //! and answers in the words of the machine; nothing is tried twice here.
 
 use std::collections::BTreeMap;
@@ -11,12 +12,14 @@ use http::Method;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use skiff_shared::desired::BodyDigest;
+use skiff_shared::desired::yields::Yields;
 use skiff_shared::health;
 use skiff_shared::inventory::{Applied, Uid};
 use skiff_shared::managed_fields::{
-    Adoption, BEFORE_FIRST_APPLY, Entry, FIELD_MANAGER, FieldSet, adopt, field_set_of,
+    Adoption, BEFORE_FIRST_APPLY, Entry, FIELD_MANAGER, FieldSet, ReleaseError, adopt, field_set_of,
+    release_fields,
 };
-use skiff_shared::object::{ApiSet, ObjectId, Target, api_version};
+use skiff_shared::object::{ApiSet, Digest, ObjectId, Target, api_version};
 use skiff_shared::sync::effect::WithFields;
 use skiff_shared::sync::event::{Answer, AppliedAnswer, Cause, Failure, Observation, Point, Refusal, Seen};
 use tokio::sync::watch;
@@ -39,8 +42,8 @@ const ADOPTED: [&str; 9] = [
     BEFORE_FIRST_APPLY,
 ];
 
-/// How often an adoption reads again because somebody wrote in between.
-const ADOPTION_TRIES: u32 = 5;
+/// How often a rewriting of managedFields reads again because somebody wrote in between.
+const REWRITE_TRIES: u32 = 5;
 
 /// The version that no stored object has: etcd's first revision is older than any object.
 const NO_VERSION: &str = "1";
@@ -65,6 +68,10 @@ pub struct Sending {
     pub digest: BodyDigest,
     /// Canonical JSON.
     pub body: Bytes,
+    /// What is left out of the body.
+    pub yields: Option<Arc<Yields>>,
+    /// The only object that it is for.
+    pub uid: Option<Uid>,
     pub with_fields: WithFields,
 }
 
@@ -75,6 +82,8 @@ pub enum DryRunPlace<'a> {
     Own,
     /// This namespace, which exists.
     Substitute(&'a str),
+    /// Another name, under which there is no object.
+    Aside,
 }
 
 impl Requests {
@@ -91,7 +100,16 @@ impl Requests {
 
     /// Applies a body.
     pub async fn apply(&self, sending: &Sending) -> Result<Answer, Failure> {
-        self.written(sending, sending.body.clone()).await
+        let body = self.prepared(sending).await?;
+        match self.written(sending, body).await {
+            // Nothing stands there that has the uid.
+            Err(Failure::Unavailable(cause))
+                if cause.reason == Refusal::Conflict && sending.uid.is_some() =>
+            {
+                Err(Failure::Replaced(cause))
+            }
+            other => other,
+        }
     }
 
     /// Applies a body where no object stands: the API server takes a version that no object can have for a creation,
@@ -101,13 +119,14 @@ impl Requests {
     }
 
     async fn written(&self, sending: &Sending, body: Bytes) -> Result<Answer, Failure> {
-        let Sending { target, digest, with_fields, .. } = sending;
+        let Sending { target, digest, yields, with_fields, .. } = sending;
         let call = self.applying(target, body, "")?.accept(form(target));
         let reply = self.connection.call(call).await?.success()?;
         let live: Live = reply.json()?;
         let seen = self.seen(target, &live)?;
         let applied = Applied {
             body: *digest,
+            yields: yields.clone(),
             uid: seen.uid.clone(),
             rv: seen.at.rv,
             generation: seen.generation,
@@ -119,10 +138,12 @@ impl Requests {
 
     /// Has the server go through an apply without storing anything.
     pub async fn dry_run(&self, sending: &Sending, place: DryRunPlace<'_>) -> Result<Answer, Failure> {
-        let Sending { target, body, with_fields, .. } = sending;
+        let Sending { target, with_fields, .. } = sending;
+        let body = self.prepared(sending).await?;
         let (target, body) = match place {
-            DryRunPlace::Own => (target.clone(), body.clone()),
-            DryRunPlace::Substitute(namespace) => moved(target, body, namespace)?,
+            DryRunPlace::Own => (target.clone(), body),
+            DryRunPlace::Substitute(namespace) => moved(target, &body, namespace)?,
+            DryRunPlace::Aside => renamed(target, &body)?,
         };
         let call = self.applying(&target, body, "&dryRun=All")?.accept(METADATA);
         let reply = self.connection.call(call).await?.success()?;
@@ -163,30 +184,77 @@ impl Requests {
 
     /// Makes the fields of other tools ours, so that a field that leaves Git leaves the object.
     pub async fn adopt(&self, target: &Target) -> Result<Answer, Failure> {
-        let path = self.path(target)?;
         let version = api_version(&target.id.kind().group, &target.version);
-        for _ in 0..ADOPTION_TRIES {
-            let read = self.connection.call(Call::get(path.clone()).accept(METADATA)).await?;
-            let Some(reply) = read.unless_absent()? else { return Ok(Answer::Adopted) };
-            let live: Live = reply.json()?;
+        let adoption = Adoption { api_version: &version, take: &ADOPTED, yielded: &[] };
+        let edit = |entries: &[Entry]| match adopt(entries, &adoption) {
+            Ok(adopted) => Ok(adopted.entries),
+            Err(error) => Err(unreadable(&error)),
+        };
+        self.rewrite(target, edit).await.map(|_| Answer::Adopted)
+    }
+
+    /// Lets our entry go of what is left to others. `body` tells which items of lists the fields are in.
+    pub async fn release(&self, target: &Target, body: &[u8], yields: &Yields) -> Result<Answer, Failure> {
+        let body: Value = serde_json::from_slice(body).map_err(|error| unreadable(&error))?;
+        let fields = yields.paths();
+        let edit = |entries: &[Entry]| release_fields(entries, &fields, &body).map_err(unreleased);
+        self.rewrite(target, edit).await.map(Answer::Released)
+    }
+
+    /// Replaces an object's managedFields under compare-and-swap; returns the object's uid if there is one.
+    async fn rewrite(
+        &self,
+        target: &Target,
+        edit: impl Fn(&[Entry]) -> Result<Vec<Entry>, Failure>,
+    ) -> Result<Option<Uid>, Failure> {
+        let path = self.path(target)?;
+        for _ in 0..REWRITE_TRIES {
+            let Some(live) = self.metadata(&path).await? else { return Ok(None) };
             let entries = live.entries().map_err(|error| unreadable(&error))?;
-            let adoption = Adoption { api_version: &version, take: &ADOPTED, yielded: &[] };
-            let adopted = adopt(&entries, &adoption).map_err(|error| unreadable(&error))?;
-            if adopted.entries == entries {
-                return Ok(Answer::Adopted);
+            let edited = edit(&entries)?;
+            let uid = Some(Uid(live.metadata.uid.clone()));
+            if edited == entries {
+                return Ok(uid);
             }
-            let patch = replacing(&adopted.entries, live.metadata.resource_version)?;
+            let patch = replacing(&edited, live.metadata.resource_version)?;
             let uri = format!("{path}?fieldManager={FIELD_MANAGER}");
             let call = Call::of(Method::PATCH, uri).accept(METADATA);
             let call = call.body("application/json-patch+json", patch);
             match self.connection.call(call).await?.success() {
                 // Somebody wrote in between: what they own has to be read again.
                 Err(Failure::Unavailable(cause)) if cause.reason == Refusal::Conflict => {}
-                other => return other.map(|_| Answer::Adopted),
+                other => return other.map(|_| uid),
             }
         }
-        let message = format!("{} kept changing while it was being adopted", target.id);
+        let message = format!("{} kept changing while its managedFields were being rewritten", target.id);
         Err(Failure::Unavailable(Cause { reason: Refusal::Conflict, code: 409, message }))
+    }
+
+    /// Reads an object's metadata; `None` where there is no object.
+    async fn metadata(&self, path: &str) -> Result<Option<Live>, Failure> {
+        let read = self.connection.call(Call::get(path.to_owned()).accept(METADATA)).await?;
+        read.unless_absent()?.map(|reply| reply.json()).transpose()
+    }
+
+    /// Returns the body as it is sent: without what is left to others, and for one object only.
+    async fn prepared(&self, sending: &Sending) -> Result<Bytes, Failure> {
+        let Sending { target, body, yields, uid, .. } = sending;
+        if yields.is_none() && uid.is_none() {
+            return Ok(body.clone());
+        }
+        let mut object: Value = serde_json::from_slice(body).map_err(|error| unreadable(&error))?;
+        if let Some(yields) = yields {
+            let live =
+                if yields.managers.is_empty() { None } else { self.metadata(&self.path(target)?).await? };
+            let entries = live.map(|live| live.entries()).transpose().map_err(|error| unreadable(&error))?;
+            yields
+                .take_from(&mut object, &entries.unwrap_or_default())
+                .map_err(|error| unreadable(&error))?;
+        }
+        if let (Some(uid), Some(metadata)) = (uid, object.get_mut("metadata")) {
+            metadata["uid"] = (&*uid.0).into();
+        }
+        Ok(object.to_string().into())
     }
 
     fn path(&self, target: &Target) -> Result<String, Failure> {
@@ -217,6 +285,16 @@ fn owned(live: &Live, with_fields: WithFields) -> Result<Option<FieldSet>, Failu
         WithFields::Yes => {
             let entries = live.entries().map_err(|error| unreadable(&error))?;
             field_set_of(&entries).map(Some).map_err(|error| unreadable(&error))
+        }
+    }
+}
+
+/// A field that is only a part of what the server keeps as one can never be left to others.
+fn unreleased(error: ReleaseError) -> Failure {
+    match error {
+        ReleaseError::Entry(error) => unreadable(&error),
+        ReleaseError::PartOfWhole { .. } => {
+            Failure::Rejected(Cause { reason: Refusal::Invalid, code: 0, message: error.to_string() })
         }
     }
 }
@@ -253,6 +331,25 @@ fn with_version(body: &[u8], version: &str) -> Result<Bytes, Failure> {
     let metadata = serde_json::value::to_raw_value(&metadata).map_err(|error| unreadable(&error))?;
     object.insert("metadata", metadata);
     serde_json::to_vec(&object).map(Bytes::from).map_err(|error| unreadable(&error))
+}
+
+/// Returns the object as it would be under another name.
+fn renamed(target: &Target, body: &[u8]) -> Result<(Target, Bytes), Failure> {
+    let mut object: Value = serde_json::from_slice(body).map_err(|error| unreadable(&error))?;
+    let name = name_aside(target.id.name());
+    if let Some(metadata) = object.get_mut("metadata") {
+        metadata["name"] = name.as_str().into();
+    }
+    let id = ObjectId::new(target.id.kind().clone(), target.id.namespace().map(Into::into), &name);
+    Ok((Target { id, version: target.version.clone() }, object.to_string().into()))
+}
+
+/// Returns a name that nothing has: as long as every kind takes it, and different for every object.
+pub fn name_aside(name: &str) -> String {
+    let start: String = name.chars().take(40).collect();
+    let digest = Digest::of(name.as_bytes()).to_string();
+    let end: String = digest.chars().filter(char::is_ascii_hexdigit).take(8).collect();
+    format!("{}-x{end}", start.trim_end_matches(['-', '.', '_', ':']))
 }
 
 /// Returns the patch that replaces the whole list: patching single paths of it is refused in ways that

@@ -4,6 +4,7 @@
 //! kept nowhere; where they belong is for the router to say.
 
 mod apps;
+mod autoscalers;
 mod definitions;
 mod feed;
 mod stream;
@@ -16,6 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use skiff_shared::api::INSTANCE_LABEL;
+use skiff_shared::desired::autoscaler;
 use skiff_shared::health;
 use skiff_shared::object::{ApiSet, GroupKind, Interner, ObjectId};
 use skiff_shared::sync::event::{Ask, Blind, Failure, Observation};
@@ -26,9 +28,12 @@ use super::connection::Connection;
 use super::generations::Generations;
 use super::path::segment;
 use apps::Apps;
+use autoscalers::Autoscalers;
 use feed::{Place, Source, channel, feed};
 use stream::{Collection, Form};
 use teller::Teller;
+
+pub use autoscalers::Autoscaled;
 
 /// Lists that are read at once: each passes every object of a kind through memory.
 const LISTS: usize = 2;
@@ -198,6 +203,15 @@ impl Watches {
         let look_again = self.look_again;
         Task::spawn(async move {
             tokio::join!(feed(source, sink), definitions::run(events, changed, look_again));
+        })
+    }
+
+    /// Watches the autoscalers of all namespaces, and says what they scale.
+    pub fn autoscalers(&self, out: watch::Sender<Autoscaled>) -> Task {
+        let source = self.source(Place::Kind(Arc::new(autoscaler::kind())), Form::Whole, None);
+        let (sink, events) = channel();
+        Task::spawn(async move {
+            tokio::join!(feed(source, sink), Autoscalers::new(out).run(events));
         })
     }
 

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 use similar::TextDiff;
+use skiff_shared::plan::Action;
 
 use super::outlook::{self, Change};
 use super::{DIFFERENT, ui};
@@ -44,7 +45,11 @@ fn unified(change: &Change) -> anyhow::Result<String> {
         None => Ok(String::new()),
     };
     let (before, after) = (yaml(&before)?, yaml(&after)?);
-    let refused = change.refused.as_ref().map(|why| format!("refused: {why}\n")).unwrap_or_default();
+    let word = match change.action {
+        Action::Recreated => "DELETED and created anew, as it cannot be changed",
+        _ => "refused",
+    };
+    let refused = change.refused.as_ref().map(|why| format!("{word}: {why}\n")).unwrap_or_default();
     let diff = TextDiff::from_lines(&before, &after);
     let id = &change.id;
     let text =

@@ -165,6 +165,7 @@ impl Local {
             create_namespace: spec.create_namespace,
             renderer: &spec.renderer,
             facts: spec.substitute.then_some(&self.described.facts),
+            ignore_differences: &spec.ignore_differences,
             limits: &self.described.limits,
             apis: served.apis,
             kube_version: served.kube_version,

@@ -1,14 +1,16 @@
 //! What a sync of an app would do, computed with the person's own rights: the one-shot pipeline of
 //! `plan` and `diff`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use anyhow::{Context as _, bail};
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use serde_json::Value;
 use skiff_shared::api::v1alpha1::App;
+use skiff_shared::desired::autoscaler::{self, Scaled};
+use skiff_shared::desired::yields::Yields;
 use skiff_shared::desired::{Assignment, Desired, DesiredRow, Revision, render_digest};
 use skiff_shared::hook::Release;
 use skiff_shared::inventory::{Inventory, InventoryRow, Record};
@@ -24,6 +26,7 @@ use super::{connect, get};
 use crate::args::PlanArgs;
 use crate::cluster::Connection;
 use crate::cluster::discovery::{Discovered, discover};
+use crate::cluster::requests::name_aside;
 use crate::state::{State, environment_of};
 use crate::store::Store;
 
@@ -35,6 +38,10 @@ pub struct Outlook {
     apis: ApiSet,
     store: Store,
     bodies: HashMap<ObjectId, Digest>,
+    /// Objects that ask to be recreated where they cannot be changed.
+    forced: HashSet<ObjectId>,
+    /// What of each object is left to others.
+    yields: HashMap<ObjectId, Arc<Yields>>,
     _scratch: TempDir,
 }
 
@@ -44,7 +51,7 @@ pub struct Change {
     pub action: Action,
     pub before: Option<Value>,
     pub after: Option<Value>,
-    /// Why the API server refuses the object.
+    /// Why the API server refuses the object, or the change of one that is recreated.
     pub refused: Option<String>,
 }
 
@@ -79,11 +86,12 @@ pub async fn compute(arguments: PlanArgs) -> anyhow::Result<Outlook> {
             (recorded_rows(&inventory), Vec::new(), (recorded, scratch))
         }
     };
+    let forced = rows.iter().filter(|row| row.options.recreate).map(|row| row.id.clone()).collect();
     let bodies = rows.iter().map(|row| (row.id.clone(), row.body)).collect();
     let Discovered { apis, .. } = discovered;
     let installs = found.status.as_ref().is_none_or(|status| status.applied.is_none());
-    let plan = plan_of(rows, &inventory, &apis, installs);
-    Ok(Outlook { plan, warnings, connection, apis, store, bodies, _scratch: scratch })
+    let (plan, yields) = plan_of(rows, &inventory, &apis, installs);
+    Ok(Outlook { plan, warnings, connection, apis, store, bodies, forced, yields, _scratch: scratch })
 }
 
 /// The app that a folder is rendered for.
@@ -140,8 +148,10 @@ fn recorded_rows(inventory: &Inventory) -> Vec<DesiredRow> {
                 bytes: 0,
                 wave: *wave,
                 options: *options,
+                yields: record.applied()?.yields.clone(),
                 provides: None,
                 hook: None,
+                scales: None,
                 origin: "stored render".into(),
             })
         })
@@ -150,7 +160,13 @@ fn recorded_rows(inventory: &Inventory) -> Vec<DesiredRow> {
     rows
 }
 
-fn plan_of(rows: Vec<DesiredRow>, inventory: &Inventory, apis: &ApiSet, installs: bool) -> Plan {
+/// Returns the plan, and what of each wanted object is left to others.
+fn plan_of(
+    rows: Vec<DesiredRow>,
+    inventory: &Inventory,
+    apis: &ApiSet,
+    installs: bool,
+) -> (Plan, HashMap<ObjectId, Arc<Yields>>) {
     let desired = Desired {
         revision: Revision::default(),
         assignment: Assignment::default(),
@@ -163,7 +179,17 @@ fn plan_of(rows: Vec<DesiredRow>, inventory: &Inventory, apis: &ApiSet, installs
     };
     let mut recorded: HashMap<&ObjectId, &InventoryRow> = HashMap::new();
     recorded.extend(inventory.shards.iter().flat_map(|shard| &shard.rows).map(|row| (&row.id, row)));
-    let wanted = desired.rows.iter().map(|row| {
+    let rendered = autoscaler::rendered(&desired);
+    let scaled = Scaled { rendered: &rendered, live: None };
+    let effective: Vec<_> = desired
+        .rows
+        .iter()
+        .map(|row| {
+            let recorded = recorded.get(&row.id).and_then(|row| row.record.applied()?.yields.as_deref());
+            scaled.yields_of(row, recorded)
+        })
+        .collect();
+    let wanted = desired.rows.iter().zip(&effective).map(|(row, yields)| {
         let known = recorded.remove(&row.id);
         let record = known.map_or(&Record::None, |row| &row.record);
         Candidate {
@@ -173,6 +199,7 @@ fn plan_of(rows: Vec<DesiredRow>, inventory: &Inventory, apis: &ApiSet, installs
             record,
             options: row.options,
             wave: row.wave,
+            yields: yields.as_ref(),
             rewrite: false,
             hook_run: known.and_then(|row| row.hook_run.as_deref()),
         }
@@ -185,11 +212,12 @@ fn plan_of(rows: Vec<DesiredRow>, inventory: &Inventory, apis: &ApiSet, installs
         record: &row.record,
         options: row.options,
         wave: row.wave,
+        yields: None,
         rewrite: false,
         hook_run: row.hook_run.as_deref(),
     }));
     let (policy, claims) = (Policy::default(), Claims::default());
-    plan::plan(&Inputs {
+    let plan = plan::plan(&Inputs {
         desired: &desired,
         candidates: &candidates,
         apis,
@@ -197,7 +225,9 @@ fn plan_of(rows: Vec<DesiredRow>, inventory: &Inventory, apis: &ApiSet, installs
         claims: &claims,
         assigned_before: None,
         release: Release { id: Release::id_of(&desired, None), installs },
-    })
+    });
+    let left = desired.rows.iter().zip(effective);
+    (plan, left.filter_map(|(row, yields)| Some((row.id.clone(), yields?))).collect())
 }
 
 impl Outlook {
@@ -246,12 +276,40 @@ impl Outlook {
         let params = PatchParams { dry_run: true, ..PatchParams::apply(FIELD_MANAGER).force() };
         let (after, refused) = match api.patch(id.name(), &params, &Patch::Apply(&wanted)).await {
             Ok(after) => (Some(value(after)?), None),
+            Err(kube::Error::Api(status))
+                if before.is_some() && self.could_be_created(&target, &wanted).await =>
+            {
+                let (action, refused) = (Action::Recreated, Some(status.message));
+                return Ok(Change { id: id.clone(), action, before, after: Some(wanted), refused });
+            }
             Err(kube::Error::Api(status)) => (before.clone(), Some(status.message)),
             Err(error) => return Err(anyhow::Error::new(error).context(format!("failed to dry-run {id}"))),
+        };
+        let (before, after) = match before {
+            Some(_) => (self.judged(id, before)?, self.judged(id, after)?),
+            // A creation sends everything.
+            None => (before, after),
         };
         let drifted = action == Action::Unchanged && before != after;
         let action = if drifted { Action::Configured } else { action };
         Ok(Change { id: id.clone(), action, before, after, refused })
+    }
+
+    /// Whether an object that is refused and asks to be recreated could be created under another name.
+    async fn could_be_created(&self, target: &Target, wanted: &Value) -> bool {
+        let (Ok(api), true) = (self.api(target), self.forced.contains(&target.id)) else { return false };
+        let mut aside = wanted.clone();
+        let name = name_aside(target.id.name());
+        aside["metadata"]["name"] = name.as_str().into();
+        let params = PatchParams { dry_run: true, ..PatchParams::apply(FIELD_MANAGER).force() };
+        api.patch(&name, &params, &Patch::Apply(&aside)).await.is_ok()
+    }
+
+    /// Returns an object without what is left to others once it exists.
+    fn judged(&self, id: &ObjectId, side: Option<Value>) -> anyhow::Result<Option<Value>> {
+        let (Some(mut object), Some(yields)) = (side.clone(), self.yields.get(id)) else { return Ok(side) };
+        yields.take_from(&mut object, &[])?;
+        Ok(Some(object))
     }
 
     fn api(&self, target: &Target) -> anyhow::Result<Api<DynamicObject>> {

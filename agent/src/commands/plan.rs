@@ -79,6 +79,12 @@ fn published(app: &App, output: Output) -> anyhow::Result<ExitCode> {
 }
 
 fn words(change: &Change) -> String {
-    let refused = change.refused.as_ref().map(|why| format!(": refused: {why}")).unwrap_or_default();
+    let refused = match (&change.refused, change.action) {
+        (Some(why), Action::Recreated) => {
+            format!(": DELETED and created anew, as it cannot be changed: {why}")
+        }
+        (Some(why), _) => format!(": refused: {why}"),
+        (None, _) => String::new(),
+    };
     format!("{:<11} {}{refused}", change.action, change.id)
 }

@@ -179,6 +179,7 @@ impl Job {
             create_namespace: self.spec.create_namespace,
             renderer: &self.spec.renderer,
             facts: self.spec.substitute.then_some(&*self.rules.facts),
+            ignore_differences: &self.spec.ignore_differences,
             limits: &self.rules.limits,
             apis: &self.apis.apis,
             api_versions: &self.apis.api_versions,

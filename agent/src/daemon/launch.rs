@@ -11,6 +11,7 @@ use skiff_shared::report::Report;
 use skiff_shared::sync::event::{Event, LeaseTerm};
 use skiff_shared::sync::{Limits, Machine};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::access::ClusterAccess;
@@ -20,6 +21,7 @@ use super::mailbox::Mailbox;
 use super::performer::Performer;
 use super::registry::Registry;
 use super::vital::Vital;
+use crate::cluster::watch::Autoscaled;
 use crate::telemetry::{AppName, Telemetry};
 
 /// What every driver is made of.
@@ -30,6 +32,9 @@ pub struct Launcher {
     pub telemetry: Telemetry,
     pub apis: watch::Receiver<Arc<ApiSet>>,
     pub lease: watch::Receiver<LeaseTerm>,
+    pub autoscaled: watch::Receiver<Autoscaled>,
+    /// Until then an app waits for the first list of autoscalers.
+    pub autoscaled_by: Instant,
     pub limits: Limits,
     /// The drivers that run; awaited when the process ends.
     pub drivers: TaskTracker,
@@ -65,6 +70,7 @@ impl Launcher {
             registry: self.registry.clone(),
             wanted: self.wanted.clone(),
         };
+        mailbox.send(Event::Autoscaled(self.autoscaled().await));
         mailbox.send(Event::Lease(*self.lease.borrow()));
         let driver = Driver { machine, mailbox: mailbox.clone(), performer, registry: self.registry.clone() };
         let (tasks, before) = self.succeed(app);
@@ -102,6 +108,14 @@ impl Launcher {
         let tasks = TaskTracker::new();
         let before = newest.insert(app.clone(), tasks.clone());
         (tasks, before)
+    }
+
+    /// Returns what is scaled as far as it is known: without the first list a replica count that an autoscaler has set
+    /// could be taken for drift.
+    async fn autoscaled(&self) -> Autoscaled {
+        let mut autoscaled = self.autoscaled.clone();
+        let listed = tokio::time::timeout_at(self.autoscaled_by, autoscaled.wait_for(Option::is_some)).await;
+        listed.ok().and_then(Result::ok).and_then(|known| known.clone())
     }
 }
 

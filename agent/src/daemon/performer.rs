@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use skiff_shared::desired::BodyDigest;
+use skiff_shared::desired::yields::Yields;
 use skiff_shared::inventory::Uid;
 use skiff_shared::object::Target;
 use skiff_shared::report::Report;
-use skiff_shared::sync::effect::{DryRunIn, Effect, Release, Urgency, WithFields};
+use skiff_shared::sync::effect::{Content, DryRunIn, Effect, Release, Urgency, WithFields};
 use skiff_shared::sync::event::{Answer, Event, Failure, Token};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
@@ -74,12 +75,12 @@ impl Performer {
                 let result = self.cluster.requests.get(&target).await;
                 self.done(token, result);
             }
-            Effect::DryRun(token, target, body, place, fields) => {
-                let result = self.dry_run(target, body, place, fields).await;
+            Effect::DryRun(token, target, content, place, fields) => {
+                let result = self.dry_run(target, content, place, fields).await;
                 self.done(token, result);
             }
-            Effect::Apply(token, target, body, urgency, fields) => {
-                let result = self.apply(target, body, urgency, fields).await;
+            Effect::Apply(token, target, content, urgency, fields) => {
+                let result = self.apply(target, content, urgency, fields).await;
                 self.done(token, result);
             }
             Effect::Create(token, target, body) => {
@@ -92,6 +93,10 @@ impl Performer {
             }
             Effect::Delete(token, target, uid) => {
                 let result = self.delete(&target, &uid).await;
+                self.done(token, result);
+            }
+            Effect::Release(token, target, body, yields) => {
+                let result = self.release(&target, body, &yields).await;
                 self.done(token, result);
             }
             Effect::Save(token, slot, shard) => {
@@ -147,13 +152,14 @@ impl Performer {
     async fn dry_run(
         &self,
         target: Target,
-        digest: BodyDigest,
+        content: Content,
         place: DryRunIn,
         fields: WithFields,
     ) -> Result<Answer, Failure> {
-        let sending = self.sending(target, digest, fields).await?;
+        let sending = self.sending(target, content, fields).await?;
         let place = match place {
             DryRunIn::Place => DryRunPlace::Own,
+            DryRunIn::Aside => DryRunPlace::Aside,
             DryRunIn::Substitute => DryRunPlace::Substitute(&self.cluster.namespace),
         };
         let _permit = self.cluster.lanes.enter(Urgency::DryRun, &self.app).await;
@@ -163,17 +169,17 @@ impl Performer {
     async fn apply(
         &self,
         target: Target,
-        digest: BodyDigest,
+        content: Content,
         urgency: Urgency,
         fields: WithFields,
     ) -> Result<Answer, Failure> {
-        let sending = self.sending(target, digest, fields).await?;
+        let sending = self.sending(target, content, fields).await?;
         let _permit = self.may_write(urgency).await?;
         self.cluster.requests.apply(&sending).await
     }
 
     async fn create(&self, target: Target, digest: BodyDigest) -> Result<Answer, Failure> {
-        let sending = self.sending(target, digest, WithFields::No).await?;
+        let sending = self.sending(target, Content::whole(digest), WithFields::No).await?;
         let _permit = self.may_write(Urgency::Apply).await?;
         self.cluster.requests.create(&sending).await
     }
@@ -197,10 +203,17 @@ impl Performer {
     async fn sending(
         &self,
         target: Target,
-        digest: BodyDigest,
+        content: Content,
         with_fields: WithFields,
     ) -> Result<Sending, Failure> {
+        let Content { body: digest, yields, uid } = content;
         let body = self.cluster.body(digest).await?;
-        Ok(Sending { target, digest, body, with_fields })
+        Ok(Sending { target, digest, body, yields, uid, with_fields })
+    }
+
+    async fn release(&self, target: &Target, body: BodyDigest, yields: &Yields) -> Result<Answer, Failure> {
+        let body = self.cluster.body(body).await?;
+        let _permit = self.may_write(Urgency::Apply).await?;
+        self.cluster.requests.release(target, &body, yields).await
     }
 }

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use skiff_shared::environment::IgnoreDifferences;
 use skiff_shared::object::{Digest, Hashing};
 
 use super::Request;
@@ -54,6 +55,7 @@ fn setting(request: &Request<'_>) -> Digest {
         .part(&[u8::from(request.namespace.is_some())])
         .part(request.namespace.unwrap_or_default().as_bytes())
         .part(request.facts.map(|facts| facts.digest().to_string()).unwrap_or_default().as_bytes())
+        .part(&IgnoreDifferences::digest(request.ignore_differences).0)
         .part(request.limits.digest().to_string().as_bytes())
         .part(&request.tools.bounds.file_bytes.to_be_bytes())
         .finish()

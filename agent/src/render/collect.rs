@@ -15,8 +15,10 @@ use std::sync::{Arc, PoisonError};
 
 use serde_json::Value;
 use skiff_shared::desired::annotations::Role;
+use skiff_shared::desired::autoscaler;
 use skiff_shared::desired::manifest::{self, Fault, Manifest, Setting, Stray};
 use skiff_shared::desired::scope::{self, Scope};
+use skiff_shared::desired::yields::Yields;
 use skiff_shared::desired::{DesiredRow, ObjectOptions, Problem};
 use skiff_shared::environment::substitute::{self, Variables};
 use skiff_shared::limits::Address;
@@ -369,11 +371,30 @@ impl<'a> Collector<'a> {
             Role::Hook(hook) => Some(Arc::new(hook)),
             _ => None,
         };
+        let yields = self.yields_of(&id, &manifest);
+        let scales = self.scaled_by(&id, &manifest);
         let sent = manifest.into_sent(namespace.as_deref(), &setting);
         let (body, bytes) = self.keep(&sent)?;
-        let row = DesiredRow { id, version, body, bytes, wave, options, provides, hook, origin };
+        let row =
+            DesiredRow { id, version, body, bytes, wave, options, yields, provides, scales, hook, origin };
         self.parts[self.current].add(Numbered { number, row });
         Ok(())
+    }
+
+    /// Returns what the app and the object's own annotation leave to others.
+    fn yields_of(&self, id: &ObjectId, manifest: &Manifest) -> Option<Arc<Yields>> {
+        let mut yields = manifest.annotated.yields.clone();
+        for rule in self.request.ignore_differences.iter().filter(|rule| rule.matches(id)) {
+            yields.extend(&rule.yields);
+        }
+        yields.shared()
+    }
+
+    /// Returns the object that an autoscaler scales.
+    fn scaled_by(&self, id: &ObjectId, manifest: &Manifest) -> Option<ObjectId> {
+        let target = autoscaler::target(id, manifest.written().get("spec")?)?;
+        let mut interner = self.request.interner.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(interner.object(target.group, target.kind, id.namespace(), target.name))
     }
 
     fn is_within_limits(&mut self, address: Address<'_>, object: &str, origin: &str) -> bool {
@@ -439,15 +460,19 @@ impl<'a> Collector<'a> {
         let options = ObjectOptions { keep: true, ..ObjectOptions::default() };
         let version = Arc::from("v1");
         let origin = CREATED.into();
+        let (yields, provides, scales, hook) = (None, None, None, None);
+        let wave = 0;
         Ok(Some(DesiredRow {
             id,
             version,
             body,
             bytes,
-            wave: 0,
+            wave,
             options,
-            provides: None,
-            hook: None,
+            yields,
+            provides,
+            scales,
+            hook,
             origin,
         }))
     }

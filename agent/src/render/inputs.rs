@@ -1,6 +1,6 @@
 //! The digest of everything that a render depends on: the same digest, the same render.
 
-use skiff_shared::environment::Renderer;
+use skiff_shared::environment::{IgnoreDifferences, Renderer};
 use skiff_shared::object::{Digest, Hashing};
 
 use super::{OnDuplicate, Request};
@@ -17,6 +17,7 @@ pub fn input_digest(request: &Request<'_>, tree_id: &str) -> Digest {
         create_namespace,
         renderer,
         facts,
+        ignore_differences,
         limits,
         apis,
         api_versions,
@@ -42,6 +43,7 @@ pub fn input_digest(request: &Request<'_>, tree_id: &str) -> Digest {
         .part(&[u8::from(create_namespace)])
         .part(kube_version.as_bytes())
         .part(on_duplicate.as_bytes())
+        .part(&IgnoreDifferences::digest(ignore_differences).0)
         .part(limits.digest().to_string().as_bytes())
         .part(facts.map(|facts| facts.digest().to_string()).unwrap_or_default().as_bytes());
     for (kind, served) in &apis.kinds {

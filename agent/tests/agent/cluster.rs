@@ -162,7 +162,8 @@ fn target(object: &Value) -> Target {
 
 fn sending(object: &Value) -> Sending {
     let body = Bytes::from(object.to_string());
-    Sending { target: target(object), digest: Digest::of(&body), body, with_fields: WithFields::Yes }
+    let digest = Digest::of(&body);
+    Sending { target: target(object), digest, body, yields: None, uid: None, with_fields: WithFields::Yes }
 }
 
 /// Repeats `probe` until it answers, and gives up after a while.

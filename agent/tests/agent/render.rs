@@ -127,6 +127,7 @@ impl World {
             create_namespace: self.create_namespace,
             renderer: &self.renderer,
             facts: self.facts.as_ref(),
+            ignore_differences: &[],
             limits: &self.limits,
             apis: &self.apis,
             api_versions: &[],

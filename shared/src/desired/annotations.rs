@@ -8,12 +8,15 @@ mod hook;
 use serde_json::{Map, Value};
 
 use super::ObjectOptions;
+use super::yields::{Field, Yields};
 use crate::hook::Hook;
 
 const WAVE: &str = "skiff.dev/wave";
 const PRUNE: &str = "skiff.dev/prune";
 const IGNORE_HEALTH: &str = "skiff.dev/ignore-health";
 const SKIP_DRY_RUN: &str = "skiff.dev/skip-dry-run";
+const FORCE: &str = "skiff.dev/force";
+const IGNORE_DIFFERENCES: &str = "skiff.dev/ignore-differences";
 const HOOK: &str = "skiff.dev/hook";
 const HOOK_DELETE: &str = "skiff.dev/hook-delete-policy";
 const SUBSTITUTE: &str = "skiff.dev/substitute";
@@ -31,6 +34,7 @@ const HELM_WEIGHT: &str = "helm.sh/hook-weight";
 const HELM_POLICY: &str = "helm.sh/resource-policy";
 
 const FLUX_PRUNE: &str = "kustomize.toolkit.fluxcd.io/prune";
+const FLUX_FORCE: &str = "kustomize.toolkit.fluxcd.io/force";
 const FLUX_SUBSTITUTE: &str = "kustomize.toolkit.fluxcd.io/substitute";
 const FLUX: &str = "kustomize.toolkit.fluxcd.io/";
 
@@ -40,6 +44,8 @@ pub struct Annotated {
     pub wave: i32,
     pub options: ObjectOptions,
     pub role: Role,
+    /// Fields of it that are left to others.
+    pub yields: Yields,
     /// What could not be honoured, without the object's name.
     pub warnings: Vec<String>,
 }
@@ -67,6 +73,8 @@ pub fn read(annotations: &Map<String, Value>) -> Annotated {
     reader.wave();
     reader.prune();
     reader.health();
+    reader.force();
+    reader.yields();
     reader.substitution();
     reader.argo_options();
     reader.unknown();
@@ -159,6 +167,29 @@ impl<'a> Reader<'a> {
         self.result.options.skip_dry_run = self.flag(SKIP_DRY_RUN);
     }
 
+    /// `Force` and `Replace` of Argo CD are read with its other options.
+    fn force(&mut self) {
+        for key in [FORCE, FLUX_FORCE] {
+            match self.text(key) {
+                Some(value) if value.eq_ignore_ascii_case("enabled") => self.result.options.recreate = true,
+                Some(value) if !value.eq_ignore_ascii_case("disabled") => {
+                    self.unknown_value(key, value, "enabled or disabled");
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn yields(&mut self) {
+        let Some(text) = self.text(IGNORE_DIFFERENCES) else { return };
+        for text in text.split([',', '\n']).map(str::trim).filter(|text| !text.is_empty()) {
+            match Field::parse(text) {
+                Ok(field) => _ = self.result.yields.fields.insert(field),
+                Err(error) => self.warn(format!("annotation {IGNORE_DIFFERENCES}: {error}")),
+            }
+        }
+    }
+
     /// Whether it is honoured was decided before: here its spelling is checked.
     fn substitution(&mut self) {
         if let Some(value) = self.text(SUBSTITUTE)
@@ -192,18 +223,28 @@ impl<'a> Reader<'a> {
             "Prune=false" => options.keep = true,
             "Prune=confirm" => options.confirm_prune = true,
             "SkipDryRunOnMissingResource=true" => options.skip_dry_run = true,
+            "Replace=true" | "Force=true" => options.recreate = true,
             _ if has_no_effect(option) => {}
-            "Replace=true" | "Force=true" => self.warn(format!(
-                "{ARGO_OPTIONS}: {option} is not supported yet: the object is applied server-side and never recreated"
-            )),
             _ => self.warn(format!("{ARGO_OPTIONS}: {option:?} is unknown and ignored")),
         }
     }
 
     fn unknown(&mut self) {
         for (key, value) in self.annotations {
-            let known = [WAVE, PRUNE, IGNORE_HEALTH, SKIP_DRY_RUN, HOOK, HOOK_DELETE, SUBSTITUTE, FLUX_PRUNE]
-                .contains(&key.as_str());
+            let known = [
+                WAVE,
+                PRUNE,
+                IGNORE_HEALTH,
+                SKIP_DRY_RUN,
+                FORCE,
+                IGNORE_DIFFERENCES,
+                HOOK,
+                HOOK_DELETE,
+                SUBSTITUTE,
+                FLUX_PRUNE,
+                FLUX_FORCE,
+            ]
+            .contains(&key.as_str());
             if known {
                 continue;
             }
@@ -237,7 +278,6 @@ fn asks_for_the_usual(key: &str, value: &Value) -> bool {
     match key.strip_prefix(FLUX).unwrap_or_default() {
         "reconcile" => value.eq_ignore_ascii_case("enabled"),
         "ssa" => value.eq_ignore_ascii_case("override"),
-        "force" => value.eq_ignore_ascii_case("disabled"),
         "checksum" | "substitute" => true,
         _ => false,
     }
@@ -292,20 +332,33 @@ mod tests {
     #[test]
     fn other_options_are_read_in_both_spellings() {
         let argo = json!({
-            ARGO_OPTIONS: "Prune=confirm,SkipDryRunOnMissingResource=true", ARGO_IGNORE_HEALTH: "true",
+            ARGO_OPTIONS: "Prune=confirm,SkipDryRunOnMissingResource=true,Force=true", ARGO_IGNORE_HEALTH: "true",
         });
-        let ours = json!({ PRUNE: "confirm", SKIP_DRY_RUN: "true", IGNORE_HEALTH: "true" });
-        let wanted =
-            ObjectOptions { keep: false, confirm_prune: true, ignore_health: true, skip_dry_run: true };
+        let ours = json!({ PRUNE: "confirm", SKIP_DRY_RUN: "true", IGNORE_HEALTH: "true", FORCE: "enabled" });
+        let wanted = ObjectOptions {
+            keep: false,
+            confirm_prune: true,
+            ignore_health: true,
+            skip_dry_run: true,
+            recreate: true,
+        };
         assert_eq!(annotated(argo).options, wanted);
         assert_eq!(annotated(ours).options, wanted);
+    }
+
+    #[test]
+    fn fields_are_left_to_others_by_annotation() {
+        let result = annotated(json!({ IGNORE_DIFFERENCES: "/spec/replicas, .data.key\n/kind" }));
+        assert_eq!(result.yields.to_string(), "/data/key, /spec/replicas");
+        insta::assert_snapshot!(result.warnings.join("\n"), @r#"annotation skiff.dev/ignore-differences: "/kind" cannot be left to others: Skiff finds the object by it"#);
     }
 
     #[test]
     fn what_cannot_be_honoured_is_warned_of() {
         let result = annotated(json!({
             PRUNE: "never",
-            ARGO_OPTIONS: "Replace=true,Purne=false",
+            ARGO_OPTIONS: "Replace=false,Purne=false",
+            FLUX_FORCE: "yes",
             HELM_POLICY: "delete",
             "kustomize.toolkit.fluxcd.io/reconcile": "disabled",
             "kustomize.toolkit.fluxcd.io/ssa": "Override",
@@ -314,7 +367,7 @@ mod tests {
         insta::assert_snapshot!(result.warnings.join("\n"), @r#"
         annotation skiff.dev/prune has the unknown value "never" and is ignored: write enabled, disabled or confirm
         annotation helm.sh/resource-policy has the unknown value "delete" and is ignored: write keep
-        argocd.argoproj.io/sync-options: Replace=true is not supported yet: the object is applied server-side and never recreated
+        annotation kustomize.toolkit.fluxcd.io/force has the unknown value "yes" and is ignored: write enabled or disabled
         argocd.argoproj.io/sync-options: "Purne=false" is unknown and ignored
         annotation kustomize.toolkit.fluxcd.io/reconcile is not supported yet: the object is applied all the same
         annotation skiff.dev/wafe is unknown and ignored

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::annotations::Role;
 use super::manifest::{Fault, Manifest};
-use super::{BodyDigest, DesiredRow, scope};
+use super::{BodyDigest, DesiredRow, autoscaler, scope};
 use crate::object::{Interner, ObjectId};
 
 /// Why a stored body has no row.
@@ -34,13 +34,20 @@ pub fn row(body: &[u8], digest: BodyDigest, interner: &mut Interner) -> Result<D
     };
     let kind = interner.kind(&manifest.group, &manifest.kind);
     let namespace = manifest.namespace.as_deref().map(|namespace| interner.string(namespace));
+    let id = ObjectId::new(kind, namespace, &manifest.name);
+    let scales = manifest.written().get("spec").and_then(|spec| {
+        let target = autoscaler::target(&id, spec)?;
+        Some(interner.object(target.group, target.kind, id.namespace(), target.name))
+    });
     Ok(DesiredRow {
-        id: ObjectId::new(kind, namespace, &manifest.name),
+        id,
         version: interner.string(&manifest.version),
         body: digest,
         bytes: u32::try_from(body.len()).unwrap_or(u32::MAX),
         wave: manifest.annotated.wave,
         options: manifest.annotated.options,
+        yields: manifest.annotated.yields.clone().shared(),
+        scales,
         provides: provides.map(|(kind, _)| interner.kind(&kind.group, &kind.kind)),
         hook,
         origin: "stored render".into(),

@@ -46,6 +46,7 @@ fn an_app_needs_only_a_name() {
             create_namespace: false,
             renderer: Auto,
             substitute: false,
+            ignore_differences: [],
             depends_on: [],
             policy: Policy {
                 mode: Auto,
@@ -79,6 +80,7 @@ fn an_app_needs_only_a_name() {
             create_namespace: true,
             renderer: Auto,
             substitute: false,
+            ignore_differences: [],
             depends_on: [],
             policy: Policy {
                 mode: Auto,
@@ -188,7 +190,7 @@ fn every_mistake_is_reported_with_its_line() {
     environments/production/skiff.yaml:9: createNamespace needs a namespace
     environments/production/skiff.yaml:11: renderer: expected one of auto, plain, kustomize, helm: did you mean "kustomize"?
     environments/production/skiff.yaml:12: namespace: expected text (put it in quotes), found a number
-    environments/production/skiff.yaml:13: unknown key "extra": expected one of name, path, each, except, clusters, source, chart, namespace, createNamespace, renderer, helm, kustomize, substitute, dependsOn, sync
+    environments/production/skiff.yaml:13: unknown key "extra": expected one of name, path, each, except, clusters, source, chart, namespace, createNamespace, renderer, helm, kustomize, substitute, ignoreDifferences, dependsOn, sync
     environments/production/skiff.yaml:14: app "b" is declared twice (first at line 10)
     environments/production/skiff.yaml:16: helm options need renderer: helm
     environments/production/skiff.yaml:19: value: expected text (put it in quotes), found a number
@@ -600,5 +602,37 @@ fn what_an_own_source_cannot_be_is_told() {
     environments/production/skiff.yaml:15: a chart is rendered by helm: leave out renderer and kustomize
     environments/production/skiff.yaml:19: path cannot stand beside source: write it as source.path
     environments/production/skiff.yaml:20: ref needs exactly one of branch, tag, semver and commit
+    "#);
+}
+
+#[test]
+fn ignored_differences_are_read_in_argos_form() {
+    let environment = read(
+        "apps:\n- name: web\n  ignoreDifferences:\n  - group: apps\n    kind: Deployment\n    name: web-*\n    \
+         jsonPointers: [/spec/replicas]\n    jqPathExpressions: ['.metadata.annotations[\"a/b\"]']\n  \
+         - {kind: '*', namespace: shop, managedFieldsManagers: [tuner]}\n",
+    );
+    let rules = &environment.apps[0].ignore_differences;
+    let id = |group: &str, kind: &str, namespace: &str, name: &str| {
+        crate::object::Interner::default().object(group, kind, Some(namespace), name)
+    };
+    assert!(rules[0].matches(&id("apps", "Deployment", "any", "web-1")));
+    assert!(!rules[0].matches(&id("apps", "Deployment", "any", "db")));
+    assert!(!rules[0].matches(&id("", "Deployment", "any", "web-1")));
+    assert!(
+        rules[1].matches(&id("", "Secret", "shop", "a")) && !rules[1].matches(&id("", "Secret", "db", "a"))
+    );
+    let shown: Vec<String> = rules.iter().map(|rule| rule.yields.to_string()).collect();
+    assert_eq!(shown, ["/metadata/annotations/a~1b, /spec/replicas", "what \"tuner\" owns"]);
+}
+
+#[test]
+fn ignored_differences_that_name_no_field_are_refused_with_their_line() {
+    let text = "apps:\n- name: web\n  ignoreDifferences:\n  - kind: ConfigMap\n    jsonPointers:\n    - /data/a\n    \
+         - /metadata/name\n  - kind: Secret\n  - kind: Pod\n    jqPathExpressions: ['.spec.containers[].image']\n";
+    insta::assert_snapshot!(errors(text), @r#"
+    environments/production/skiff.yaml:9: "/metadata/name" cannot be left to others: Skiff finds the object by it
+    environments/production/skiff.yaml:10: it names no field: write jsonPointers, jqPathExpressions or managedFieldsManagers
+    environments/production/skiff.yaml:12: ".spec.containers[].image" is no plain path: of jq only .spec.replicas, .metadata.annotations["a/b"] and .items[0] are read; write managedFieldsManagers, or a JSON pointer
     "#);
 }

@@ -62,14 +62,21 @@ impl FieldSet {
 
     /// Returns whether a parent of the path is owned as one whole: it is in the set and nothing below it is.
     fn whole_above(&self, path: &Path) -> bool {
+        self.whole_of(path).is_some()
+    }
+
+    /// Returns the parent of the path that is owned as one whole, if one is.
+    #[must_use]
+    pub fn whole_of(&self, path: &Path) -> Option<Path> {
         let mut above = path.parent();
         while let Some(parent) = above {
             if self.contains(&parent) {
-                return self.at_or_below(&parent).nth(1).is_none();
+                let is_whole = self.at_or_below(&parent).nth(1).is_none();
+                return is_whole.then_some(parent);
             }
             above = parent.parent();
         }
-        false
+        None
     }
 
     /// Returns the paths that are in this set and not in the other.
@@ -114,6 +121,13 @@ impl FieldSet {
     /// keys or values.
     #[must_use]
     pub fn locate(&self, pointer: &Path, object: &Value) -> Vec<Path> {
+        let found = self.spell(pointer, object);
+        self.at_or_below(&found).cloned().collect()
+    }
+
+    /// Returns a field that a JSON pointer named as the set spells it, see [`Self::locate`].
+    #[must_use]
+    pub fn spell(&self, pointer: &Path, object: &Value) -> Path {
         let mut found = Path::default();
         let mut live = Some(object);
         for element in pointer.elements() {
@@ -121,7 +135,7 @@ impl FieldSet {
             found = found.child(step);
             live = next;
         }
-        self.at_or_below(&found).cloned().collect()
+        found
     }
 
     /// Returns how the set spells one element of a pointer, and the live value there.
@@ -164,7 +178,7 @@ impl FieldSet {
     }
 }
 
-fn selects(element: &Element, item: &Value) -> bool {
+pub(super) fn selects(element: &Element, item: &Value) -> bool {
     let equals =
         |json: &str, value: &Value| serde_json::from_str::<Value>(json).is_ok_and(|json| json == *value);
     match element.kind() {

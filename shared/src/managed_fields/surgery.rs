@@ -4,7 +4,10 @@
 //! `/metadata/resourceVersion`; patching single paths is refused by the API server in ways that cannot be told apart.
 //! Nothing is sent here. Both work on the entries as read, and change nothing but what they say.
 
-use super::{Entry, EntryError, FIELD_MANAGER, FieldSet, Path, field_set_of};
+use serde_json::Value;
+
+use super::path::Kind;
+use super::{Element, Entry, EntryError, FIELD_MANAGER, FieldSet, Path, field_set_of};
 
 /// What to take over.
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +70,55 @@ pub fn release(entries: &[Entry], paths: &[Path]) -> Result<Vec<Entry>, EntryErr
     let ours = our_entry(entries).filter(|_| !rest.is_empty());
     let ours = ours.map(|entry| Entry::ours(&entry.api_version, entry.time.clone(), &rest));
     Ok(replaced(entries, Entry::is_ours, ours))
+}
+
+/// A field that cannot be given up.
+#[derive(Debug, thiserror::Error)]
+pub enum ReleaseError {
+    #[error(transparent)]
+    Entry(EntryError),
+    /// The API server keeps a list or a map above it as one field.
+    #[error("{field} cannot be left to others alone: to the API server {whole} is one field; name that one")]
+    PartOfWhole { field: Path, whole: Path },
+}
+
+/// Gives up fields that JSON pointers name, as [`release`] does; `object` is what was applied and tells which item of a
+/// list a position means.
+///
+/// # Errors
+/// Fails if our stored field set cannot be read, or has a field only as a part of a whole.
+pub fn release_fields(
+    entries: &[Entry],
+    pointers: &[Path],
+    object: &Value,
+) -> Result<Vec<Entry>, ReleaseError> {
+    let ours = field_set_of(entries).map_err(ReleaseError::Entry)?;
+    let mut paths = Vec::new();
+    for pointer in pointers {
+        let field = ours.spell(pointer, object);
+        if ours.at_or_below(&field).next().is_some() {
+            paths.push(field);
+        } else if let Some(whole) = ours.whole_of(&field).filter(|_| has(object, pointer)) {
+            return Err(ReleaseError::PartOfWhole { field, whole });
+        }
+    }
+    if paths.is_empty() {
+        return Ok(entries.to_vec());
+    }
+    release(entries, &paths).map_err(ReleaseError::Entry)
+}
+
+/// Whether an object has a value where a JSON pointer leads.
+fn has(object: &Value, pointer: &Path) -> bool {
+    pointer.elements().iter().try_fold(object, |value, element| child(value, element)).is_some()
+}
+
+fn child<'a>(value: &'a Value, element: &Element) -> Option<&'a Value> {
+    match (value, element.kind()) {
+        (Value::Array(items), Kind::Index(position)) => items.get(position.parse::<usize>().ok()?),
+        (value, Kind::Index(name) | Kind::Field(name)) => value.get(name),
+        (_, Kind::Key(_) | Kind::Value(_)) => None,
+    }
 }
 
 fn our_entry(entries: &[Entry]) -> Option<&Entry> {

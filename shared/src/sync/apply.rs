@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::backoff::Pace;
-use super::effect::{Effect, Urgency, WithFields};
+use super::effect::{Effect, Urgency};
 use super::event::Cause as EventCause;
 use super::fail::Why;
 use super::heal::next_after;
@@ -111,11 +111,10 @@ impl Machine {
         }
         if row.is_deleting() {
             // Never applied to while it is going: that could complete somebody's delete.
-            // The watch tells of its end; where that was lost, a GET does.
-            let at = self.pace(ix, None, Pace::Quick, now);
-            self.answered(ix);
-            self.lookups.insert(ix);
-            return self.retry_at(ix, at);
+            return self.await_end(ix, now);
+        }
+        if self.recreates(ix) {
+            return self.inspect_outdated(ix, out);
         }
         if let Task::Run(phase) = row.task
             && !self.may_create(ix, phase, out)
@@ -128,19 +127,12 @@ impl Machine {
             out.push(Effect::Adopt(token, target));
             return;
         }
-        let fields = if row.drift.is_some() { WithFields::Yes } else { WithFields::No };
-        let creates = self.creates(ix);
-        let token = self.depart(ix, Op::Apply { body, heals: false });
-        out.push(if creates {
-            Effect::Create(token, target, body)
-        } else {
-            Effect::Apply(token, target, body, Urgency::Apply, fields)
-        });
+        self.send_body(ix, body, Urgency::Apply, out);
     }
 
     /// Whether the row's object is to come into being: what others have put there since it was looked for, hours
     /// or days ago where a person or a wave was waited for, is not written over unasked.
-    fn creates(&self, ix: RowIx) -> bool {
+    pub(super) fn creates(&self, ix: RowIx) -> bool {
         let is_settled = matches!(self.rows[ix.get()].record, Record::Settled(_));
         !is_settled && self.run.as_ref().is_some_and(|run| !run.found.contains(&ix))
     }

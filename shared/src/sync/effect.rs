@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::event::{Cause, Token};
+use crate::desired::yields::Yields;
 use crate::desired::{Assignment, BodyDigest, Revision};
 use crate::hook::{Ended, SyncPhase};
 use crate::inventory::{Shard, Uid};
@@ -35,6 +36,25 @@ pub enum DryRunIn {
     Place,
     /// Another namespace that exists, for the schema's sake.
     Substitute,
+    /// Another name, under which there is no object: could it be created?
+    Aside,
+}
+
+/// What is sent of an object.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Content {
+    pub body: BodyDigest,
+    /// What is left out of the body, as others decide it.
+    pub yields: Option<Arc<Yields>>,
+    /// The only object that it is for: where another one stands, or none, nothing is written.
+    pub uid: Option<Uid>,
+}
+
+impl Content {
+    /// Everything that Git declares, for whatever object there is.
+    pub fn whole(body: BodyDigest) -> Self {
+        Self { body, yields: None, uid: None }
+    }
 }
 
 /// One thing to do. Effects with a token are answered by `Event::Done` exactly once.
@@ -45,12 +65,14 @@ pub enum Effect {
     /// Watch this kind, if it is not watched yet.
     Watch(Arc<GroupKind>),
     Get(Token, Target),
-    DryRun(Token, Target, BodyDigest, DryRunIn, WithFields),
-    Apply(Token, Target, BodyDigest, Urgency, WithFields),
+    DryRun(Token, Target, Content, DryRunIn, WithFields),
+    Apply(Token, Target, Content, Urgency, WithFields),
     /// Apply where no object stands; where one does, nothing is written and the answer is `Failure::Replaced`.
     Create(Token, Target, BodyDigest),
     /// Merge other tools' fields into our entry, so that later removals work.
     Adopt(Token, Target),
+    /// Let our entry go of what is left to others; the body tells which items of lists are meant.
+    Release(Token, Target, BodyDigest, Arc<Yields>),
     Delete(Token, Target, Uid),
     /// Store one shard, under compare-and-swap.
     Save(Token, ShardSlot, Box<Shard>),

@@ -3,6 +3,7 @@
 //! Everything is an event, also a new revision, a person's approval and a lost Lease, so that nothing
 //! has to be cancelled from outside.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -72,6 +73,8 @@ pub enum Answer {
     Got(Observation),
     /// Foreign managers' fields were merged into our entry.
     Adopted,
+    /// Our entry has let go of what is left to others; `None` where there is no object.
+    Released(Option<Uid>),
     /// The delete was accepted; `gone` when no finalizer holds the object.
     Deleted {
         gone: bool,
@@ -277,6 +280,8 @@ pub enum Event {
     Claims(Claims),
     Asked(Ask),
     Apis(Arc<ApiSet>),
+    /// The objects whose replicas live autoscalers decide; `None` while nobody knows them.
+    Autoscaled(Option<Arc<BTreeSet<ObjectId>>>),
     Observed(ObjectId, Observation),
     /// A list of all our objects of the kind is complete: what it did not show is gone or unlabelled.
     Relisted {

@@ -8,6 +8,7 @@ use super::event::{Answer, AppliedAnswer, Cause, Failure, Observation, Refusal, 
 use super::fail::{Failed, Why};
 use super::row::{Flight, Op, RowIx, Task};
 use super::state::{Machine, Open};
+use super::yielding::LetGo;
 use crate::hook::Ended;
 use crate::inventory::Record;
 use crate::plan::{Action, HeldReason};
@@ -49,19 +50,29 @@ impl Machine {
             (Op::Get, result) => self.looked_up(ix, result, now, out),
             (Op::Examine, result) => self.examined(ix, result, now, out),
             (Op::Delete, result) => self.deleted(ix, result, now, out),
+            (Op::Reexamine, result) => self.reexamined(ix, result, now, out),
+            (Op::Remove, result) => self.removed(ix, result, now, out),
             (Op::Adopt, Ok(_)) => {
                 self.row(ix).task = Task::Writing { adopts: false };
                 self.due.insert(ix);
             }
+            (Op::Release, Ok(answer)) => self.released(ix, answer),
             (Op::Apply { heals, .. }, Ok(Answer::Applied(answer))) => {
                 self.applied(ix, *answer, heals, now, out);
             }
             (Op::Apply { .. }, Ok(_)) => {}
-            (Op::Apply { heals: false, .. }, Err(Failure::Replaced(cause))) => self.occupied(ix, cause, now),
-            (Op::Apply { heals: true, .. }, Err(failure)) => self.write_failed(ix, failure, now, out),
-            (Op::Adopt | Op::Apply { .. }, Err(failure)) => {
-                let wanted = self.rows[ix.get()].wanted;
-                self.row(ix).trouble().failed = wanted;
+            (Op::Apply { heals: false, .. }, Err(Failure::Replaced(cause))) => {
+                self.yields_anew(ix);
+                self.occupied(ix, cause, now);
+            }
+            (Op::Adopt | Op::Release | Op::Apply { .. }, Err(failure)) => {
+                let row = self.row(ix);
+                if matches!(row.task, Task::Writing { .. }) {
+                    row.trouble().failed = row.wanted;
+                }
+                if op != Op::Adopt && !matches!(failure, Failure::Rejected(_)) {
+                    self.yields_anew(ix);
+                }
                 self.write_failed(ix, failure, now, out);
             }
         }
@@ -122,6 +133,10 @@ impl Machine {
         let was = self.rows[ix.get()].is_ready();
         let row = self.row(ix);
         let before = std::mem::replace(&mut row.record, Record::Settled(answer.applied.clone()));
+        let was_told = matches!(row.release, LetGo::Done { created: true, .. });
+        // What others decide is left out by another apply.
+        let is_complete = row.yields_as_recorded();
+        row.release = if is_complete { LetGo::None } else { LetGo::Due };
         if heals || row.drift.is_some() {
             self.healed(ix, &answer, &before, now, out);
         }
@@ -132,15 +147,25 @@ impl Machine {
         seen.at.watch = watch.max(seen.at.watch);
         seen.entries = None;
         row.seen = Some(seen);
+        let recreated = self.run.as_mut().is_some_and(|run| run.recreations.remove(&ix));
+        let row = self.row(ix);
         if !heals {
-            row.task = Task::None;
-            out.push(Effect::Notice(Notice::Written { id: row.id.clone(), action: action_of(&before) }));
-            if let Some(run) = &mut self.run {
-                run.unwritten.remove(&ix);
+            if !was_told {
+                let action = if recreated { Action::Recreated } else { action_of(&before) };
+                out.push(Effect::Notice(Notice::Written { id: row.id.clone(), action }));
+            }
+            if is_complete {
+                row.task = Task::None;
+                if let Some(run) = &mut self.run {
+                    run.unwritten.remove(&ix);
+                }
             }
         }
         if let Some(trouble) = &mut self.row(ix).trouble {
             (trouble.attempts, trouble.failed, trouble.cause) = (0, None, None);
+        }
+        if !is_complete {
+            self.go_on_yielding(ix);
         }
         self.tally(ix, was);
         self.answered(ix);
@@ -152,7 +177,13 @@ impl Machine {
         self.changed(now);
     }
 
-    fn write_failed(&mut self, ix: RowIx, failure: Failure, now: Timestamp, out: &mut Vec<Effect>) {
+    pub(super) fn write_failed(
+        &mut self,
+        ix: RowIx,
+        failure: Failure,
+        now: Timestamp,
+        out: &mut Vec<Effect>,
+    ) {
         self.answered(ix);
         if let (Failure::NotFound(_), Some(run)) = (&failure, &mut self.run) {
             // Its namespace is gone, and the object that was found with it.

@@ -6,11 +6,12 @@ use std::ops::Bound;
 use jiff::{SignedDuration, Timestamp};
 
 use super::backoff::Pace;
-use super::effect::{Drift, DryRunIn, Effect, Notice, Urgency, WithFields};
+use super::effect::{Content, Drift, DryRunIn, Effect, Notice, Urgency, WithFields};
 use super::event::{Answer, AppliedAnswer, Failure, Seen};
 use super::row::{Op, Proof, RowIx, Task};
 use super::state::{Machine, Phase};
 use super::waits::Timer;
+use super::yielding::LetGo;
 use crate::gate;
 use crate::inventory::{Applied, Record};
 use crate::managed_fields::{FieldSet, blame, drifted_paths, field_set_of};
@@ -48,9 +49,9 @@ impl Machine {
     /// Asks by a dry run which fields a drift took, where it is only reported, and whether there is one.
     fn start_diagnosis(&mut self, ix: RowIx, now: Timestamp, out: &mut Vec<Effect>) {
         let row = &self.rows[ix.get()];
-        let (Some(body), Some(drift), true) =
-            (row.record.applied().map(|applied| applied.body), &row.drift, row.seen.is_some())
-        else {
+        // What is left to others now and was not at the last apply is no drift, and the sync is about to write it.
+        let comparable = row.seen.is_some() && row.yields_as_recorded();
+        let (Some(applied), Some(drift), true) = (row.record.applied(), &row.drift, comparable) else {
             return;
         };
         let comparable = drift.seen_at + SECOND;
@@ -58,9 +59,10 @@ impl Machine {
             self.timers.insert((comparable, ix, Timer::Compare));
             return;
         }
+        let content = Content { body: applied.body, yields: applied.yields.clone(), uid: None };
         let target = row.target();
         let token = self.depart(ix, Op::Diagnose);
-        out.push(Effect::DryRun(token, target, body, DryRunIn::Place, WithFields::Yes));
+        out.push(Effect::DryRun(token, target, content, DryRunIn::Place, WithFields::Yes));
     }
 
     /// Takes the answer to a diagnosis.
@@ -81,6 +83,14 @@ impl Machine {
         let Some(mut drift) = row.drift.take() else { return };
         let same = row.record.applied().is_some_and(|applied| applied.fields.ours == fields.ours);
         if drift.proof != Proof::Seen && same {
+            return self.changed(now);
+        }
+        if row.yields_to_managers() && row.seen.as_ref().is_some_and(|seen| seen.fields.ours == fields.ours) {
+            // All that we lost is what is left to a manager: from here on this is what is ours.
+            if let Record::Settled(applied) = &mut row.record {
+                applied.fields.ours = fields.ours;
+            }
+            self.mark_dirty(ix, now);
             return self.changed(now);
         }
         drift.what = name_paths(drift.what, row.seen.as_ref(), owned.as_ref(), &row.record);
@@ -114,13 +124,13 @@ impl Machine {
             Task::Writing { .. } | Task::Run(_) | Task::Prune | Task::AwaitGone => false,
         };
         let served = self.apis.served(row.id.kind(), &row.version);
-        let able = row.drift.is_some() && row.is_due(now) && !row.is_deleting();
+        let begun = row.drift.is_some() || row.release != LetGo::None;
+        let able = begun && row.is_due(now) && !row.is_deleting();
         if !ours || !free || !served || !able || row.held_reason().is_some_and(is_not_ours) {
             return;
         }
-        let (target, body) = (row.target(), applied.body);
-        let token = self.depart(ix, Op::Apply { body, heals: true });
-        out.push(Effect::Apply(token, target, body, Urgency::Heal, WithFields::Yes));
+        let body = applied.body;
+        self.send_body(ix, body, Urgency::Heal, out);
     }
 
     /// Whether the plan's write of a row in this turn has to wait, for a person or for the health of others: that does

@@ -9,6 +9,7 @@ use super::event::{Blind, Observation, Point, Seen};
 use super::row::{Drifted, Proof, Row, RowIx, Task};
 use super::state::{Machine, Phase};
 use super::waits::FIGHT;
+use super::yielding::LetGo;
 use crate::health::{Assessment, Health};
 use crate::inventory::{Applied, Record};
 use crate::managed_fields::{Mark, Verdict, blame, field_set_of, judge};
@@ -122,6 +123,8 @@ impl Machine {
             Record::Claimed | Record::None => Verdict::Same,
         };
         let (deleting, watched) = (seen.deleting, seen.is_ours);
+        let is_yielding = row.release != LetGo::None;
+        let expected = row.yields_as_recorded() && !row.yields_to_managers();
         self.accept(ix, seen, now);
         if deleting {
             // It is going: nothing is applied to it, the end of it is the event to act on. Without our label
@@ -132,9 +135,16 @@ impl Machine {
             return;
         }
         match verdict {
+            // What it yields may be others' already, and our entry is about to be another.
+            Verdict::Same | Verdict::Changed | Verdict::Ambiguous if is_yielding => {}
             Verdict::Same => self.as_applied(ix, now),
+            // Our entry may have let go of it before the record could say so, or a manager has taken what is its own.
+            Verdict::Changed if !expected => self.ambiguous(ix, now),
             Verdict::Changed => self.drifted(ix, DriftKind::Changed, now, out),
-            Verdict::Replaced => self.drifted(ix, DriftKind::Replaced, now, out),
+            Verdict::Replaced => {
+                self.row(ix).release = LetGo::None;
+                self.drifted(ix, DriftKind::Replaced, now, out);
+            }
             Verdict::Ambiguous => self.ambiguous(ix, now),
         }
     }
@@ -161,6 +171,7 @@ impl Machine {
             seen.entries = None;
         }
         row.seen = Some(seen);
+        row.absent = false;
         let after = (row.is_ready(), row.seen.as_ref().map(|seen| seen.health.clone()));
         if after.0 && !before.0 || rolls_on(before.1.as_ref(), after.1.as_ref()) {
             self.progressed(now);
@@ -277,8 +288,10 @@ impl Machine {
         if row.is_hook() {
             return self.hook_is_absent(ix, now, out);
         }
-        row.seen = None;
-        if matches!(row.task, Task::Writing { .. }) {
+        let failed = row.trouble.as_ref().is_some_and(|trouble| trouble.failed == row.wanted);
+        let awaited = row.seen.is_some() || !failed;
+        (row.seen, row.absent, row.release) = (None, true, LetGo::None);
+        if matches!(row.task, Task::Writing { .. }) && awaited {
             // What the write waited for is over.
             row.trouble().not_before = None;
             self.due.insert(ix);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::backoff::{self, Pace};
-use super::effect::{DryRunIn, Effect, Notice, WithFields};
+use super::effect::{Content, DryRunIn, Effect, Notice, WithFields};
 use super::event::{Answer, Cause, Failure, Observation, Refusal, Seen};
 use super::heal::next_after;
 use super::row::{Hold, Op, RowIx, Task};
@@ -20,7 +20,7 @@ use crate::policy::{Adopt, OnInvalid};
 use crate::report::{MAX_FAILURES, Outcome};
 
 /// Dry runs of one object that may fail in passing before it is written without one.
-const TRIES: u32 = 3;
+pub(super) const TRIES: u32 = 3;
 
 /// What becomes of an object that exists without being recorded.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -128,9 +128,15 @@ impl Machine {
         let substitute = self.run.as_ref().is_some_and(|run| {
             run.substitutes.contains(&ix) && home.is_some_and(|home| run.absent.contains(&home))
         });
-        let place = if substitute { DryRunIn::Substitute } else { DryRunIn::Place };
+        let doubted = self.run.as_ref().is_some_and(|run| run.doubted.contains_key(&ix));
+        let place = match (doubted, substitute) {
+            (true, _) => DryRunIn::Aside,
+            (false, true) => DryRunIn::Substitute,
+            (false, false) => DryRunIn::Place,
+        };
         let token = self.depart(ix, Op::DryRun);
-        out.push(Effect::DryRun(token, target, body, place, WithFields::No));
+        // Also what is left to others later is sent at the creation, and must be valid.
+        out.push(Effect::DryRun(token, target, Content::whole(body), place, WithFields::No));
     }
 
     /// Takes the answer to a dry run.
@@ -138,8 +144,12 @@ impl Machine {
         if self.phase != Phase::Preflight {
             return;
         }
+        if let Some(first) = self.run.as_mut().and_then(|run| run.doubted.remove(&ix)) {
+            return self.proved(ix, first, result, now);
+        }
         let is_settled = matches!(self.rows[ix.get()].record, Record::Settled(_));
         match result {
+            Err(Failure::Rejected(cause)) if self.doubts_refusal(ix, &cause) => {}
             // A claim does not say that the object was written, nor that it was taken over.
             Ok(Answer::DryRun { exists: true, .. }) if !is_settled => {
                 self.inspect.insert(ix);
@@ -167,7 +177,7 @@ impl Machine {
     }
 
     /// Checks once more after an answer that says nothing about the object.
-    fn check_again(&mut self, ix: RowIx, failure: &Failure, now: Timestamp) {
+    pub(super) fn check_again(&mut self, ix: RowIx, failure: &Failure, now: Timestamp) {
         let paced = self.pause_check(ix, Pace::Quick, now);
         let at = match failure {
             Failure::Throttled(Some(after)) => paced.max(now + *after),
@@ -181,10 +191,11 @@ impl Machine {
         if let Some(run) = &mut self.run {
             run.absent.insert(ix);
         }
+        self.row(ix).absent = true;
         self.passed(ix);
     }
 
-    fn passed(&mut self, ix: RowIx) {
+    pub(super) fn passed(&mut self, ix: RowIx) {
         if let Some(trouble) = &mut self.row(ix).trouble {
             trouble.checks = 0;
             if std::mem::take(&mut trouble.refused) {
@@ -196,7 +207,7 @@ impl Machine {
         }
     }
 
-    fn refused(&mut self, ix: RowIx, cause: Cause) {
+    pub(super) fn refused(&mut self, ix: RowIx, cause: Cause) {
         let home_is_wanted = self.home_is_wanted(ix);
         let Some(run) = &mut self.run else { return };
         run.unchecked.remove(&ix);
@@ -335,6 +346,7 @@ impl Machine {
         let Some(run) = &mut self.run else { return };
         let adoptions = std::mem::take(&mut run.adoptions);
         let missing = std::mem::take(&mut run.missing);
+        let recreations = run.recreations.clone();
         let mut held: Vec<(RowIx, HeldReason)> = Vec::new();
         let (index, rows, found) = (&self.index, &mut self.rows, &mut run.found);
         let mut resolve = |write: &mut Write| {
@@ -356,6 +368,9 @@ impl Machine {
                 Some(Adoption::TakenOver) => (write.action, write.adopts) = (Action::Configured, true),
                 Some(Adoption::Ours) => write.action = Action::Configured,
                 None => {}
+            }
+            if recreations.contains(&ix) {
+                write.action = Action::Recreated;
             }
             if !write.is_hook {
                 rows[ix.get()].task = Task::Write { adopts: write.adopts };

@@ -6,6 +6,8 @@ use jiff::Timestamp;
 
 use super::effect::Drift;
 use super::event::{Cause, Observation, Seen, Token};
+use super::yielding::LetGo;
+use crate::desired::yields::Yields;
 use crate::desired::{BodyDigest, ObjectOptions};
 use crate::health::Health;
 use crate::hook::{Hook, HookRun, SyncPhase};
@@ -41,9 +43,14 @@ pub struct Row {
     /// What makes it a hook, if Git wants it as one.
     pub hook: Option<Arc<Hook>>,
     pub hook_run: Option<Box<HookRun>>,
+    /// What of it is left to others.
+    pub yields: Option<Arc<Yields>>,
     pub record: Record,
     /// The newest accepted observation; `None` before the first and after the object is gone.
     pub seen: Option<Seen>,
+    /// A request has found that nothing stands under its name, and nothing was sent since that may create it.
+    pub absent: bool,
+    pub release: LetGo,
     /// At most one request is open for an object at any time.
     pub flight: Option<Flight>,
     pub task: Task,
@@ -103,18 +110,23 @@ pub enum Op {
     Get,
     /// A GET that decides whether an object may be deleted.
     Examine,
+    /// The same for one that is created anew afterwards.
+    Reexamine,
     Adopt,
+    Release,
     Apply {
         body: BodyDigest,
         heals: bool,
     },
     Delete,
+    /// The delete of an object that is created anew.
+    Remove,
 }
 
 impl Op {
     /// Whether it can change the object.
     pub fn writes(self) -> bool {
-        matches!(self, Self::Adopt | Self::Apply { .. } | Self::Delete)
+        matches!(self, Self::Adopt | Self::Release | Self::Apply { .. } | Self::Delete | Self::Remove)
     }
 }
 
@@ -171,7 +183,8 @@ impl Drifted {
 impl Row {
     pub fn of(row: InventoryRow) -> Self {
         let InventoryRow { id, version, wave, options, record, hook_run } = row;
-        Self { wave, options, record, hook_run, ..Self::new(id, version) }
+        let yields = record.applied().and_then(|applied| applied.yields.clone());
+        Self { wave, options, yields, record, hook_run, ..Self::new(id, version) }
     }
 
     pub fn new(id: ObjectId, version: Arc<str>) -> Self {
@@ -185,8 +198,11 @@ impl Row {
             wanted: None,
             hook: None,
             hook_run: None,
+            yields: None,
             record: Record::None,
             seen: None,
+            absent: false,
+            release: LetGo::None,
             flight: None,
             task: Task::None,
             trouble: None,
@@ -231,9 +247,11 @@ impl Row {
         run.phase.is_some() && run.ended.is_none() && run.before.as_ref() != Some(&applied.uid)
     }
 
-    /// Whether the body that Git wants is the one last applied.
+    /// Whether the body that Git wants is the one last applied, without what is left to others.
     pub fn is_current(&self) -> bool {
-        self.wanted.is_some() && self.record.applied().map(|applied| applied.body) == self.wanted
+        self.record
+            .applied()
+            .is_some_and(|applied| Some(applied.body) == self.wanted && applied.yields == self.yields)
     }
 
     pub fn health(&self) -> Health {

@@ -15,7 +15,7 @@ use crate::desired::BodyDigest;
 use crate::gate::{self, window::Opening};
 use crate::inventory::Record;
 use crate::object::{Digest, GroupKind, Hashing, ObjectId};
-use crate::plan::{Action, Plan};
+use crate::plan::{Action, Plan, Write};
 
 /// What a person has approved, as far as it still has to be carried out.
 #[derive(Clone, Debug)]
@@ -23,24 +23,46 @@ pub(super) struct Granted {
     /// The digest that was approved.
     digest: Digest,
     render: Digest,
-    /// What may be written, `None` for what may be pruned, and whether it may be taken over.
-    entries: HashMap<ObjectId, (Option<BodyDigest>, bool)>,
+    /// What may be written, `None` for what may be pruned.
+    entries: HashMap<ObjectId, Option<Allowed>>,
+}
+
+/// How far an approved write may go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Allowed {
+    body: BodyDigest,
+    /// Take the object over from others.
+    adopts: bool,
+    /// Delete the object first.
+    recreates: bool,
+}
+
+impl Allowed {
+    fn by(write: &Write) -> Self {
+        Self { body: write.body, adopts: write.adopts, recreates: write.action == Action::Recreated }
+    }
+
+    /// Whether a write asks for no more than what is allowed.
+    fn covers(self, write: &Write) -> bool {
+        let asked = Self::by(write);
+        self.body == asked.body && self.adopts >= asked.adopts && self.recreates >= asked.recreates
+    }
 }
 
 impl Granted {
     fn of(plan: &Plan, digest: Digest, render: Digest) -> Self {
-        let writes = plan.all_writes().map(|write| (write.id.clone(), (Some(write.body), write.adopts)));
-        let prunes = plan.prunes.iter().map(|prune| (prune.id.clone(), (None, false)));
+        let writes = plan.all_writes().map(|write| (write.id.clone(), Some(Allowed::by(write))));
+        let prunes = plan.prunes.iter().map(|prune| (prune.id.clone(), None));
         Self { digest, render, entries: writes.chain(prunes).collect() }
     }
 
     /// Whether `plan` asks for nothing else than what was approved.
     fn covers(&self, plan: &Plan) -> bool {
-        let allows = |id: &ObjectId, body: Option<BodyDigest>, adopts: bool| {
-            self.entries.get(id).is_some_and(|(allowed, may)| *allowed == body && (*may || !adopts))
+        let written = |write: &Write| {
+            self.entries.get(&write.id).is_some_and(|allowed| allowed.is_some_and(|it| it.covers(write)))
         };
-        plan.all_writes().all(|write| allows(&write.id, Some(write.body), write.adopts))
-            && plan.prunes.iter().all(|prune| allows(&prune.id, None, false))
+        plan.all_writes().all(written)
+            && plan.prunes.iter().all(|prune| self.entries.get(&prune.id) == Some(&None))
     }
 }
 
@@ -89,7 +111,7 @@ impl Machine {
         }
         out.push(Effect::Notice(Notice::SyncStarted {
             revision: Box::new(run.desired.revision.clone()),
-            writes: run.plan.count(Action::Created) + run.plan.count(Action::Configured),
+            writes: u32::try_from(run.plan.writes.len()).unwrap_or(u32::MAX),
             prunes: run.plan.count(Action::Pruned),
             held: run.plan.count(Action::Held),
         }));

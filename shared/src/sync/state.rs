@@ -113,6 +113,10 @@ pub(super) struct Run {
     /// Rows that the server has been found not to have.
     pub absent: BTreeSet<RowIx>,
     pub rejected: BTreeMap<RowIx, Cause>,
+    /// Refused rows that are right in themselves if the proof holds, with what they were refused for.
+    pub doubted: BTreeMap<RowIx, Cause>,
+    /// Rows that are deleted and created anew, and have not been yet.
+    pub recreations: BTreeSet<RowIx>,
     /// Rows whose kind the server turned out not to serve.
     pub missing: BTreeSet<RowIx>,
     /// Rows without a settled record whose object was found and may be written over.
@@ -227,6 +231,8 @@ pub struct Machine {
     pub(super) told_wait: Option<gate::Wait>,
     pub(super) claims: Claims,
     pub(super) apis: Arc<ApiSet>,
+    /// The objects whose replicas live autoscalers decide; `None` while nobody knows them.
+    pub(super) autoscaled: Option<Arc<BTreeSet<ObjectId>>>,
     pub(super) ask: Ask,
     /// A word of people's came after the recorded state was asked for: it is newer than what that has.
     pub(super) ask_is_newer: bool,
@@ -309,6 +315,7 @@ impl Machine {
             told_wait: None,
             claims: Claims::default(),
             apis,
+            autoscaled: None,
             ask: Ask::default(),
             ask_is_newer: false,
             load: Load::Idle,
@@ -396,6 +403,7 @@ impl Machine {
                 self.asked(ask, now);
             }
             Event::Apis(apis) => self.apis_changed(apis),
+            Event::Autoscaled(targets) => self.autoscaled(targets),
             Event::Observed(id, observation) => self.observed(&id, observation, now, out),
             Event::Relisted { kind, watch } => self.relisted(&kind, watch),
             Event::Blind { kind, places } => self.blinded(kind, places, now),

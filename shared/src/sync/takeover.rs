@@ -8,6 +8,8 @@ use jiff::Timestamp;
 use super::effect::{Effect, Notice};
 use super::row::{Hold, Row, RowIx, Task};
 use super::state::{Machine, Phase, Run, SecureState, ShardState};
+use super::yielding::LetGo;
+use crate::desired::autoscaler::{self, Scaled};
 use crate::desired::{Assignment, Desired, Interval, Revision};
 use crate::hook::{Release, SyncPhase};
 use crate::inventory::{Record, shard_count};
@@ -73,6 +75,9 @@ impl Machine {
                 row.trouble = None;
             }
         }
+        let (rendered, live) = (autoscaler::rendered(desired), self.autoscaled.clone());
+        let scaled = Scaled { rendered: &rendered, live: live.as_deref() };
+        let is_pinned = self.course.is_pinned();
         for wanted in &desired.rows {
             let ix = self.index.get(&wanted.id).copied().unwrap_or_else(|| {
                 let ix = RowIx::of(self.rows.len());
@@ -89,13 +94,25 @@ impl Machine {
                 self.mark_dirty(ix, now);
             }
             let row = self.row(ix);
+            let mut yields = scaled.yields_of(wanted, row.recorded_yields());
+            if let Some(recorded) = row.recorded_yields().filter(|_| is_pinned && wanted.hook.is_none()) {
+                // A stored release does not say what its app left to others.
+                let mut all = yields.as_deref().cloned().unwrap_or_default();
+                all.extend(recorded);
+                yields = all.shared();
+            }
             row.version = wanted.version.clone();
             row.options = wanted.options;
             row.hook.clone_from(&wanted.hook);
             if wanted.hook.is_some() {
                 row.drift = None;
             }
-            if wanted.hook.is_none() && row.hook_run.take().is_some() {
+            row.yields = yields;
+            if std::mem::take(&mut row.release) != LetGo::None {
+                // What was not judged on that way is judged now.
+                self.lookups.insert(ix);
+            }
+            if wanted.hook.is_none() && self.row(ix).hook_run.take().is_some() {
                 self.mark_dirty(ix, now);
             }
         }
@@ -158,6 +175,7 @@ impl Machine {
                 record: &row.record,
                 options: row.options,
                 wave: row.wave,
+                yields: row.yields.as_ref(),
                 rewrite: row.drift.is_some() && !self.policy.self_heal && self.asked_for_sync(),
                 hook_run: row.hook_run.as_deref(),
             })
@@ -308,6 +326,8 @@ impl Machine {
             found: BTreeSet::new(),
             absent: BTreeSet::new(),
             rejected: BTreeMap::new(),
+            doubted: BTreeMap::new(),
+            recreations: BTreeSet::new(),
             cursor: 0,
             place: None,
             unanswered: BTreeSet::new(),

@@ -6,6 +6,7 @@ use super::backoff::{self, Pace};
 use super::event::Cause;
 use super::row::{RowIx, Task};
 use super::state::Machine;
+use super::yielding::LetGo;
 
 /// Within this time after a heal, another drift of the same object counts as a fight.
 pub(super) const FIGHT: SignedDuration = SignedDuration::from_mins(2);
@@ -118,10 +119,11 @@ impl Machine {
             return;
         }
         trouble.not_before = None;
-        let (task, held, drifted) = (row.task, row.held.is_some(), row.drift.is_some());
+        let (task, held) = (row.task, row.held.is_some());
+        let begun = row.drift.is_some() || row.release != LetGo::None;
         // An object that preflight refused is tried again by a new plan.
         self.replan |= held && task == Task::None;
-        if drifted {
+        if begun {
             self.heals.insert(ix);
         }
         let unchecked = self.run.as_ref().is_some_and(|run| run.unchecked.contains(&ix));

@@ -75,8 +75,10 @@ impl Flying {
     pub fn of(effect: &Effect, id: &ObjectId, wanted: Option<BodyDigest>) -> Self {
         let (place, syncs) = match effect {
             Effect::DryRun(_, _, _, place, _) => (Some(*place), None),
-            Effect::Apply(_, _, body, Urgency::Apply, _) | Effect::Create(_, _, body) => (None, Some(*body)),
-            Effect::Adopt(..) => (None, wanted),
+            Effect::Apply(_, _, content, Urgency::Apply, _) => (None, Some(content.body)),
+            Effect::Create(_, _, body) => (None, Some(*body)),
+            // What is wanted is deleted to be created anew.
+            Effect::Adopt(..) | Effect::Delete(..) => (None, wanted),
             _ => (None, None),
         };
         Self { id: id.clone(), place, writes: crate::rules::is_write(effect), syncs, wanted }

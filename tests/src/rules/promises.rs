@@ -3,11 +3,11 @@
 use jiff::SignedDuration;
 use skiff_shared::desired::{BodyDigest, Desired, DesiredRow};
 use skiff_shared::hook::SyncPhase;
-use skiff_shared::inventory::{Record, Shard};
+use skiff_shared::inventory::{Record, Shard, Uid};
 use skiff_shared::object::ObjectId;
 use skiff_shared::plan::order::{self, Place};
 use skiff_shared::policy::{Adopt, Mode, PruneWhen};
-use skiff_shared::sync::effect::Drift;
+use skiff_shared::sync::effect::{Content, Drift};
 use skiff_shared::sync::{Row, Task};
 
 use super::{Kept, keep};
@@ -41,6 +41,29 @@ pub(super) fn taken_rightly(replica: &Replica, id: &ObjectId) -> Kept {
         (Some(Standing::Theirs(_)), Adopt::Never) | (None, _) => false,
     };
     keep("nothing-of-others-is-taken-unasked", may, || format!("{id} is {standing:?}"))
+}
+
+/// What is wanted is deleted only to be created anew: it asks for that, it cannot be changed, it could be created, and
+/// it was looked at.
+pub(super) fn recreated(world: &World, replica: &Replica, id: &ObjectId, uid: &Uid) -> Kept {
+    let looked = replica.heard.looked.get(id);
+    let sound = looked.is_some_and(|looked| looked.uid == *uid && looked.may_go);
+    keep("only-our-own-objects-are-deleted", sound, || format!("{id} {uid} {looked:?}"))?;
+    let row = replica.machine.rows().iter().find(|row| row.id == *id);
+    let body = row.and_then(|row| row.wanted).and_then(|body| world.bodies.get(&body));
+    let asks = row.is_some_and(|row| row.options.recreate);
+    let valid = body.is_some_and(|body| body.refused.is_none());
+    keep("what-is-wanted-is-deleted-only-to-be-recreated", asks && valid, || format!("{row:#?}"))?;
+    approved(replica, id, row.and_then(|row| row.wanted))
+}
+
+/// Only a creation sends what is left to others.
+pub(super) fn yielded(world: &World, replica: &Replica, id: &ObjectId, content: &Content) -> Kept {
+    let row = replica.machine.rows().iter().find(|row| row.id == *id);
+    let Some(yields) = row.and_then(|row| row.yields.as_ref()) else { return Ok(()) };
+    let is_there = world.objects.get(id).is_some_and(|live| live.written && live.labelled);
+    let left = content.yields.as_ref() == Some(yields) && content.uid.is_some();
+    keep("what-is-left-to-others-is-sent-once", left || !is_there, || format!("{id} {content:?} {row:#?}"))
 }
 
 /// A kind that comes with the sync itself has no objects before, nor has a Namespace that does.

@@ -35,6 +35,7 @@ pub fn token(effect: &Effect) -> Option<Token> {
         | Effect::Apply(token, ..)
         | Effect::Create(token, ..)
         | Effect::Adopt(token, _)
+        | Effect::Release(token, ..)
         | Effect::Delete(token, ..)
         | Effect::Save(token, ..)
         | Effect::Keep(token, ..)
@@ -100,11 +101,12 @@ impl Sim {
         let app = self.replicas[at].app.clone();
         match effect {
             Effect::Get(_, target) => Some(world.get(&target)),
-            Effect::DryRun(_, target, body, place, fields) => {
-                Some(world.dry_run(&target, body, place, fields))
+            Effect::DryRun(_, target, content, place, fields) => {
+                Some(world.dry_run(&target, &content, place, fields))
             }
-            Effect::Apply(_, target, body, _, fields) => Some(world.apply(&target, body, fields)),
+            Effect::Apply(_, target, content, _, fields) => Some(world.apply(&target, &content, fields)),
             Effect::Create(_, target, body) => Some(world.create_only(&target, body)),
+            Effect::Release(_, target, _, yields) => Some(world.release(&target, &yields)),
             Effect::Adopt(_, target) => Some(world.adopt(&target)),
             Effect::Delete(_, target, uid) => Some(world.delete(&target, &uid)),
             Effect::Save(_, slot, shard) => {

@@ -1,5 +1,7 @@
 //! One step of chaos: mostly the ordinary next thing, sometimes a fault.
 
+use std::sync::Arc;
+
 use jiff::SignedDuration;
 use skiff_shared::managed_fields::ForeignOwner;
 use skiff_shared::object::ObjectId;
@@ -98,8 +100,8 @@ impl Story {
         let effect = &self.sim.replicas[at].sent[index];
         // Three lost checks let an object through unchecked, which is meant; a refused one stays refused.
         let refused = match effect {
-            skiff_shared::sync::effect::Effect::DryRun(_, _, body, ..) => {
-                self.sim.world.bodies.get(body).is_some_and(|body| body.refused.is_some())
+            skiff_shared::sync::effect::Effect::DryRun(_, _, content, ..) => {
+                self.sim.world.bodies.get(&content.body).is_some_and(|body| body.refused.is_some())
             }
             _ => false,
         };
@@ -230,7 +232,7 @@ impl Story {
     }
 
     fn word(&mut self) {
-        match self.random.below(6) {
+        match self.random.below(7) {
             3 => {
                 self.approve();
             }
@@ -240,6 +242,7 @@ impl Story {
                 self.sim.world.runs.clear();
                 self.say(&Event::Asked(self.ask.clone()));
             }
+            6 => self.autoscale(),
             0 => {
                 self.ask.paused = if self.ask.paused.is_some() { None } else { Some("lunch".to_owned()) };
                 self.say(&Event::Asked(self.ask.clone()));
@@ -269,6 +272,18 @@ impl Story {
         // A word of a person's: what a release has run may run again for it.
         self.sim.world.runs.clear();
         self.say(&Event::Asked(self.ask.clone()));
+    }
+
+    /// An autoscaler comes or goes.
+    fn autoscale(&mut self) {
+        let scaled = *self.random.pick(&["Deployment/shop/web", "Deployment/shop/api"]);
+        let target = notation::object(scaled);
+        let mut targets = (*self.sim.autoscaled).clone();
+        if !targets.remove(&target) {
+            targets.insert(target);
+        }
+        self.sim.autoscaled = Arc::new(targets);
+        self.say(&Event::Autoscaled(Some(self.sim.autoscaled.clone())));
     }
 
     fn pass_time(&mut self) -> Kept {

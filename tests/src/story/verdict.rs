@@ -1,5 +1,10 @@
 //! What must be true at the end of a fair life.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use skiff_shared::desired::autoscaler::Scaled;
+use skiff_shared::desired::yields::Yields;
 use skiff_shared::desired::{BodyDigest, Desired, DesiredRow};
 use skiff_shared::hook::SyncPhase;
 use skiff_shared::inventory::{Applied, Record};
@@ -47,9 +52,9 @@ impl Story {
     /// Whether an object is as `body` says, as far as anybody can tell from its metadata: values applied under
     /// our name in the second of our own apply show in no entry, and once others have written beside them or a
     /// restart has come between, no event gives them away.
-    fn is_right(&self, id: &ObjectId, body: BodyDigest) -> bool {
+    fn is_right(&self, id: &ObjectId, body: BodyDigest, yields: Option<&Yields>) -> bool {
         let world = &self.sim.world;
-        if world.is_as(id, body) {
+        if world.is_as_left(id, body, yields) {
             return true;
         }
         let (Some(live), Some(applied)) = (world.objects.get(id), self.applied(id)) else { return false };
@@ -64,6 +69,17 @@ impl Story {
         live.silent && applied.body == body && as_before
     }
 
+    /// What of a wanted object is left to others, as Git and the autoscalers say it.
+    fn left_of(&self, row: &DesiredRow) -> Option<Arc<Yields>> {
+        if self.ask.pin.is_some() {
+            // What was left to others before stays theirs: a stored release does not say.
+            let rows = self.sim.replicas[self.lead()].machine.rows();
+            return rows.iter().find(|have| have.id == row.id).and_then(|have| have.yields.clone());
+        }
+        let none = BTreeSet::new();
+        Scaled { rendered: &none, live: Some(&self.sim.autoscaled) }.yields_of(row, None)
+    }
+
     fn applied(&self, id: &ObjectId) -> Option<&Applied> {
         let rows = self.sim.replicas[self.lead()].machine.rows();
         rows.iter().find(|row| row.id == *id)?.record.applied()
@@ -73,7 +89,7 @@ impl Story {
     fn judge_wanted(&self, row: &DesiredRow, rows: &[Row], words: &str) -> Kept {
         let known = rows.iter().any(|have| have.id == row.id);
         keep("every-wanted-object-has-a-row", known, || row.id.to_string())?;
-        let right = self.is_right(&row.id, row.body);
+        let right = self.is_right(&row.id, row.body, self.left_of(row).as_deref());
         keep("what-is-not-right-is-named", right || names(words, &row.id), || {
             format!("{} in {words}\n{:#?}", row.id, rows.iter().find(|have| have.id == row.id))
         })
@@ -87,8 +103,10 @@ impl Story {
             return Ok(());
         }
         let world = &self.sim.world;
-        let right = self.is_right(&row.id, applied.body)
-            || row.wanted.is_some_and(|wanted| self.is_right(&row.id, wanted));
+        let now = row.yields.as_deref();
+        let right = self.is_right(&row.id, applied.body, applied.yields.as_deref())
+            || self.is_right(&row.id, applied.body, now)
+            || row.wanted.is_some_and(|wanted| self.is_right(&row.id, wanted, now));
         let served = world.apis.served(row.id.kind(), &row.version);
         let dying = world.objects.get(&row.id).is_some_and(|live| live.deleting);
         let homeless = row.id.namespace().is_some_and(|namespace| {
@@ -100,6 +118,7 @@ impl Story {
                 .bodies
                 .get(&body)
                 .is_some_and(|body| body.refused_on_write.is_some() || body.refused.is_some())
+                || self.cannot_be(&row.id, body)
         });
         let excused = !served || dying || homeless || refused || words.contains("contested");
         let excused = excused && names(words, &row.id);
@@ -132,6 +151,13 @@ impl Story {
         Ok(())
     }
 
+    /// Whether an object stands there that cannot become as `body` says.
+    fn cannot_be(&self, id: &ObjectId, body: BodyDigest) -> bool {
+        let world = &self.sim.world;
+        let live = world.objects.get(id).filter(|live| live.written);
+        live.zip(world.bodies.get(&body)).is_some_and(|(live, body)| live.fixed != body.fixed)
+    }
+
     /// What Git no longer has is gone, or the report says why not.
     fn judge_orphans(&self, head: &Desired, words: &str) -> Kept {
         let Some(store) = self.sim.world.stores.get("shop") else { return Ok(()) };
@@ -148,8 +174,13 @@ impl Story {
     fn judge_status(&self, head: &Desired, report: &Report, end: End) -> Kept {
         let world = &self.sim.world;
         let replica = &self.sim.replicas[self.lead()];
-        let kept = head.rows.iter().filter(|row| row.hook.is_none());
-        let wrong: Vec<_> = kept.filter(|row| !self.is_right(&row.id, row.body)).map(|row| &row.id).collect();
+        let wrong: Vec<_> = head
+            .rows
+            .iter()
+            .filter(|row| row.hook.is_none())
+            .filter(|row| !self.is_right(&row.id, row.body, self.left_of(row).as_deref()))
+            .map(|row| &row.id)
+            .collect();
         keep("synced-means-as-in-git", wrong.is_empty() || report.sync != SyncStatus::Synced, || {
             format!("{wrong:?}\n{report:#?}")
         })?;
@@ -183,6 +214,7 @@ impl Story {
         let adopted = world.objects.get(&row.id).is_none_or(|live| live.labelled);
         body.refused.is_none()
             && !body.fails
+            && !self.cannot_be(&row.id, row.body)
             && body.refused_on_write.is_none()
             && body.ready_after.is_some()
             && body.finalizer != u32::MAX

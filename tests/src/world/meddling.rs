@@ -4,7 +4,7 @@ use skiff_shared::health::Health;
 use skiff_shared::managed_fields::{Fields, ForeignOwner};
 use skiff_shared::object::ObjectId;
 
-use super::{Live, World, has_health};
+use super::{Live, OWNED_REPLICAS, Scaler, World, has_health};
 use crate::random::mix;
 
 /// The managers that meddle.
@@ -21,6 +21,8 @@ pub enum Meddling {
     ApplyAsUs,
     /// Applies other values under our name in the very second of our apply: no entry shows it.
     SameSecond,
+    /// Scales it, as an autoscaler does.
+    Scale,
     /// Adds a field that is not ours.
     Annotate,
     /// Takes our label away.
@@ -35,11 +37,12 @@ pub enum Meddling {
 }
 
 impl Meddling {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::TakeField,
         Self::DropField,
         Self::ApplyAsUs,
         Self::SameSecond,
+        Self::Scale,
         Self::Annotate,
         Self::Unlabel,
         Self::Delete,
@@ -56,6 +59,10 @@ impl World {
         self.meddled.insert(id.clone());
         let second = self.now.as_second();
         match what {
+            // What is left to others is theirs to change.
+            Meddling::Scale if live.scaled_by != Scaler::Us => {
+                return self.touch(id, |live, _| edit(live, what, second));
+            }
             Meddling::SameSecond if live.fields.ours.is_none_or(|ours| ours.time != second) => {}
             Meddling::Delete => self.doom(id),
             Meddling::DeleteSlowly => {
@@ -70,6 +77,7 @@ impl World {
             | Meddling::DropField
             | Meddling::ApplyAsUs
             | Meddling::SameSecond
+            | Meddling::Scale
             | Meddling::Annotate
             | Meddling::Unlabel
             | Meddling::Own => self.touch(id, |live, _| edit(live, what, second)),
@@ -85,6 +93,9 @@ impl World {
             rv,
             generation: 1,
             content: mix(rv),
+            fixed: 0,
+            replicas: 0,
+            scaled_by: Scaler::Nobody,
             fields: Fields { ours: None, others: mix(rv ^ 1), status: 0 },
             health: Health::Healthy,
             ready_in: None,
@@ -128,6 +139,16 @@ fn edit(live: &mut Live, what: Meddling, second: i64) {
         Meddling::SameSecond => {
             change(live);
             live.silent = true;
+        }
+        Meddling::Scale => {
+            live.replicas = mix(live.replicas ^ 8) | 1;
+            live.generation += 1;
+            live.scaled_by = Scaler::Autoscaler;
+            live.meddler = Some(MANAGERS[1]);
+            live.fields.others = mix(live.fields.others ^ 7);
+            if let Some(ours) = &mut live.fields.ours {
+                ours.digest &= !OWNED_REPLICAS;
+            }
         }
         Meddling::Annotate => live.fields.others = mix(live.fields.others ^ 3),
         Meddling::Unlabel => {

@@ -1,14 +1,15 @@
 //! How the server answers the agent's requests on objects.
 
 use skiff_shared::desired::BodyDigest;
+use skiff_shared::desired::yields::{Field, Yields};
 use skiff_shared::health::Health;
 use skiff_shared::inventory::{Applied, Uid};
 use skiff_shared::managed_fields::Fields;
 use skiff_shared::object::{ObjectId, Target};
-use skiff_shared::sync::effect::{DryRunIn, WithFields};
+use skiff_shared::sync::effect::{Content, DryRunIn, WithFields};
 use skiff_shared::sync::event::{Answer, AppliedAnswer, Cause, Failure, Observation, Point, Refusal};
 
-use super::{Body, Live, World, has_health, is_as};
+use super::{Body, Live, OWNED_REPLICAS, Scaler, World, has_health, is_as, sent_replicas};
 use crate::random::mix;
 
 type Response = Result<Answer, Failure>;
@@ -21,23 +22,30 @@ impl World {
     pub fn dry_run(
         &self,
         target: &Target,
-        digest: BodyDigest,
+        content: &Content,
         place: DryRunIn,
         fields: WithFields,
     ) -> Response {
-        self.admit(target, digest, place)?;
-        let live = self.objects.get(&target.id);
-        let body = &self.bodies[&digest];
+        let Content { body: digest, yields, uid: _ } = content;
+        let yields = yields.as_deref();
+        self.admit(target, *digest, place)?;
+        let live = self.objects.get(&target.id).filter(|_| place != DryRunIn::Aside);
+        let body = &self.bodies[digest];
         let mut entries = live.map(|live| live.fields).unwrap_or_default();
-        if !live.is_some_and(|live| is_as(live, body)) {
-            entries.ours = self.owned_by(body);
+        if !live.is_some_and(|live| is_as(live, body, yields)) {
+            entries.ours = self.owned_by(body, yields);
         }
         Ok(Answer::DryRun { exists: live.is_some(), fields: entries, owned: self.owned_set(fields) })
     }
 
-    pub fn apply(&mut self, target: &Target, digest: BodyDigest, fields: WithFields) -> Response {
-        self.admit(target, digest, DryRunIn::Place)?;
-        let body = self.bodies[&digest].clone();
+    pub fn apply(&mut self, target: &Target, content: &Content, fields: WithFields) -> Response {
+        let Content { body: digest, yields, uid } = content;
+        self.admit(target, *digest, DryRunIn::Place)?;
+        let body = self.bodies[digest].clone();
+        let found = self.objects.get(&target.id).map(|live| &live.uid);
+        if uid.is_some() && uid.as_ref() != found {
+            return Err(Failure::Replaced(cause(Refusal::Conflict, 409)));
+        }
         if let Some(refusal) = body.refused_on_write {
             return Err(Failure::Rejected(cause(refusal, 403)));
         }
@@ -45,13 +53,14 @@ impl World {
             return Err(Failure::Rejected(cause(Refusal::QuotaExceeded, 403)));
         }
         match self.objects.get(&target.id) {
-            None => self.apply_new(&target.id, &body),
-            Some(live) if is_as(live, &body) => {}
-            Some(_) => self.apply_over(&target.id, &body),
+            None => self.apply_new(&target.id, &body, yields.as_deref()),
+            Some(live) if is_as(live, &body, yields.as_deref()) => {}
+            Some(_) => self.apply_over(&target.id, &body, yields.as_deref()),
         }
         let live = &self.objects[&target.id];
         let applied = Applied {
-            body: digest,
+            body: *digest,
+            yields: yields.clone(),
             uid: live.uid.clone(),
             rv: live.rv,
             generation: live.generation,
@@ -68,7 +77,7 @@ impl World {
         if self.objects.contains_key(&target.id) {
             return Err(Failure::Replaced(cause(Refusal::Conflict, 409)));
         }
-        self.apply(target, digest, WithFields::No)
+        self.apply(target, &Content::whole(digest), WithFields::No)
     }
 
     fn owned_set(&self, fields: WithFields) -> Option<skiff_shared::managed_fields::FieldSet> {
@@ -81,7 +90,7 @@ impl World {
         if !self.apis.served(id.kind(), &target.version) {
             return Err(Failure::NotFound(cause(Refusal::KindMissing, 404)));
         }
-        if let (Some(namespace), DryRunIn::Place) = (id.namespace(), place) {
+        if let (Some(namespace), DryRunIn::Place | DryRunIn::Aside) = (id.namespace(), place) {
             let home = ObjectId::new(self.namespace.clone(), None, namespace);
             match self.objects.get(&home) {
                 None => return Err(Failure::NotFound(cause(Refusal::NamespaceMissing, 404))),
@@ -95,13 +104,17 @@ impl World {
         if let Some(refusal) = body.refused {
             return Err(Failure::Rejected(cause(refusal, 422)));
         }
+        let cannot_change = |live: &Live| live.written && live.fixed != body.fixed;
+        if place != DryRunIn::Aside && self.objects.get(id).is_some_and(cannot_change) {
+            return Err(Failure::Rejected(cause(Refusal::Invalid, 422)));
+        }
         if self.weather.webhook_down {
             return Err(Failure::Unavailable(cause(Refusal::WebhookUnavailable, 500)));
         }
         Ok(())
     }
 
-    fn apply_new(&mut self, id: &ObjectId, body: &Body) {
+    fn apply_new(&mut self, id: &ObjectId, body: &Body, yields: Option<&Yields>) {
         let (uid, rv) = (self.next_uid(), self.next_rv());
         let waits = has_health(id);
         let live = Live {
@@ -109,7 +122,10 @@ impl World {
             rv,
             generation: 1,
             content: body.content,
-            fields: Fields { ours: self.owned_by(body), others: 0, status: 0 },
+            fixed: body.fixed,
+            replicas: sent_replicas(body, yields).unwrap_or_default(),
+            scaled_by: sent_replicas(body, yields).map_or(Scaler::Nobody, |_| Scaler::Us),
+            fields: Fields { ours: self.owned_by(body, yields), others: 0, status: 0 },
             health: if waits { Health::Progressing } else { Health::Healthy },
             ready_in: body.ready_after.filter(|_| waits),
             fails: body.fails,
@@ -128,8 +144,10 @@ impl World {
         self.announce(body);
     }
 
-    fn apply_over(&mut self, id: &ObjectId, body: &Body) {
-        let owned = self.owned_by(body);
+    fn apply_over(&mut self, id: &ObjectId, body: &Body, yields: Option<&Yields>) {
+        let owned = self.owned_by(body, yields);
+        let (replicas, is_left) = (sent_replicas(body, yields), yields.is_some());
+        let before = self.objects.get(id).map(|live| (live.replicas, live.scaled_by));
         let body = body.clone();
         let waits = has_health(id);
         let taken = body.clone();
@@ -145,6 +163,13 @@ impl World {
                 live.fields.others = mix(live.fields.others);
             }
             live.content = taken.content;
+            live.fixed = taken.fixed;
+            if let Some(replicas) = replicas {
+                (live.replicas, live.scaled_by) = (replicas, Scaler::Us);
+            } else if live.scaled_by == Scaler::Us {
+                // A field that only we had and that we leave out is reset.
+                (live.replicas, live.scaled_by) = (0, Scaler::Nobody);
+            }
             live.fields.ours = owned;
             live.labelled = true;
             live.app = Some(taken.app);
@@ -153,7 +178,29 @@ impl World {
             live.provides = taken.provides;
             live.written = true;
         });
+        if is_left && before.is_some_and(|(_, scaler)| scaler == Scaler::Us) {
+            self.resets.push(id.clone());
+        }
         self.announce(&body);
+    }
+
+    /// Lets our entry go of what is left to others.
+    pub fn release(&mut self, target: &Target, yields: &Yields) -> Response {
+        if !self.apis.served(target.id.kind(), &target.version) {
+            return Err(Failure::NotFound(cause(Refusal::KindMissing, 404)));
+        }
+        let Some(live) = self.objects.get(&target.id) else { return Ok(Answer::Released(None)) };
+        let uid = live.uid.clone();
+        if live.scaled_by == Scaler::Us && yields.fields.contains(&Field::replicas()) {
+            self.touch(&target.id, |live, _| {
+                live.scaled_by = Scaler::Nobody;
+                if let Some(ours) = &mut live.fields.ours {
+                    ours.digest &= !OWNED_REPLICAS;
+                }
+            });
+            self.own.insert(target.id.clone(), self.rv);
+        }
+        Ok(Answer::Released(Some(uid)))
     }
 
     /// A CustomResourceDefinition was written: its kind is served a little later.

@@ -2,13 +2,17 @@
 
 use serde_json::Value;
 
-use super::raw::{RawApp, RawHelm, RawKustomize, RawRenderer, RawRequirement, RawSelector, RawSync};
+use super::raw::{
+    RawApp, RawHelm, RawIgnore, RawKustomize, RawRenderer, RawRequirement, RawSelector, RawSync,
+};
 use super::source::Located;
 use super::{Check, ListReason, Wish, completed_pattern};
+use crate::desired::yields::{Field, Yields};
 use crate::environment::selector::{Operator, Requirement, Selector};
 use crate::environment::substitute::{self, Typing, Variables};
 use crate::environment::{
-    AppName, AppSpec, HelmOptions, KustomizeOptions, Namespace, Parameter, Pattern, Renderer, RepoPath,
+    AppName, AppSpec, HelmOptions, IgnoreDifferences, KustomizeOptions, Namespace, Parameter, Pattern,
+    Renderer, RepoPath,
 };
 use crate::policy::{Mode, Policy};
 use crate::yaml;
@@ -222,6 +226,7 @@ impl Check<'_> {
             helm,
             kustomize,
             substitute,
+            ignore_differences,
             depends_on,
             sync,
         } = raw;
@@ -231,6 +236,7 @@ impl Check<'_> {
         }
         self.check_namespace(create_namespace, namespace.as_ref(), at);
         let policy = self.policy(&sync, at);
+        let ignore_differences = self.ignore_differences(ignore_differences, at);
         let (name, path) = match subject {
             Subject::Named => self.named(name, path.as_deref(), at),
             Subject::Folder { name, pattern, folder } => (Some(name), Some(pattern.folder(folder))),
@@ -256,6 +262,7 @@ impl Check<'_> {
             create_namespace,
             renderer,
             substitute,
+            ignore_differences,
             depends_on,
             policy,
             place,
@@ -376,6 +383,44 @@ impl Check<'_> {
         Some(HelmOptions { release_name, value_files, values, parameters, skip_crds })
     }
 
+    fn ignore_differences(&mut self, raw: Vec<RawIgnore>, at: &str) -> Vec<IgnoreDifferences> {
+        let numbered = raw.into_iter().enumerate();
+        numbered.map(|(index, raw)| self.ignored(raw, &format!("{at}/ignoreDifferences/{index}"))).collect()
+    }
+
+    fn ignored(&mut self, raw: RawIgnore, at: &str) -> IgnoreDifferences {
+        let RawIgnore {
+            group,
+            kind,
+            name,
+            namespace,
+            json_pointers,
+            jq_path_expressions,
+            managed_fields_managers,
+        } = raw;
+        let mut yields = Yields {
+            managers: managed_fields_managers.into_iter().map(Into::into).collect(),
+            ..Yields::default()
+        };
+        for (key, texts) in [("jsonPointers", json_pointers), ("jqPathExpressions", jq_path_expressions)] {
+            for (index, text) in texts.iter().enumerate() {
+                match Field::parse(text) {
+                    Ok(field) => _ = yields.fields.insert(field),
+                    Err(error) => self.report(
+                        ListReason::InvalidAppList,
+                        &format!("{at}/{key}/{index}"),
+                        error.to_string(),
+                    ),
+                }
+            }
+        }
+        if yields.is_empty() && self.document.value.pointer(at).is_some_and(says_no_field) {
+            let message = "it names no field: write jsonPointers, jqPathExpressions or managedFieldsManagers";
+            self.report(ListReason::InvalidAppList, at, message.to_owned());
+        }
+        IgnoreDifferences { group, kind, name, namespace, yields }
+    }
+
     /// Makes the environment's policy stricter. Git alone must not be able to loosen what the agent's
     /// configuration asks for: an approval that a commit can switch off is none.
     fn policy(&mut self, sync: &RawSync, at: &str) -> Policy {
@@ -398,6 +443,13 @@ impl Check<'_> {
         policy.self_heal = sync.self_heal.unwrap_or(policy.self_heal);
         policy
     }
+}
+
+/// Whether an entry of `ignoreDifferences` is written without any field.
+fn says_no_field(entry: &Value) -> bool {
+    ["jsonPointers", "jqPathExpressions", "managedFieldsManagers"]
+        .into_iter()
+        .all(|key| entry[key].as_array().is_none_or(Vec::is_empty))
 }
 
 /// Whether Helm takes a text as the name of a release.

@@ -52,9 +52,28 @@ pub(super) struct RawApp {
     #[serde(default)]
     pub(super) substitute: bool,
     #[serde(default)]
+    pub(super) ignore_differences: Vec<RawIgnore>,
+    #[serde(default)]
     pub(super) depends_on: Vec<AppName>,
     #[serde(default)]
     pub(super) sync: RawSync,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub(super) struct RawIgnore {
+    #[serde(default)]
+    pub(super) group: String,
+    pub(super) kind: String,
+    pub(super) name: Option<String>,
+    pub(super) namespace: Option<String>,
+    #[serde(default)]
+    pub(super) json_pointers: Vec<String>,
+    #[serde(default)]
+    pub(super) jq_path_expressions: Vec<String>,
+    #[serde(default)]
+    pub(super) managed_fields_managers: Vec<String>,
 }
 
 #[derive(Default, Deserialize, JsonSchema)]
