@@ -35,6 +35,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
+use skiff_shared::desired::manifest::NamespaceMetadata;
 use skiff_shared::desired::{DesiredRow, Problem};
 use skiff_shared::environment::IgnoreDifferences;
 use skiff_shared::environment::{Facts, HelmOptions, Renderer, RendererKind, RepoPath, detect_renderer};
@@ -65,6 +66,8 @@ pub struct Request<'a> {
     pub namespace: Option<&'a str>,
     /// Adds the namespace's object if the render does not bring it.
     pub create_namespace: bool,
+    /// What that namespace gets.
+    pub namespace_metadata: &'a NamespaceMetadata,
     pub renderer: &'a Renderer,
     /// What completes `${…}` in the objects; `None` leaves them as they are.
     pub facts: Option<&'a Facts>,

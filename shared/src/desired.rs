@@ -13,6 +13,7 @@ pub mod yields;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::hook::Hook;
@@ -58,6 +59,48 @@ pub struct ObjectOptions {
     pub skip_dry_run: bool,
     /// `Replace=true`, `Force=true`, `force: enabled`: deleted and created anew where it cannot be changed.
     pub recreate: bool,
+    /// Left out of the app's sync status when it is no longer in Git.
+    pub ignore_extraneous: bool,
+    pub apply: ApplyWhen,
+    /// What becomes of what it owns when it is deleted; `None`: as the app's policy says.
+    pub propagation: Option<Propagation>,
+}
+
+/// When an object is applied.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ApplyWhen {
+    /// Whenever it differs from Git.
+    #[default]
+    Always,
+    /// The same, and what other tools have set stays where Git does not say otherwise.
+    Merge,
+    /// Only where it is not there.
+    Once,
+    Never,
+}
+
+/// What becomes of what an object owns when it is deleted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Propagation {
+    /// It goes after the object.
+    #[default]
+    Background,
+    /// It goes before the object.
+    Foreground,
+    /// It stays.
+    Orphan,
+}
+
+impl Propagation {
+    /// The word of the API.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Background => "Background",
+            Self::Foreground => "Foreground",
+            Self::Orphan => "Orphan",
+        }
+    }
 }
 
 /// A state of the source, printed `main@sha1:4f2c9a…`, or `main@sha1:4f2c9a… with redis 18.1.2`.

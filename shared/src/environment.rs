@@ -16,6 +16,9 @@
 //!       matchLabels: {region: eu}
 //!     namespace: shop              # for namespaced objects that name none
 //!     createNamespace: true        # default: false
+//!     managedNamespaceMetadata:    # of that namespace
+//!       labels: {team: shop}
+//!       annotations: {}
 //!     renderer: helm               # auto (default), plain, kustomize or helm
 //!     helm:
 //!       releaseName: web           # default: the app's name
@@ -42,6 +45,8 @@
 //!       mode: manual               # auto or manual
 //!       prune: false
 //!       selfHeal: false
+//!       prunePropagation: foreground    # background (default), foreground or orphan
+//!       failOnSharedResource: true # an object that another app has blocks the app; default: false
 //!   - each: ../../apps/*           # one app per folder, named after it, instead of name and path
 //!     except: [web]
 //!     namespace: ${app.name}
@@ -107,6 +112,7 @@ pub use source::{
 };
 
 use crate::desired::Problem;
+use crate::desired::manifest::NamespaceMetadata;
 use crate::policy::Policy;
 
 /// What an environment consists of at one revision, for one cluster.
@@ -133,6 +139,8 @@ pub struct AppSpec {
     pub namespace: Option<Namespace>,
     /// Whether the namespace is created if it is not there.
     pub create_namespace: bool,
+    /// What that namespace gets.
+    pub namespace_metadata: NamespaceMetadata,
     /// How the folder is rendered.
     pub renderer: Renderer,
     /// Whether `${…}` is completed in the rendered objects.
@@ -156,6 +164,7 @@ pub fn single_app(environment: AppName, folder: RepoPath, policy: &Policy) -> En
         path: folder,
         namespace: None,
         create_namespace: false,
+        namespace_metadata: NamespaceMetadata::default(),
         renderer: Renderer::Auto,
         substitute: false,
         ignore_differences: Vec::new(),

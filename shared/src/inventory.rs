@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::desired::yields::Yields;
-use crate::desired::{BodyDigest, ObjectOptions};
+use crate::desired::{ApplyWhen, BodyDigest, ObjectOptions, Propagation};
 use crate::hook::{Ended, HookRun, Phases, SyncPhase};
 use crate::managed_fields::{Fields, Owned};
 use crate::object::{Digest, Hashing, Interner, ObjectId};
@@ -180,6 +180,12 @@ enum StoredOption {
     Keep,
     ConfirmPrune,
     IgnoreHealth,
+    IgnoreExtraneous,
+    ApplyOnce,
+    ApplyNever,
+    Background,
+    Foreground,
+    Orphan,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -259,11 +265,26 @@ impl Shard {
 
 impl StoredRow {
     fn of(row: &InventoryRow) -> Self {
-        let ObjectOptions { keep, confirm_prune, ignore_health, skip_dry_run: _, recreate: _ } = row.options;
+        let ObjectOptions {
+            keep,
+            confirm_prune,
+            ignore_health,
+            ignore_extraneous,
+            apply,
+            propagation,
+            skip_dry_run: _,
+            recreate: _,
+        } = row.options;
         let options = [
             (keep, StoredOption::Keep),
             (confirm_prune, StoredOption::ConfirmPrune),
             (ignore_health, StoredOption::IgnoreHealth),
+            (ignore_extraneous, StoredOption::IgnoreExtraneous),
+            (apply == ApplyWhen::Once, StoredOption::ApplyOnce),
+            (apply == ApplyWhen::Never, StoredOption::ApplyNever),
+            (propagation == Some(Propagation::Background), StoredOption::Background),
+            (propagation == Some(Propagation::Foreground), StoredOption::Foreground),
+            (propagation == Some(Propagation::Orphan), StoredOption::Orphan),
         ];
         Self {
             group: row.id.kind().group.to_string(),
@@ -288,18 +309,11 @@ impl StoredRow {
     }
 
     fn read(self, interner: &mut Interner) -> InventoryRow {
-        let has = |option| self.options.contains(&option);
         InventoryRow {
             id: interner.object(&self.group, &self.kind, self.namespace.as_deref(), &self.name),
             version: interner.string(&self.version),
             wave: self.wave,
-            options: ObjectOptions {
-                keep: has(StoredOption::Keep),
-                confirm_prune: has(StoredOption::ConfirmPrune),
-                ignore_health: has(StoredOption::IgnoreHealth),
-                skip_dry_run: false,
-                recreate: false,
-            },
+            options: stored_options(&self.options),
             record: match self.applied {
                 Some(applied) => Record::Settled(applied.read()),
                 None if self.hook.as_ref().is_some_and(|run| run.absent) => Record::None,
@@ -320,6 +334,24 @@ impl StoredRun {
         let Self { release, installs, phase, done, before, ended, absent: _ } = self;
         HookRun { release, installs, phase, done, before, ended }
     }
+}
+
+fn stored_options(stored: &[StoredOption]) -> ObjectOptions {
+    let mut options = ObjectOptions::default();
+    for option in stored {
+        match option {
+            StoredOption::Keep => options.keep = true,
+            StoredOption::ConfirmPrune => options.confirm_prune = true,
+            StoredOption::IgnoreHealth => options.ignore_health = true,
+            StoredOption::IgnoreExtraneous => options.ignore_extraneous = true,
+            StoredOption::ApplyOnce => options.apply = ApplyWhen::Once,
+            StoredOption::ApplyNever => options.apply = ApplyWhen::Never,
+            StoredOption::Background => options.propagation = Some(Propagation::Background),
+            StoredOption::Foreground => options.propagation = Some(Propagation::Foreground),
+            StoredOption::Orphan => options.propagation = Some(Propagation::Orphan),
+        }
+    }
+    options
 }
 
 impl StoredApplied {
@@ -349,7 +381,12 @@ mod tests {
             id: interner.object("apps", "Deployment", Some("shop"), name),
             version: interner.string("v1"),
             wave: 2,
-            options: ObjectOptions { keep: true, ..ObjectOptions::default() },
+            options: ObjectOptions {
+                keep: true,
+                apply: ApplyWhen::Once,
+                propagation: Some(Propagation::Foreground),
+                ..ObjectOptions::default()
+            },
             record,
             hook_run: None,
         }

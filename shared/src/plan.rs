@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::desired::yields::Yields;
-use crate::desired::{Assignment, BodyDigest, Desired, DesiredRow, ObjectOptions};
+use crate::desired::{ApplyWhen, Assignment, BodyDigest, Desired, DesiredRow, ObjectOptions};
 use crate::hook::{HookRun, Release, SyncPhase};
 use crate::inventory::Record;
 use crate::object::{ApiSet, Digest, GroupKind, Hashing, ObjectId};
@@ -137,6 +137,10 @@ pub enum HeldReason {
     AssignmentChanged { before: Arc<Assignment> },
     /// It was wanted with other facts of the cluster: a changed configuration never prunes.
     FactsChanged,
+    /// It exists already, and asks to be created only where it is not there.
+    AlreadyThere,
+    /// It asks not to be applied.
+    LeftAlone,
     /// Another app of the environment may want it: nobody knows while that one is not rendered.
     Undecided { app: Arc<str> },
 }
@@ -157,6 +161,8 @@ impl HeldReason {
             Self::HandedOver { .. } => "HandedOver",
             Self::AssignmentChanged { .. } => "AssignmentChanged",
             Self::FactsChanged => "FactsChanged",
+            Self::AlreadyThere => "AlreadyThere",
+            Self::LeftAlone => "LeftAlone",
             Self::Undecided { .. } => "Undecided",
         }
     }
@@ -171,9 +177,14 @@ impl HeldReason {
         matches!(self, Self::MissingKind { .. } | Self::Conflict { .. } | Self::NotAdopted { .. })
     }
 
+    /// Whether the object itself asks for it.
+    pub fn is_asked_for(&self) -> bool {
+        matches!(self, Self::Keep | Self::AlreadyThere | Self::LeftAlone)
+    }
+
     /// Whether the app cannot be called `Synced` while an object is held for this reason.
     pub fn out_of_sync(&self) -> bool {
-        !matches!(self, Self::Keep | Self::HandedOver { .. })
+        !self.is_asked_for() && !matches!(self, Self::HandedOver { .. })
     }
 }
 
@@ -204,6 +215,8 @@ impl std::fmt::Display for HeldReason {
             Self::FactsChanged => f.write_str(
                 "it was wanted with another name, label or variable of the cluster, and a changed configuration never prunes: ask for a sync (skiff sync) to prune it",
             ),
+            Self::AlreadyThere => f.write_str("it exists, and asks to be created only where it is not there"),
+            Self::LeftAlone => f.write_str("it asks not to be applied"),
             Self::Undecided { app } => write!(
                 f,
                 "it is no longer in this app, but app {app:?} cannot be rendered and may want it: it is pruned when that one renders without it"
@@ -439,12 +452,19 @@ fn write_of(
     inputs: &Inputs<'_>,
     provided: &BTreeSet<&GroupKind>,
 ) -> Decision {
+    let is_anothers = inputs.claims.conflicts.contains_key(&row.id);
+    if row.options.apply == ApplyWhen::Never && !is_anothers {
+        return Decision::Held(HeldReason::LeftAlone);
+    }
     if let Some(reason) = hold_of(row, inputs, provided) {
         return Decision::Held(reason);
     }
     match candidate.record {
         Record::None => Decision::Write(Action::Created),
         Record::Claimed => Decision::Write(Action::Configured),
+        Record::Settled(_) if row.options.apply == ApplyWhen::Once && !candidate.rewrite => {
+            Decision::Unchanged
+        }
         Record::Settled(applied) => {
             let same = applied.body == row.body && applied.yields.as_ref() == candidate.yields;
             if same && !candidate.rewrite { Decision::Unchanged } else { Decision::Write(Action::Configured) }

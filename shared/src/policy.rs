@@ -6,6 +6,7 @@ use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::desired::Propagation;
 use crate::gate::window::Window;
 
 /// Who starts the application of a plan.
@@ -57,6 +58,8 @@ pub struct Policy {
     pub on_invalid: OnInvalid,
     /// How long a sync may go on without any progress before it is called failed; zero: for ever.
     pub timeout: SignedDuration,
+    /// An object that another app has blocks the whole plan.
+    pub fail_on_shared: bool,
     pub prune: Prune,
     /// When plans may be applied; none: always.
     pub windows: Vec<Window>,
@@ -75,6 +78,8 @@ pub struct Prune {
     /// Whether Namespaces, CRDs, StatefulSets, PersistentVolumes and claims are pruned without
     /// confirmation (development).
     pub sensitive_kinds: bool,
+    /// What becomes of what a pruned object owns, where the object does not say so itself.
+    pub propagation: Propagation,
 }
 
 impl Default for Policy {
@@ -86,7 +91,14 @@ impl Default for Policy {
             adopt: Adopt::IfUnowned,
             on_invalid: OnInvalid::Block,
             timeout: TIMEOUT,
-            prune: Prune { enabled: true, when: PruneWhen::Healthy, max_share: 50, sensitive_kinds: false },
+            fail_on_shared: false,
+            prune: Prune {
+                enabled: true,
+                when: PruneWhen::Healthy,
+                max_share: 50,
+                sensitive_kinds: false,
+                propagation: Propagation::Background,
+            },
             windows: Vec::new(),
         }
     }

@@ -3,6 +3,7 @@
 //! `Deployment/shop/web v2 wave=1 ready=3` is a Deployment with the body of variant 2, in wave 1, that
 //! becomes healthy three steps after it is written. Words: `v<n>`, `wave=<n>`, `ready=<n>|never`,
 //! `refused`, `forbidden` and `denied` (only when written), `finalizer=<n>`, `provides=<Kind>`, `keep`, `confirm`,
+//! `once` (applied only where it is not there), `never` (not applied),
 //! `fixed=<n>` (a field that cannot be changed), `force` (recreated where that is needed),
 //! `replicas` (declares the field that may be left to others), `yields` (leaves it),
 //! `unjudged` (its health is ignored), `unchecked` (no dry run), `hook=PreSync,PostSync`, `install=PreSync|never`
@@ -11,7 +12,9 @@
 use std::sync::Arc;
 
 use skiff_shared::desired::yields::{Field, Yields};
-use skiff_shared::desired::{Assignment, Desired, DesiredRow, ObjectOptions, Revision, render_digest};
+use skiff_shared::desired::{
+    ApplyWhen, Assignment, Desired, DesiredRow, ObjectOptions, Propagation, Revision, render_digest,
+};
 use skiff_shared::hook::{DeletePolicy, Hook, Phases, SyncPhase};
 use skiff_shared::object::{Digest, GroupKind, ObjectId};
 use skiff_shared::sync::event::Refusal;
@@ -72,6 +75,9 @@ pub fn wanted(app: &str, line: &str) -> Wanted {
             ("keep", _) => options.keep = true,
             ("confirm", _) => options.confirm_prune = true,
             ("fixed", number) => body.fixed = number.parse().expect("a number"),
+            ("orphan", _) => options.propagation = Some(Propagation::Orphan),
+            ("once", _) => options.apply = ApplyWhen::Once,
+            ("never", _) => options.apply = ApplyWhen::Never,
             ("force", _) => options.recreate = true,
             ("replicas", _) => body.replicas = Some(3),
             ("yields", _) => yields = Yields { fields: [Field::replicas()].into(), ..Yields::default() },

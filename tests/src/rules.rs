@@ -47,7 +47,7 @@ pub fn subject(effect: &Effect) -> Option<&ObjectId> {
         | Effect::Create(_, target, _)
         | Effect::Adopt(_, target)
         | Effect::Release(_, target, ..)
-        | Effect::Delete(_, target, _) => Some(&target.id),
+        | Effect::Delete(_, target, ..) => Some(&target.id),
         _ => None,
     }
 }
@@ -100,12 +100,14 @@ pub fn of_effect(world: &World, replica: &Replica, all: &[Replica], effect: &Eff
         // It takes nothing: where something stands the server refuses it.
         Effect::Create(_, _, body) => of_apply(world, replica, id, *body, Urgency::Apply),
         Effect::Adopt(..) | Effect::Release(..) => promises::taken_rightly(replica, id),
-        Effect::Delete(_, _, uid) if hooks::is_hook(replica, id) => {
+        Effect::Delete(_, _, uid, _) if hooks::is_hook(replica, id) => {
             hooks::deleted(replica, id, uid)?;
             looked_at(replica, id, uid)
         }
-        Effect::Delete(_, _, uid) if is_wanted(replica, id) => promises::recreated(world, replica, id, uid),
-        Effect::Delete(_, _, uid) => {
+        Effect::Delete(_, _, uid, _) if is_wanted(replica, id) => {
+            promises::recreated(world, replica, id, uid)
+        }
+        Effect::Delete(_, _, uid, _) => {
             promises::prunable(replica, id)?;
             promises::pruned_in_order(replica, id)?;
             promises::approved(replica, id, None)?;

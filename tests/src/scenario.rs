@@ -233,7 +233,7 @@ fn synced(sim: &mut Sim, desired: Arc<Desired>, claims: Claims) -> Result<String
         let words = match &effect {
             Effect::Apply(_, target, ..) | Effect::Create(_, target, _) => format!("apply {}", target.id),
             Effect::Adopt(_, target) => format!("adopt {}", target.id),
-            Effect::Delete(_, target, _) => format!("delete {}", target.id),
+            Effect::Delete(_, target, ..) => format!("delete {}", target.id),
             Effect::Notice(Notice::SyncBlocked { problems, first }) => {
                 format!("blocked: {problems}, {first}")
             }

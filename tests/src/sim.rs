@@ -403,7 +403,9 @@ fn brief_effect(effect: &Effect) -> String {
         }
         Effect::Create(token, target, body) => format!("Create {} {} {body}", token.0, target.id),
         Effect::Adopt(token, target) => format!("Adopt {} {}", token.0, target.id),
-        Effect::Delete(token, target, uid) => format!("Delete {} {} {uid}", token.0, target.id),
+        Effect::Delete(token, target, uid, propagation) => {
+            format!("Delete {} {} {uid} {propagation:?}", token.0, target.id)
+        }
         Effect::Publish(report) => {
             format!("Publish {} {:?} {:?}", report.sync.word(), report.phase, report.waiting_for)
         }

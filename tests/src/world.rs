@@ -75,6 +75,8 @@ pub struct Live {
     pub labelled: bool,
     pub app: Option<Arc<str>>,
     pub has_owner: bool,
+    /// What somebody on call has written on it.
+    pub hold_until: Option<Timestamp>,
     pub foreign: Option<ForeignOwner>,
     pub provides: Option<Arc<GroupKind>>,
     /// Other values stand where ours stood, and our entry does not show it.
@@ -256,6 +258,7 @@ impl World {
             health: Assessment { health, message },
             deleting: live.deleting,
             has_owner: live.has_owner,
+            hold_until: live.hold_until,
             is_ours: live.labelled,
             foreign: live.foreign.clone(),
             entries: live.meddler.and_then(|manager| self.forgery.entries.get(manager).cloned()),

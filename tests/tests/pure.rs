@@ -26,6 +26,7 @@ mod pure {
     mod hooks;
     mod lives;
     mod machine;
+    mod options;
     mod pins;
     mod recreation;
     mod rights;

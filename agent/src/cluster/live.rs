@@ -7,10 +7,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use skiff_shared::api::{APP_LABEL, INSTANCE_LABEL};
+use skiff_shared::desired::annotations::{FLUX_RECONCILE, HOLD_UNTIL};
 use skiff_shared::health::{self, Assessment, Observed};
 use skiff_shared::inventory::Uid;
 use skiff_shared::managed_fields::{Entry, Fields, ForeignOwner, Marks, foreign_owner};
@@ -19,6 +21,9 @@ use skiff_shared::sync::event::{Point, Seen};
 
 /// Prefixes of the annotations by which other tools mark what is theirs.
 const MARKS: [&str; 2] = ["argocd.argoproj.io/", "meta.helm.sh/"];
+
+/// Annotations that say how long an object is to be left alone.
+const READ: [&str; 2] = [HOLD_UNTIL, FLUX_RECONCILE];
 
 /// The label that is a mark only together with Argo CD's manager.
 const ARGO_LABEL: &str = "app.kubernetes.io/instance";
@@ -87,9 +92,20 @@ impl Live {
             deleting: self.metadata.deletion_timestamp.is_some(),
             has_owner: !self.metadata.owner_references.is_empty(),
             is_ours: self.metadata.labels.get(INSTANCE_LABEL).is_some_and(|label| label == view.instance),
+            hold_until: self.hold_until(),
             foreign: self.foreign(view.instance)?,
             entries,
         })
+    }
+
+    /// Returns until when the object is to be left as it is. A time that cannot be read is none.
+    fn hold_until(&self) -> Option<Timestamp> {
+        let annotations = &self.metadata.annotations;
+        let disabled = |value: &String| value.eq_ignore_ascii_case("disabled");
+        if annotations.get(FLUX_RECONCILE).is_some_and(disabled) {
+            return Some(Timestamp::MAX);
+        }
+        annotations.get(HOLD_UNTIL)?.trim().parse().ok()
     }
 
     /// Returns the app that the object says it is of.
@@ -183,8 +199,9 @@ impl<'de> Visitor<'de> for MarksVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut kept = BTreeMap::new();
         while let Some(key) = map.next_key::<std::borrow::Cow<'de, str>>()? {
-            let read =
-                MARKS.iter().any(|prefix| key.starts_with(prefix)) || health::ANNOTATIONS.contains(&&*key);
+            let read = MARKS.iter().any(|prefix| key.starts_with(prefix))
+                || READ.contains(&&*key)
+                || health::ANNOTATIONS.contains(&&*key);
             if read {
                 kept.insert(key.into_owned(), map.next_value()?);
             } else {

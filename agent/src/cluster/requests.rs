@@ -11,8 +11,8 @@ use bytes::Bytes;
 use http::Method;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use skiff_shared::desired::BodyDigest;
 use skiff_shared::desired::yields::Yields;
+use skiff_shared::desired::{BodyDigest, Propagation};
 use skiff_shared::health;
 use skiff_shared::inventory::{Applied, Uid};
 use skiff_shared::managed_fields::{
@@ -165,13 +165,18 @@ impl Requests {
     }
 
     /// Deletes an object if it is still the one with this uid.
-    pub async fn delete(&self, target: &Target, uid: &Uid) -> Result<Answer, Failure> {
+    pub async fn delete(
+        &self,
+        target: &Target,
+        uid: &Uid,
+        propagation: Propagation,
+    ) -> Result<Answer, Failure> {
         // Without an explicit policy the default of a Job leaves its pods behind.
         let options = json!({
             "apiVersion": "v1",
             "kind": "DeleteOptions",
             "preconditions": { "uid": &*uid.0 },
-            "propagationPolicy": "Background",
+            "propagationPolicy": propagation.word(),
         });
         let call = Call::of(Method::DELETE, self.path(target)?).accept(METADATA).json(&options);
         match self.connection.call(call).await?.unless_absent() {

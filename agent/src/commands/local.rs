@@ -163,6 +163,7 @@ impl Local {
             path: &spec.path,
             namespace: spec.namespace.as_ref().map(|namespace| namespace.as_str()),
             create_namespace: spec.create_namespace,
+            namespace_metadata: &spec.namespace_metadata,
             renderer: &spec.renderer,
             facts: spec.substitute.then_some(&self.described.facts),
             ignore_differences: &spec.ignore_differences,

@@ -13,7 +13,7 @@ use serde_json::Value;
 use skiff_shared::desired::Problem;
 use skiff_shared::environment::{AppName, Namespace};
 use skiff_shared::limits::{Allowed, ClusterScoped, Limits, PatternError};
-use skiff_shared::policy::{self, Adopt, Mode, OnInvalid, Policy, Prune, PruneWhen};
+use skiff_shared::policy::{Mode, Policy, Prune};
 use skiff_shared::yaml;
 
 use super::layers::Layers;
@@ -218,11 +218,13 @@ impl Check<'_> {
             timeout: timeout
                 .and_then(|Span(timeout)| SignedDuration::try_from(timeout).ok())
                 .unwrap_or(default.timeout),
+            fail_on_shared: default.fail_on_shared,
             prune: Prune {
                 enabled: enabled.unwrap_or(default.prune.enabled),
                 when: when.unwrap_or(default.prune.when),
                 max_share,
                 sensitive_kinds: sensitive_kinds.unwrap_or(default.prune.sensitive_kinds),
+                propagation: default.prune.propagation,
             },
             windows: self.windows(windows, &format!("{at}/windows")),
         }
@@ -311,13 +313,7 @@ fn default_policy(name: &AppName) -> Policy {
         // Production, and any name that is unknown: forgetting to choose must not delete anything.
         _ => (Mode::Manual, false, false),
     };
-    Policy {
-        mode,
-        self_heal,
-        adopt: Adopt::IfUnowned,
-        on_invalid: OnInvalid::Block,
-        timeout: policy::TIMEOUT,
-        prune: Prune { enabled: true, when: PruneWhen::Healthy, max_share: 50, sensitive_kinds },
-        windows: Vec::new(),
-    }
+    let base = Policy::default();
+    let prune = Prune { sensitive_kinds, ..base.prune };
+    Policy { mode, self_heal, prune, ..base }
 }

@@ -177,6 +177,7 @@ impl Job {
             path: &self.spec.path,
             namespace: self.spec.namespace.as_ref().map(|namespace| namespace.as_str()),
             create_namespace: self.spec.create_namespace,
+            namespace_metadata: &self.spec.namespace_metadata,
             renderer: &self.spec.renderer,
             facts: self.spec.substitute.then_some(&*self.rules.facts),
             ignore_differences: &self.spec.ignore_differences,

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use skiff_shared::desired::BodyDigest;
 use skiff_shared::desired::yields::Yields;
+use skiff_shared::desired::{BodyDigest, Propagation};
 use skiff_shared::inventory::Uid;
 use skiff_shared::object::Target;
 use skiff_shared::report::Report;
@@ -91,8 +91,8 @@ impl Performer {
                 let result = self.adopt(&target).await;
                 self.done(token, result);
             }
-            Effect::Delete(token, target, uid) => {
-                let result = self.delete(&target, &uid).await;
+            Effect::Delete(token, target, uid, propagation) => {
+                let result = self.delete(&target, &uid, propagation).await;
                 self.done(token, result);
             }
             Effect::Release(token, target, body, yields) => {
@@ -189,9 +189,9 @@ impl Performer {
         self.cluster.requests.adopt(target).await
     }
 
-    async fn delete(&self, target: &Target, uid: &Uid) -> Result<Answer, Failure> {
+    async fn delete(&self, target: &Target, uid: &Uid, propagation: Propagation) -> Result<Answer, Failure> {
         let _permit = self.may_write(Urgency::Apply).await?;
-        self.cluster.requests.delete(target, uid).await
+        self.cluster.requests.delete(target, uid, propagation).await
     }
 
     /// Waits for a lane. What was decided under the Lease may have waited longer than that lasts.

@@ -455,7 +455,10 @@ impl<'a> Collector<'a> {
         if !self.is_within_limits(address, &id.to_string(), CREATED) {
             return Ok(None);
         }
-        let value = manifest::namespace_object(name, &self.setting(Some(Scope::Cluster)));
+        let value = {
+            let setting = self.setting(Some(Scope::Cluster));
+            manifest::namespace_object(name, self.request.namespace_metadata, &setting)
+        };
         let (body, bytes) = self.keep(&value)?;
         let options = ObjectOptions { keep: true, ..ObjectOptions::default() };
         let version = Arc::from("v1");

@@ -15,6 +15,7 @@ pub fn input_digest(request: &Request<'_>, tree_id: &str) -> Digest {
         path,
         namespace,
         create_namespace,
+        namespace_metadata,
         renderer,
         facts,
         ignore_differences,
@@ -50,6 +51,10 @@ pub fn input_digest(request: &Request<'_>, tree_id: &str) -> Digest {
         hashing = hashing.part(kind.to_string().as_bytes()).part(&[u8::from(served.namespaced)]);
         hashing = served.versions.iter().fold(hashing, |hashing, version| hashing.part(version.as_bytes()));
     }
+    for (key, value) in namespace_metadata.labels.iter().chain(&namespace_metadata.annotations) {
+        hashing = hashing.part(key.as_bytes()).part(value.as_bytes());
+    }
+    hashing = hashing.part(&[u8::try_from(namespace_metadata.labels.len()).unwrap_or(u8::MAX)]);
     hashing = apis.incomplete.iter().fold(hashing, |hashing, group| hashing.part(group.as_bytes()));
     hashing = api_versions.iter().fold(hashing, |hashing, version| hashing.part(version.as_bytes()));
     options(hashing, renderer).finish()

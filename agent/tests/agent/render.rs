@@ -34,6 +34,7 @@ use serde_json::Value;
 use skiff::render::{Bounds, OnDuplicate, RenderError, Rendered, Request, Tools, render};
 use skiff::sandbox::{Demand, Level, Limits};
 use skiff::store::Store;
+use skiff_shared::desired::manifest::NamespaceMetadata;
 use skiff_shared::environment::{Facts, Renderer, RepoPath};
 use skiff_shared::object::{ApiSet, Interner};
 
@@ -47,6 +48,7 @@ struct World {
     path: String,
     namespace: Option<String>,
     create_namespace: bool,
+    namespace_metadata: NamespaceMetadata,
     on_duplicate: OnDuplicate,
     renderer: Renderer,
     facts: Option<Facts>,
@@ -79,6 +81,7 @@ fn world(files: &[(&str, &str)]) -> World {
         path: ".".to_owned(),
         namespace: Some("shop".to_owned()),
         create_namespace: false,
+        namespace_metadata: NamespaceMetadata::default(),
         on_duplicate: OnDuplicate::Refuse,
         renderer: Renderer::Auto,
         facts: None,
@@ -125,6 +128,7 @@ impl World {
             path,
             namespace: self.namespace.as_deref(),
             create_namespace: self.create_namespace,
+            namespace_metadata: &self.namespace_metadata,
             renderer: &self.renderer,
             facts: self.facts.as_ref(),
             ignore_differences: &[],

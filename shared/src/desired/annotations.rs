@@ -7,25 +7,33 @@ mod hook;
 
 use serde_json::{Map, Value};
 
-use super::ObjectOptions;
 use super::yields::{Field, Yields};
+use super::{ApplyWhen, ObjectOptions, Propagation};
 use crate::hook::Hook;
 
 const WAVE: &str = "skiff.dev/wave";
 const PRUNE: &str = "skiff.dev/prune";
 const IGNORE_HEALTH: &str = "skiff.dev/ignore-health";
 const SKIP_DRY_RUN: &str = "skiff.dev/skip-dry-run";
+const APPLY: &str = "skiff.dev/apply";
+const PRUNE_PROPAGATION: &str = "skiff.dev/prune-propagation";
+const IGNORE_EXTRANEOUS: &str = "skiff.dev/ignore-extraneous";
 const FORCE: &str = "skiff.dev/force";
 const IGNORE_DIFFERENCES: &str = "skiff.dev/ignore-differences";
 const HOOK: &str = "skiff.dev/hook";
 const HOOK_DELETE: &str = "skiff.dev/hook-delete-policy";
 const SUBSTITUTE: &str = "skiff.dev/substitute";
+/// On a live object: it is not healed until then. RFC 3339.
+pub const HOLD_UNTIL: &str = "skiff.dev/hold-until";
+/// Flux's word: in Git and on a live object, it is left alone.
+pub const FLUX_RECONCILE: &str = "kustomize.toolkit.fluxcd.io/reconcile";
 const OURS: &str = "skiff.dev/";
 
 const ARGO_WAVE: &str = "argocd.argoproj.io/sync-wave";
 const ARGO_HOOK: &str = "argocd.argoproj.io/hook";
 const ARGO_HOOK_DELETE: &str = "argocd.argoproj.io/hook-delete-policy";
 const ARGO_OPTIONS: &str = "argocd.argoproj.io/sync-options";
+const ARGO_COMPARE: &str = "argocd.argoproj.io/compare-options";
 const ARGO_IGNORE_HEALTH: &str = "argocd.argoproj.io/ignore-healthcheck";
 
 const HELM_HOOK: &str = "helm.sh/hook";
@@ -34,9 +42,31 @@ const HELM_WEIGHT: &str = "helm.sh/hook-weight";
 const HELM_POLICY: &str = "helm.sh/resource-policy";
 
 const FLUX_PRUNE: &str = "kustomize.toolkit.fluxcd.io/prune";
+const FLUX_SSA: &str = "kustomize.toolkit.fluxcd.io/ssa";
 const FLUX_FORCE: &str = "kustomize.toolkit.fluxcd.io/force";
 const FLUX_SUBSTITUTE: &str = "kustomize.toolkit.fluxcd.io/substitute";
 const FLUX: &str = "kustomize.toolkit.fluxcd.io/";
+
+/// What is read elsewhere here, so that it is not unknown.
+const KNOWN: [&str; 17] = [
+    WAVE,
+    PRUNE,
+    IGNORE_HEALTH,
+    SKIP_DRY_RUN,
+    APPLY,
+    PRUNE_PROPAGATION,
+    IGNORE_EXTRANEOUS,
+    FORCE,
+    IGNORE_DIFFERENCES,
+    HOLD_UNTIL,
+    HOOK,
+    HOOK_DELETE,
+    SUBSTITUTE,
+    FLUX_PRUNE,
+    FLUX_SSA,
+    FLUX_FORCE,
+    FLUX_RECONCILE,
+];
 
 /// What annotations make of an object.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -74,6 +104,9 @@ pub fn read(annotations: &Map<String, Value>) -> Annotated {
     reader.prune();
     reader.health();
     reader.force();
+    reader.apply();
+    reader.propagation();
+    reader.extraneous();
     reader.yields();
     reader.substitution();
     reader.argo_options();
@@ -180,6 +213,61 @@ impl<'a> Reader<'a> {
         }
     }
 
+    fn apply(&mut self) {
+        let apply = &mut self.result.options.apply;
+        match self.annotations.get(FLUX_RECONCILE).and_then(Value::as_str).map(str::trim) {
+            Some(value) if value.eq_ignore_ascii_case("disabled") => *apply = ApplyWhen::Never,
+            Some(value) if !value.is_empty() && !value.eq_ignore_ascii_case("enabled") => {
+                self.unknown_value(FLUX_RECONCILE, value, "enabled or disabled");
+            }
+            _ => {}
+        }
+        let flux = [
+            ("override", ApplyWhen::Always),
+            ("merge", ApplyWhen::Merge),
+            ("ifnotpresent", ApplyWhen::Once),
+            ("ignore", ApplyWhen::Never),
+        ];
+        let ours = [
+            ("always", ApplyWhen::Always),
+            ("merge", ApplyWhen::Merge),
+            ("once", ApplyWhen::Once),
+            ("never", ApplyWhen::Never),
+        ];
+        // The last one wins.
+        for (key, words, allowed) in [
+            (FLUX_SSA, flux, "Override, Merge, IfNotPresent or Ignore"),
+            (APPLY, ours, "always, merge, once or never"),
+        ] {
+            let Some(text) = self.text(key) else { continue };
+            match words.iter().find(|(word, _)| text.eq_ignore_ascii_case(word)) {
+                Some((_, apply)) => self.result.options.apply = *apply,
+                None => self.unknown_value(key, text, allowed),
+            }
+        }
+    }
+
+    fn propagation(&mut self) {
+        let Some(text) = self.text(PRUNE_PROPAGATION) else { return };
+        match propagation(text) {
+            Some(found) => self.result.options.propagation = Some(found),
+            None => self.unknown_value(PRUNE_PROPAGATION, text, "background, foreground or orphan"),
+        }
+    }
+
+    fn extraneous(&mut self) {
+        self.result.options.ignore_extraneous = self.flag(IGNORE_EXTRANEOUS);
+        let Some(text) = self.text(ARGO_COMPARE) else { return };
+        for option in text.split(',').map(str::trim).filter(|option| !option.is_empty()) {
+            match option.split_once('=').unwrap_or((option, "")) {
+                ("IgnoreExtraneous", "" | "true") => self.result.options.ignore_extraneous = true,
+                // Drift is read from managedFields: nothing is compared, on no side.
+                ("ServerSideDiff" | "IncludeMutationWebhook" | "IgnoreExtraneous", _) => {}
+                _ => self.warn(format!("{ARGO_COMPARE}: {option:?} is unknown and ignored")),
+            }
+        }
+    }
+
     fn yields(&mut self) {
         let Some(text) = self.text(IGNORE_DIFFERENCES) else { return };
         for text in text.split([',', '\n']).map(str::trim).filter(|text| !text.is_empty()) {
@@ -218,6 +306,14 @@ impl<'a> Reader<'a> {
     }
 
     fn argo_option(&mut self, option: &str) {
+        if let Some(value) = option.strip_prefix("PrunePropagationPolicy=") {
+            match propagation(value) {
+                // Our own spelling wins.
+                Some(found) => _ = self.result.options.propagation.get_or_insert(found),
+                None => self.warn(format!("{ARGO_OPTIONS}: {option:?} is unknown and ignored")),
+            }
+            return;
+        }
         let options = &mut self.result.options;
         match option {
             "Prune=false" => options.keep = true,
@@ -230,33 +326,25 @@ impl<'a> Reader<'a> {
     }
 
     fn unknown(&mut self) {
-        for (key, value) in self.annotations {
-            let known = [
-                WAVE,
-                PRUNE,
-                IGNORE_HEALTH,
-                SKIP_DRY_RUN,
-                FORCE,
-                IGNORE_DIFFERENCES,
-                HOOK,
-                HOOK_DELETE,
-                SUBSTITUTE,
-                FLUX_PRUNE,
-                FLUX_FORCE,
-            ]
-            .contains(&key.as_str());
+        for key in self.annotations.keys() {
+            let known = KNOWN.contains(&key.as_str());
             if known {
                 continue;
             }
             if key.starts_with(OURS) {
                 self.warn(format!("annotation {key} is unknown and ignored"));
-            } else if key.starts_with(FLUX) && !asks_for_the_usual(key, value) {
+            } else if key.starts_with(FLUX) && !is_of_flux_alone(key) {
                 self.warn(format!(
                     "annotation {key} is not supported yet: the object is applied all the same"
                 ));
             }
         }
     }
+}
+
+fn propagation(word: &str) -> Option<Propagation> {
+    let all = [Propagation::Background, Propagation::Foreground, Propagation::Orphan];
+    all.into_iter().find(|propagation| propagation.word().eq_ignore_ascii_case(word))
 }
 
 /// Returns whether an option of Argo CD asks for what happens anyway, or concerns what Skiff does not do.
@@ -272,15 +360,9 @@ fn has_no_effect(option: &str) -> bool {
     }
 }
 
-/// Flux writes some of its annotations and labels itself; these values change nothing.
-fn asks_for_the_usual(key: &str, value: &Value) -> bool {
-    let value = value.as_str().unwrap_or_default();
-    match key.strip_prefix(FLUX).unwrap_or_default() {
-        "reconcile" => value.eq_ignore_ascii_case("enabled"),
-        "ssa" => value.eq_ignore_ascii_case("override"),
-        "checksum" | "substitute" => true,
-        _ => false,
-    }
+/// Flux writes some of its annotations itself; these change nothing.
+fn is_of_flux_alone(key: &str) -> bool {
+    matches!(key.strip_prefix(FLUX), Some("checksum" | "substitute"))
 }
 
 #[cfg(test)]
@@ -341,6 +423,7 @@ mod tests {
             ignore_health: true,
             skip_dry_run: true,
             recreate: true,
+            ..ObjectOptions::default()
         };
         assert_eq!(annotated(argo).options, wanted);
         assert_eq!(annotated(ours).options, wanted);
@@ -354,22 +437,70 @@ mod tests {
     }
 
     #[test]
+    fn when_an_object_is_applied_is_read_in_both_spellings() {
+        let apply = |annotations| {
+            let result = annotated(annotations);
+            assert_eq!(result.warnings, Vec::<String>::new());
+            result.options.apply
+        };
+        assert_eq!(apply(json!({ FLUX_SSA: "Override" })), ApplyWhen::Always);
+        for (ours, flux, wanted) in [
+            ("merge", "Merge", ApplyWhen::Merge),
+            ("once", "IfNotPresent", ApplyWhen::Once),
+            ("never", "Ignore", ApplyWhen::Never),
+        ] {
+            assert_eq!(apply(json!({ APPLY: ours })), wanted);
+            assert_eq!(apply(json!({ FLUX_SSA: flux })), wanted);
+        }
+        assert_eq!(apply(json!({ FLUX_RECONCILE: "disabled" })), ApplyWhen::Never);
+        assert_eq!(
+            apply(json!({ FLUX_RECONCILE: "enabled", FLUX_SSA: "Ignore", APPLY: "always" })),
+            ApplyWhen::Always
+        );
+    }
+
+    #[test]
+    fn how_an_object_is_deleted_is_read_in_both_spellings() {
+        let propagation = |annotations| annotated(annotations).options.propagation;
+        let argo = json!({ ARGO_OPTIONS: "PrunePropagationPolicy=foreground" });
+        assert_eq!(propagation(argo), Some(Propagation::Foreground));
+        assert_eq!(propagation(json!({ PRUNE_PROPAGATION: "orphan" })), Some(Propagation::Orphan));
+        let both = json!({ PRUNE_PROPAGATION: "background", ARGO_OPTIONS: "PrunePropagationPolicy=orphan" });
+        assert_eq!(propagation(both), Some(Propagation::Background));
+    }
+
+    #[test]
+    fn extraneous_objects_are_ignored_in_both_spellings() {
+        let ignored = |annotations| annotated(annotations).options.ignore_extraneous;
+        assert!(ignored(json!({ ARGO_COMPARE: "IgnoreExtraneous,ServerSideDiff=true" })));
+        assert!(ignored(json!({ IGNORE_EXTRANEOUS: "true" })));
+        assert!(!ignored(json!({ ARGO_COMPARE: "ServerSideDiff=true" })));
+    }
+
+    #[test]
     fn what_cannot_be_honoured_is_warned_of() {
         let result = annotated(json!({
             PRUNE: "never",
             ARGO_OPTIONS: "Replace=false,Purne=false",
             FLUX_FORCE: "yes",
             HELM_POLICY: "delete",
-            "kustomize.toolkit.fluxcd.io/reconcile": "disabled",
-            "kustomize.toolkit.fluxcd.io/ssa": "Override",
+            FLUX_RECONCILE: "off",
+            FLUX_SSA: "Replace",
+            PRUNE_PROPAGATION: "fast",
+            ARGO_COMPARE: "IgnoreExtraneus",
+            "kustomize.toolkit.fluxcd.io/new": "x",
             "skiff.dev/wafe": "1",
         }));
         insta::assert_snapshot!(result.warnings.join("\n"), @r#"
         annotation skiff.dev/prune has the unknown value "never" and is ignored: write enabled, disabled or confirm
         annotation helm.sh/resource-policy has the unknown value "delete" and is ignored: write keep
         annotation kustomize.toolkit.fluxcd.io/force has the unknown value "yes" and is ignored: write enabled or disabled
+        annotation kustomize.toolkit.fluxcd.io/reconcile has the unknown value "off" and is ignored: write enabled or disabled
+        annotation kustomize.toolkit.fluxcd.io/ssa has the unknown value "Replace" and is ignored: write Override, Merge, IfNotPresent or Ignore
+        annotation skiff.dev/prune-propagation has the unknown value "fast" and is ignored: write background, foreground or orphan
+        argocd.argoproj.io/compare-options: "IgnoreExtraneus" is unknown and ignored
         argocd.argoproj.io/sync-options: "Purne=false" is unknown and ignored
-        annotation kustomize.toolkit.fluxcd.io/reconcile is not supported yet: the object is applied all the same
+        annotation kustomize.toolkit.fluxcd.io/new is not supported yet: the object is applied all the same
         annotation skiff.dev/wafe is unknown and ignored
         "#);
         assert_eq!(result.options, ObjectOptions::default());

@@ -15,6 +15,8 @@
 //! Every other null is sent as written, as `kubectl apply --server-side` does: the server then takes the field for
 //! ours and unset, or null where a custom resource's schema says `nullable`; applying it again changes nothing.
 
+use std::collections::BTreeMap;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
@@ -225,16 +227,30 @@ pub enum Stray {
     Namespace(String),
 }
 
+/// Labels and annotations of the Namespace that `createNamespace` adds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NamespaceMetadata {
+    pub labels: BTreeMap<String, String>,
+    pub annotations: BTreeMap<String, String>,
+}
+
 /// Returns the body of the Namespace that `createNamespace` adds.
-pub fn namespace_object(name: &str, setting: &Setting<'_>) -> Value {
-    serde_json::json!({
+pub fn namespace_object(name: &str, metadata: &NamespaceMetadata, setting: &Setting<'_>) -> Value {
+    let mut labels = metadata.labels.clone();
+    labels.insert(INSTANCE_LABEL.to_owned(), setting.instance.to_owned());
+    labels.insert(APP_LABEL.to_owned(), setting.app.to_owned());
+    let mut object = serde_json::json!({
         "apiVersion": "v1",
         "kind": "Namespace",
         "metadata": {
-            "labels": { INSTANCE_LABEL: setting.instance, APP_LABEL: setting.app },
+            "labels": labels,
             "name": name,
         },
-    })
+    });
+    if !metadata.annotations.is_empty() {
+        object["metadata"]["annotations"] = serde_json::json!(metadata.annotations);
+    }
+    object
 }
 
 struct Reading<'a> {

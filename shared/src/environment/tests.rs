@@ -44,6 +44,10 @@ fn an_app_needs_only_a_name() {
             ),
             namespace: None,
             create_namespace: false,
+            namespace_metadata: NamespaceMetadata {
+                labels: {},
+                annotations: {},
+            },
             renderer: Auto,
             substitute: false,
             ignore_differences: [],
@@ -54,11 +58,13 @@ fn an_app_needs_only_a_name() {
                 adopt: IfUnowned,
                 on_invalid: Block,
                 timeout: 300s,
+                fail_on_shared: false,
                 prune: Prune {
                     enabled: true,
                     when: Healthy,
                     max_share: 50,
                     sensitive_kinds: false,
+                    propagation: Background,
                 },
                 windows: [],
             },
@@ -78,6 +84,10 @@ fn an_app_needs_only_a_name() {
                 ),
             ),
             create_namespace: true,
+            namespace_metadata: NamespaceMetadata {
+                labels: {},
+                annotations: {},
+            },
             renderer: Auto,
             substitute: false,
             ignore_differences: [],
@@ -88,11 +98,13 @@ fn an_app_needs_only_a_name() {
                 adopt: IfUnowned,
                 on_invalid: Block,
                 timeout: 300s,
+                fail_on_shared: false,
                 prune: Prune {
                     enabled: true,
                     when: Healthy,
                     max_share: 50,
                     sensitive_kinds: false,
+                    propagation: Background,
                 },
                 windows: [],
             },
@@ -190,7 +202,7 @@ fn every_mistake_is_reported_with_its_line() {
     environments/production/skiff.yaml:9: createNamespace needs a namespace
     environments/production/skiff.yaml:11: renderer: expected one of auto, plain, kustomize, helm: did you mean "kustomize"?
     environments/production/skiff.yaml:12: namespace: expected text (put it in quotes), found a number
-    environments/production/skiff.yaml:13: unknown key "extra": expected one of name, path, each, except, clusters, source, chart, namespace, createNamespace, renderer, helm, kustomize, substitute, ignoreDifferences, dependsOn, sync
+    environments/production/skiff.yaml:13: unknown key "extra": expected one of name, path, each, except, clusters, source, chart, namespace, createNamespace, managedNamespaceMetadata, renderer, helm, kustomize, substitute, ignoreDifferences, dependsOn, sync
     environments/production/skiff.yaml:14: app "b" is declared twice (first at line 10)
     environments/production/skiff.yaml:16: helm options need renderer: helm
     environments/production/skiff.yaml:19: value: expected text (put it in quotes), found a number
@@ -635,4 +647,20 @@ fn ignored_differences_that_name_no_field_are_refused_with_their_line() {
     environments/production/skiff.yaml:10: it names no field: write jsonPointers, jqPathExpressions or managedFieldsManagers
     environments/production/skiff.yaml:12: ".spec.containers[].image" is no plain path: of jq only .spec.replicas, .metadata.annotations["a/b"] and .items[0] are read; write managedFieldsManagers, or a JSON pointer
     "#);
+}
+
+#[test]
+fn options_of_a_sync_and_of_its_namespace_are_read() {
+    let environment = read(
+        "apps:\n- name: web\n  namespace: shop\n  createNamespace: true\n  managedNamespaceMetadata:\n    \
+         labels: {team: shop}\n  sync: {prunePropagation: foreground, failOnSharedResource: true}\n",
+    );
+    let app = &environment.apps[0];
+    assert_eq!(app.namespace_metadata.labels["team"], "shop");
+    assert_eq!(app.policy.prune.propagation, crate::desired::Propagation::Foreground);
+    assert!(app.policy.fail_on_shared);
+    insta::assert_snapshot!(
+        errors("apps:\n- name: web\n  managedNamespaceMetadata: {labels: {a: b}}\n"),
+        @"environments/production/skiff.yaml:5: managedNamespaceMetadata needs createNamespace"
+    );
 }

@@ -9,6 +9,7 @@ use super::fail::Why;
 use super::heal::next_after;
 use super::row::{Op, RowIx, Task};
 use super::state::{Machine, Phase, Run};
+use crate::desired::ApplyWhen;
 use crate::hook::SyncPhase;
 use crate::inventory::Record;
 use crate::plan::order::{Place, Turn};
@@ -122,7 +123,7 @@ impl Machine {
             return;
         }
         let row = &self.rows[ix.get()];
-        if row.task == (Task::Writing { adopts: true }) {
+        if row.task == (Task::Writing { adopts: true }) && row.options.apply != ApplyWhen::Merge {
             let token = self.depart(ix, Op::Adopt);
             out.push(Effect::Adopt(token, target));
             return;

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::event::{Cause, Token};
 use crate::desired::yields::Yields;
-use crate::desired::{Assignment, BodyDigest, Revision};
+use crate::desired::{Assignment, BodyDigest, Propagation, Revision};
 use crate::hook::{Ended, SyncPhase};
 use crate::inventory::{Shard, Uid};
 use crate::managed_fields::{Actor, Path};
@@ -73,7 +73,7 @@ pub enum Effect {
     Adopt(Token, Target),
     /// Let our entry go of what is left to others; the body tells which items of lists are meant.
     Release(Token, Target, BodyDigest, Arc<Yields>),
-    Delete(Token, Target, Uid),
+    Delete(Token, Target, Uid, Propagation),
     /// Store one shard, under compare-and-swap.
     Save(Token, ShardSlot, Box<Shard>),
     /// Store the bodies of one shard's rows.

@@ -44,6 +44,8 @@ pub struct Seen {
     pub has_owner: bool,
     /// Its `skiff.dev/instance` label names this agent.
     pub is_ours: bool,
+    /// Until when somebody on call wants it left as it is; the end of time where they did not say.
+    pub hold_until: Option<Timestamp>,
     /// Marks of another GitOps tool, or of another instance.
     pub foreign: Option<ForeignOwner>,
     /// The full managedFields, while somebody may want to know who and what; dropped when the object

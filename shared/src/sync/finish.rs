@@ -89,7 +89,8 @@ impl Machine {
         now: Timestamp,
         out: &mut Vec<Effect>,
     ) {
-        if matches!(self.rows[ix.get()].held_reason(), Some(HeldReason::NotAdopted { .. })) {
+        let held = self.rows[ix.get()].held_reason();
+        if matches!(held, Some(HeldReason::NotAdopted { .. } | HeldReason::AlreadyThere)) {
             return self.looked_at_owner(ix, &result, now);
         }
         let gone = matches!(&result, Err(Failure::NotFound(cause)) if cause.reason == Refusal::KindMissing);

@@ -129,6 +129,12 @@ impl Machine {
         if !ours || !free || !served || !able || row.held_reason().is_some_and(is_not_ours) {
             return;
         }
+        if let Some(until) = row.held_until().filter(|until| *until > now && row.drift.is_some()) {
+            if until != Timestamp::MAX {
+                self.timers.insert((until, ix, Timer::Compare));
+            }
+            return;
+        }
         let body = applied.body;
         self.send_body(ix, body, Urgency::Heal, out);
     }
@@ -214,7 +220,11 @@ pub(super) fn next_after(rows: &BTreeSet<RowIx>, after: Option<RowIx>) -> Option
 fn is_not_ours(reason: &HeldReason) -> bool {
     matches!(
         reason,
-        HeldReason::Conflict { .. } | HeldReason::NotAdopted { .. } | HeldReason::HandedOver { .. }
+        HeldReason::Conflict { .. }
+            | HeldReason::NotAdopted { .. }
+            | HeldReason::HandedOver { .. }
+            | HeldReason::AlreadyThere
+            | HeldReason::LeftAlone
     )
 }
 

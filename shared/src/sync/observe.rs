@@ -10,6 +10,7 @@ use super::row::{Drifted, Proof, Row, RowIx, Task};
 use super::state::{Machine, Phase};
 use super::waits::FIGHT;
 use super::yielding::LetGo;
+use crate::desired::ApplyWhen;
 use crate::health::{Assessment, Health};
 use crate::inventory::{Applied, Record};
 use crate::managed_fields::{Mark, Verdict, blame, field_set_of, judge};
@@ -218,6 +219,14 @@ impl Machine {
         let row = self.row(ix);
         if row.held_reason().is_some_and(HeldReason::is_somebody_elses) {
             // It is theirs to change; if it comes back, it is looked up.
+            return;
+        }
+        let is_free = match row.options.apply {
+            ApplyWhen::Always | ApplyWhen::Merge => false,
+            ApplyWhen::Once => kind != DriftKind::Deleted,
+            ApplyWhen::Never => true,
+        };
+        if is_free {
             return;
         }
         let known = row.drift.as_ref().is_some_and(|drift| drift.what.kind == kind && !drift.is_open());

@@ -12,6 +12,7 @@ use super::event::{Answer, Cause, Failure, Observation, Refusal, Seen};
 use super::heal::next_after;
 use super::row::{Hold, Op, RowIx, Task};
 use super::state::{Blocked, Machine, Phase, Run};
+use crate::desired::ApplyWhen;
 use crate::inventory::Record;
 use crate::managed_fields::ForeignOwner;
 use crate::object::{GroupKind, ObjectId};
@@ -306,6 +307,11 @@ impl Machine {
             {
                 self.look_at_owner(ix, now);
             }
+            (_, Some(HeldReason::AlreadyThere))
+                if matches!(result, Ok(Answer::Got(Observation::Present(_)))) =>
+            {
+                self.look_at_owner(ix, now);
+            }
             _ => {
                 self.found(ix);
                 self.replan = true;
@@ -328,6 +334,10 @@ impl Machine {
         let rejected = std::mem::take(&mut run.rejected);
         let problems: Vec<(ObjectId, Cause)> =
             rejected.into_iter().map(|(ix, cause)| (self.rows[ix.get()].id.clone(), cause)).collect();
+        let shared = self.shared_with_others();
+        if !shared.is_empty() {
+            return self.block(problems.into_iter().chain(shared).collect(), now, out);
+        }
         if problems.is_empty() {
             self.blocked = None;
         } else {
@@ -339,6 +349,18 @@ impl Machine {
         self.phase = Phase::Gated;
         self.heal_again();
         self.changed(now);
+    }
+
+    /// Returns the objects that other apps have, where the policy lets them block the plan.
+    fn shared_with_others(&self) -> Vec<(ObjectId, Cause)> {
+        let Some(run) = self.run.as_ref().filter(|_| self.policy.fail_on_shared) else { return Vec::new() };
+        let shared = run.plan.held.iter().filter(|held| matches!(held.reason, HeldReason::Conflict { .. }));
+        shared
+            .map(|held| {
+                let message = held.reason.to_string();
+                (held.id.clone(), Cause { reason: Refusal::Conflict, code: 0, message })
+            })
+            .collect()
     }
 
     /// Brings into the plan what the server told of objects that exist and of kinds that do not.
@@ -365,6 +387,10 @@ impl Machine {
                     held.push((ix, HeldReason::NotAdopted { owner: owner.clone() }));
                     return false;
                 }
+                Some(Adoption::TakenOver) if rows[ix.get()].options.apply == ApplyWhen::Once => {
+                    held.push((ix, HeldReason::AlreadyThere));
+                    return false;
+                }
                 Some(Adoption::TakenOver) => (write.action, write.adopts) = (Action::Configured, true),
                 Some(Adoption::Ours) => write.action = Action::Configured,
                 None => {}
@@ -388,7 +414,7 @@ impl Machine {
                 self.row(ix).trouble().refused = true;
                 self.retry_at(ix, at);
             }
-            if matches!(reason, HeldReason::NotAdopted { .. }) {
+            if matches!(reason, HeldReason::NotAdopted { .. } | HeldReason::AlreadyThere) {
                 self.look_at_owner(ix, now);
             }
             let id = self.rows[ix.get()].id.clone();

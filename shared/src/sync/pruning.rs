@@ -11,6 +11,7 @@ use super::effect::{Effect, Notice};
 use super::event::{Answer, Cause, Failure, Observation, Refusal};
 use super::row::{Op, RowIx, Task};
 use super::state::{Machine, Phase};
+use crate::desired::Propagation;
 use crate::inventory::{Record, Uid};
 use crate::policy::PruneWhen;
 
@@ -136,10 +137,14 @@ impl Machine {
         }
     }
 
+    pub(super) fn propagation_of(&self, ix: RowIx) -> Propagation {
+        self.rows[ix.get()].options.propagation.unwrap_or(self.policy.prune.propagation)
+    }
+
     pub(super) fn start_delete(&mut self, ix: RowIx, uid: Uid, out: &mut Vec<Effect>) {
-        let target = self.rows[ix.get()].target();
+        let (target, propagation) = (self.rows[ix.get()].target(), self.propagation_of(ix));
         let token = self.depart(ix, Op::Delete);
-        out.push(Effect::Delete(token, target, uid));
+        out.push(Effect::Delete(token, target, uid, propagation));
     }
 
     /// Whether an object may go now: something may have fallen ill since it was looked at.

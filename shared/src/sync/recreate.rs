@@ -61,9 +61,9 @@ impl Machine {
                 } else if deleting || !self.may_write(now) || !self.recreates(ix) {
                     self.put_off(ix, &Failure::NotSent, now);
                 } else {
-                    let target = self.rows[ix.get()].target();
+                    let (target, propagation) = (self.rows[ix.get()].target(), self.propagation_of(ix));
                     let token = self.depart(ix, Op::Remove);
-                    out.push(Effect::Delete(token, target, uid));
+                    out.push(Effect::Delete(token, target, uid, propagation));
                 }
             }
             Ok(_) => {}

@@ -8,7 +8,7 @@ use super::effect::Drift;
 use super::event::{Cause, Observation, Seen, Token};
 use super::yielding::LetGo;
 use crate::desired::yields::Yields;
-use crate::desired::{BodyDigest, ObjectOptions};
+use crate::desired::{ApplyWhen, BodyDigest, ObjectOptions};
 use crate::health::Health;
 use crate::hook::{Hook, HookRun, SyncPhase};
 use crate::inventory::{InventoryRow, Record, shard_hash};
@@ -249,9 +249,15 @@ impl Row {
 
     /// Whether the body that Git wants is the one last applied, without what is left to others.
     pub fn is_current(&self) -> bool {
-        self.record
-            .applied()
-            .is_some_and(|applied| Some(applied.body) == self.wanted && applied.yields == self.yields)
+        self.record.applied().is_some_and(|applied| {
+            let once = self.options.apply == ApplyWhen::Once && self.wanted.is_some();
+            once || (Some(applied.body) == self.wanted && applied.yields == self.yields)
+        })
+    }
+
+    /// Until when the object is not healed, as somebody wrote on it.
+    pub fn held_until(&self) -> Option<Timestamp> {
+        self.seen.as_ref()?.hold_until
     }
 
     pub fn health(&self) -> Health {

@@ -494,7 +494,9 @@ fn is_synced(row: &Row) -> bool {
     }
     let as_wanted =
         if row.wanted.is_some() { row.is_current() && !row.is_deleting() } else { row.held.is_some() };
-    as_wanted && !is_held_back(row) && !is_drifted(row)
+    // What asks to be left alone is as it asks.
+    let is_left = row.held_reason().is_some_and(HeldReason::is_asked_for);
+    (as_wanted || is_left) && !is_held_back(row) && !is_drifted(row)
 }
 
 /// Says what a sync has still to do with an object that nothing else is told of.
@@ -509,7 +511,8 @@ fn outstanding(row: &Row) -> Option<&'static str> {
 
 /// Whether the plan leaves the object in a state that is not Git's.
 fn is_held_back(row: &Row) -> bool {
-    row.held_reason().is_some_and(HeldReason::out_of_sync)
+    let ignored = row.wanted.is_none() && row.options.ignore_extraneous;
+    !ignored && row.held_reason().is_some_and(HeldReason::out_of_sync)
 }
 
 fn first_few(all: impl Iterator<Item = String>) -> Vec<String> {
@@ -563,7 +566,12 @@ fn describe_drift(row: &Row) -> String {
     let who = drift.what.actor.as_ref().map_or_else(String::new, |actor| format!(" by {:?}", actor.manager));
     let paths: Vec<String> = drift.what.paths.iter().take(NAMED).map(ToString::to_string).collect();
     let colon = if paths.is_empty() { "" } else { ": " };
-    format!("{} {}{who}{colon}{}", row.id, drift.what.kind.word(), paths.join(", "))
+    let held = match row.held_until() {
+        Some(until) if until == Timestamp::MAX => ", and is left so by an annotation".to_owned(),
+        Some(until) => format!(", and is not healed until {until}"),
+        None => String::new(),
+    };
+    format!("{} {}{who}{colon}{}{held}", row.id, drift.what.kind.word(), paths.join(", "))
 }
 
 /// Says why an object is refused, so shortly that several have room: the server may quote the object.

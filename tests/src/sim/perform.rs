@@ -108,7 +108,7 @@ impl Sim {
             Effect::Create(_, target, body) => Some(world.create_only(&target, body)),
             Effect::Release(_, target, _, yields) => Some(world.release(&target, &yields)),
             Effect::Adopt(_, target) => Some(world.adopt(&target)),
-            Effect::Delete(_, target, uid) => Some(world.delete(&target, &uid)),
+            Effect::Delete(_, target, uid, _) => Some(world.delete(&target, &uid)),
             Effect::Save(_, slot, shard) => {
                 let replica = &mut self.replicas[at];
                 let known = replica.revisions.get(&slot).copied();

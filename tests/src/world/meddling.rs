@@ -105,6 +105,7 @@ impl World {
             labelled: false,
             app: None,
             has_owner: false,
+            hold_until: None,
             foreign,
             provides: None,
             silent: false,

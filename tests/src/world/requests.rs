@@ -134,6 +134,7 @@ impl World {
             labelled: true,
             app: Some(body.app.clone()),
             has_owner: false,
+            hold_until: None,
             foreign: None,
             provides: body.provides.clone(),
             silent: false,

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use skiff::cluster::requests::DryRunPlace;
 use skiff_harness::cluster::User;
+use skiff_shared::desired::Propagation;
 use skiff_shared::health::Health;
 use skiff_shared::inventory::Uid;
 use skiff_shared::managed_fields::ForeignOwner;
@@ -127,10 +128,19 @@ async fn a_delete_names_the_object_by_its_uid() {
     let uid = world.apply(object.clone()).await.applied.uid;
     let target = target(&object);
     let other = Uid("3b241101-e2bb-4255-8caf-4136c566a962".into());
-    assert!(matches!(world.requests.delete(&target, &other).await, Err(Failure::Replaced(_))));
+    assert!(matches!(
+        world.requests.delete(&target, &other, Propagation::Background).await,
+        Err(Failure::Replaced(_))
+    ));
     assert!(get(&world, &target).await.is_some());
-    assert_eq!(world.requests.delete(&target, &uid).await, Ok(Answer::Deleted { gone: true }));
-    assert_eq!(world.requests.delete(&target, &uid).await, Ok(Answer::Deleted { gone: true }));
+    assert_eq!(
+        world.requests.delete(&target, &uid, Propagation::Background).await,
+        Ok(Answer::Deleted { gone: true })
+    );
+    assert_eq!(
+        world.requests.delete(&target, &uid, Propagation::Background).await,
+        Ok(Answer::Deleted { gone: true })
+    );
     assert_eq!(get(&world, &target).await, None);
 }
 
@@ -141,7 +151,10 @@ async fn a_delete_that_a_finalizer_holds_is_not_over() {
     object["metadata"]["finalizers"] = json!(["skiff.example/hold"]);
     let uid = world.apply(object.clone()).await.applied.uid;
     let target = target(&object);
-    assert_eq!(world.requests.delete(&target, &uid).await, Ok(Answer::Deleted { gone: false }));
+    assert_eq!(
+        world.requests.delete(&target, &uid, Propagation::Background).await,
+        Ok(Answer::Deleted { gone: false })
+    );
     assert!(get(&world, &target).await.expect("it is still there").deleting);
     let open = r#"{"metadata":{"finalizers":null}}"#;
     world.kubectl(User::Dev, &["patch", "configmap", "web", "--type=merge", "--patch", open]);

@@ -3,10 +3,11 @@
 use serde_json::Value;
 
 use super::raw::{
-    RawApp, RawHelm, RawIgnore, RawKustomize, RawRenderer, RawRequirement, RawSelector, RawSync,
+    RawApp, RawHelm, RawIgnore, RawKustomize, RawMetadata, RawRenderer, RawRequirement, RawSelector, RawSync,
 };
 use super::source::Located;
 use super::{Check, ListReason, Wish, completed_pattern};
+use crate::desired::manifest::NamespaceMetadata;
 use crate::desired::yields::{Field, Yields};
 use crate::environment::selector::{Operator, Requirement, Selector};
 use crate::environment::substitute::{self, Typing, Variables};
@@ -222,6 +223,7 @@ impl Check<'_> {
             chart,
             namespace,
             create_namespace,
+            managed_namespace_metadata,
             renderer,
             helm,
             kustomize,
@@ -235,6 +237,15 @@ impl Check<'_> {
             self.report(ListReason::InvalidAppList, &format!("{at}/except"), "except needs each".to_owned());
         }
         self.check_namespace(create_namespace, namespace.as_ref(), at);
+        if managed_namespace_metadata.is_some() && !create_namespace {
+            self.report(
+                ListReason::InvalidAppList,
+                &format!("{at}/managedNamespaceMetadata"),
+                "managedNamespaceMetadata needs createNamespace".to_owned(),
+            );
+        }
+        let RawMetadata { labels, annotations } = managed_namespace_metadata.unwrap_or_default();
+        let namespace_metadata = NamespaceMetadata { labels, annotations };
         let policy = self.policy(&sync, at);
         let ignore_differences = self.ignore_differences(ignore_differences, at);
         let (name, path) = match subject {
@@ -260,6 +271,7 @@ impl Check<'_> {
             path,
             namespace,
             create_namespace,
+            namespace_metadata,
             renderer,
             substitute,
             ignore_differences,
@@ -438,6 +450,8 @@ impl Check<'_> {
                 format!("{key}: {word} is wider than the environment allows: only the agent's configuration can allow it"),
             );
         }
+        policy.prune.propagation = sync.prune_propagation.unwrap_or(policy.prune.propagation);
+        policy.fail_on_shared |= sync.fail_on_shared_resource;
         policy.mode = sync.mode.unwrap_or(policy.mode);
         policy.prune.enabled = sync.prune.unwrap_or(policy.prune.enabled);
         policy.self_heal = sync.self_heal.unwrap_or(policy.self_heal);

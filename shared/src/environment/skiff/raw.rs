@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::desired::Propagation;
 use crate::environment::selector::Operator;
 use crate::environment::{AppName, Namespace, RawReference};
 use crate::policy::Mode;
@@ -46,6 +47,7 @@ pub(super) struct RawApp {
     pub(super) namespace: Option<Namespace>,
     #[serde(default)]
     pub(super) create_namespace: bool,
+    pub(super) managed_namespace_metadata: Option<RawMetadata>,
     pub(super) renderer: Option<RawRenderer>,
     pub(super) helm: Option<RawHelm>,
     pub(super) kustomize: Option<RawKustomize>,
@@ -57,6 +59,14 @@ pub(super) struct RawApp {
     pub(super) depends_on: Vec<AppName>,
     #[serde(default)]
     pub(super) sync: RawSync,
+}
+
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct RawMetadata {
+    pub(super) labels: BTreeMap<String, String>,
+    pub(super) annotations: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -156,4 +166,7 @@ pub(super) struct RawSync {
     pub(super) mode: Option<Mode>,
     pub(super) prune: Option<bool>,
     pub(super) self_heal: Option<bool>,
+    pub(super) prune_propagation: Option<Propagation>,
+    #[serde(default)]
+    pub(super) fail_on_shared_resource: bool,
 }
