@@ -58,6 +58,7 @@ use crate::cluster::secrets::Secrets;
 use crate::cluster::watch::{AppEvent, Autoscaled, Task, WatchEvent, Watches};
 use crate::cluster::{Connection, Generations};
 use crate::config::{self, Config, ConfigErrors, EnvironmentConfig, Watched};
+use crate::expr::HealthBook;
 use crate::git::{Cache, Means};
 use crate::http::{self, Endpoint, Heartbeats, Readiness};
 use crate::lanes::Lanes;
@@ -168,13 +169,13 @@ impl Daemon {
         let (cache, charts) = open_caches(&fixed.state.directory, &stop, secrets)?;
         let registry = Arc::new(Registry::default());
         let (watched, seen) = mpsc::channel(1_024);
-        let (definitions, definitions_changed) = mpsc::channel(4);
+        let (definitions, changed) = mpsc::channel(4);
         let (asked, asks) = mpsc::channel(64);
         let wanted = Arc::new(WantedSets::default());
-        let (asking, changed) = (connection.clone(), definitions_changed);
-        let discovery = Discovery { connection: asking, changed, wanted: wanted.clone() };
+        let discovery = Discovery { connection: connection.clone(), changed, wanted: wanted.clone() };
         let apis = discovery.start(&vital, stop.child_token());
         let generations = Generations::default();
+        let health = HealthBook::default();
         let watches = Watches::new(
             connection.clone(),
             apis.set.clone(),
@@ -182,6 +183,7 @@ impl Daemon {
             instance.clone(),
             watched,
         )
+        .judging_by(health.clone())
         .within(fixed.agent.namespaces.iter().map(|name| name.as_str().into()).collect());
         let (scaled, autoscaled) = watch::channel(None);
         let side_watches =
@@ -193,7 +195,9 @@ impl Daemon {
                 apis.set.clone(),
                 generations.clone(),
                 instance.clone(),
-            ),
+            )
+            .judging_by(health.clone()),
+            health,
             namespace: namespace.clone(),
             watches,
             state: Arc::new(State::new(connection.client(), &namespace, &fixed.agent.instance)),
@@ -221,8 +225,7 @@ impl Daemon {
             newest: Mutex::default(),
             vital: vital.clone(),
         });
-        let state = launcher.cluster.state.clone();
-        let deadline = launcher.limits.request_deadline;
+        let (state, deadline) = (launcher.cluster.state.clone(), launcher.limits.request_deadline);
         vital.spawn("the remover of leftovers", leftovers::run(state, lease.term.clone(), deadline));
         let heard = Heard { seen, asks, lease: lease.term.clone(), autoscaled, apis: apis.set.clone() };
         heard.pass_on(&vital, &registry, &readiness);

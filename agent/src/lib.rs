@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod commands;
 pub mod config;
 pub mod daemon;
+pub mod expr;
 pub mod git;
 pub mod http;
 pub mod lanes;

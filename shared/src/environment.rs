@@ -40,6 +40,12 @@
 //!         jsonPointers: [/spec/template/spec/containers/0/image]
 //!         jqPathExpressions: ['.metadata.annotations["a/b"]']    # plain paths only
 //!         managedFieldsManagers: [injector]                      # what they own
+//!     healthCheckExprs:            # how kinds say how they are, in CEL, as Flux has it
+//!       - apiVersion: example.com/v1
+//!         kind: Database
+//!         current: status.phase == 'Ready'
+//!         inProgress: status.phase == 'Creating'  # default: never
+//!         failed: status.phase == 'Failed'        # default: never
 //!     dependsOn: [db]              # apps of this file
 //!     sync:                        # may only be stricter than the environment's policy
 //!       mode: manual               # auto or manual
@@ -90,6 +96,7 @@
 mod depend;
 mod each;
 mod facts;
+mod healthy;
 mod ignore;
 mod name;
 mod path;
@@ -101,6 +108,7 @@ pub mod substitute;
 
 pub use each::{Pattern, PatternError};
 pub use facts::{Fact, Facts, NAME_LABEL};
+pub use healthy::HealthCheckExprs;
 pub use ignore::IgnoreDifferences;
 pub use name::{AppName, InvalidName, Namespace};
 pub use path::{PathError, RepoPath};
@@ -145,6 +153,8 @@ pub struct AppSpec {
     pub renderer: Renderer,
     /// Whether `${…}` is completed in the rendered objects.
     pub substitute: bool,
+    /// How its own kinds say how they are; the expressions are not compiled here.
+    pub health_checks: Vec<HealthCheckExprs>,
     /// Fields of its objects that are left to others.
     pub ignore_differences: Vec<IgnoreDifferences>,
     /// Apps of this cluster that this one asks to come first, sorted.
@@ -167,6 +177,7 @@ pub fn single_app(environment: AppName, folder: RepoPath, policy: &Policy) -> En
         namespace_metadata: NamespaceMetadata::default(),
         renderer: Renderer::Auto,
         substitute: false,
+        health_checks: Vec::new(),
         ignore_differences: Vec::new(),
         depends_on: Vec::new(),
         policy: policy.clone(),

@@ -19,6 +19,8 @@ use skiff_shared::managed_fields::{Entry, Fields, ForeignOwner, Marks, foreign_o
 use skiff_shared::object::GroupKind;
 use skiff_shared::sync::event::{Point, Seen};
 
+use crate::expr::{HealthBook, Subject};
+
 /// Prefixes of the annotations by which other tools mark what is theirs.
 const MARKS: [&str; 2] = ["argocd.argoproj.io/", "meta.helm.sh/"];
 
@@ -73,6 +75,8 @@ pub(super) struct View<'a> {
     pub kind: &'a GroupKind,
     /// Our value of the instance label.
     pub instance: &'a str,
+    /// How kinds of apps say how they are.
+    pub health: &'a HealthBook,
 }
 
 impl Live {
@@ -88,7 +92,7 @@ impl Live {
             uid: Uid(self.metadata.uid.clone()),
             generation,
             fields: self.fields()?,
-            health: self.assess(view.kind),
+            health: self.assess(view),
             deleting: self.metadata.deletion_timestamp.is_some(),
             has_owner: !self.metadata.owner_references.is_empty(),
             is_ours: self.metadata.labels.get(INSTANCE_LABEL).is_some_and(|label| label == view.instance),
@@ -143,7 +147,24 @@ impl Live {
         Ok(foreign_owner(&Marks { labels, annotations, managers: &managers, instance }))
     }
 
-    fn assess(&self, kind: &GroupKind) -> Assessment {
+    fn assess(&self, view: View<'_>) -> Assessment {
+        let custom = self.app().filter(|_| self.metadata.deletion_timestamp.is_none());
+        let custom = custom.and_then(|app| view.health.assess(app, view.kind, &self.subject()));
+        custom.unwrap_or_else(|| self.assess_as_built_in(view.kind))
+    }
+
+    fn subject(&self) -> Subject<'_> {
+        Subject {
+            namespace: self.metadata.namespace.as_deref(),
+            name: &self.metadata.name,
+            generation: self.metadata.generation,
+            labels: &self.metadata.labels,
+            spec: self.spec.as_deref(),
+            status: self.status.as_deref(),
+        }
+    }
+
+    fn assess_as_built_in(&self, kind: &GroupKind) -> Assessment {
         let object = Observed {
             generation: self.metadata.generation,
             deleting: self.metadata.deletion_timestamp.is_some(),

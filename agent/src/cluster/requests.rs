@@ -25,6 +25,8 @@ use skiff_shared::sync::event::{Answer, AppliedAnswer, Cause, Failure, Observati
 use tokio::sync::watch;
 
 use super::connection::{Call, Connection, JSON, METADATA, Reply};
+use crate::expr::HealthBook;
+
 use super::generations::Generations;
 use super::live::{Keep, Live, View};
 use super::path;
@@ -59,6 +61,7 @@ pub struct Requests {
     generations: Generations,
     /// Our value of the instance label.
     instance: Arc<str>,
+    health: HealthBook,
 }
 
 /// A body on its way to the cluster.
@@ -95,7 +98,13 @@ impl Requests {
         generations: Generations,
         instance: Arc<str>,
     ) -> Self {
-        Self { connection, apis, generations, instance }
+        Self { connection, apis, generations, instance, health: HealthBook::default() }
+    }
+
+    /// Judges health also by what apps say of their kinds.
+    #[must_use]
+    pub fn judging_by(self, health: HealthBook) -> Self {
+        Self { health, ..self }
     }
 
     /// Applies a body.
@@ -274,7 +283,7 @@ impl Requests {
 
     fn seen(&self, target: &Target, live: &Live) -> Result<Seen, Failure> {
         let kind = target.id.kind();
-        let view = View { kind, instance: &self.instance };
+        let view = View { kind, instance: &self.instance, health: &self.health };
         live.seen(view, self.generations.current(kind), Keep::Entries).map_err(|error| unreadable(&error))
     }
 }

@@ -24,6 +24,8 @@ use skiff_shared::sync::event::{Ask, Blind, Failure, Observation};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
+use crate::expr::HealthBook;
+
 use super::connection::Connection;
 use super::generations::Generations;
 use super::path::segment;
@@ -84,6 +86,7 @@ pub struct Watches {
     apis: watch::Receiver<Arc<ApiSet>>,
     generations: Generations,
     instance: Arc<str>,
+    health: HealthBook,
     namespaces: Arc<[Arc<str>]>,
     out: mpsc::Sender<WatchEvent>,
     renew: Range<Duration>,
@@ -127,6 +130,7 @@ impl Watches {
             apis,
             generations,
             instance,
+            health: HealthBook::default(),
             namespaces: Arc::default(),
             out,
             renew: RENEW,
@@ -134,6 +138,12 @@ impl Watches {
             lists: Arc::new(Semaphore::new(LISTS)),
             running: Mutex::default(),
         }
+    }
+
+    /// Judges health also by what apps say of their kinds.
+    #[must_use]
+    pub fn judging_by(self, health: HealthBook) -> Self {
+        Self { health, ..self }
     }
 
     /// Lists are read again after a time in this range.
@@ -184,6 +194,7 @@ impl Watches {
             kind,
             generations: self.generations.clone(),
             instance: self.instance.clone(),
+            health: self.health.clone(),
             out: self.out.clone(),
             interner: Interner::default(),
             watch: 0,

@@ -15,6 +15,7 @@ use skiff_shared::object::{ApiSet, GroupKind, Interner};
 
 use super::described::Described;
 use crate::args::ToolArgs;
+use crate::expr;
 use crate::render::{self, Bounds, RenderError, Tools};
 use crate::sandbox;
 use crate::store::Store;
@@ -129,8 +130,11 @@ impl Local {
         let folders = environment::patterns(&text, &self.folder, facts);
         let folders = folders.into_iter().map(|pattern| (pattern.clone(), self.matching(&pattern))).collect();
         let setting = Setting { folder: &self.folder, policy, facts, folders: &folders };
-        environment::parse(&text, &setting)
-            .map_err(|errors| Unlisted { reason: errors.reason(), problems: errors.problems })
+        let list = environment::parse(&text, &setting)
+            .map_err(|errors| Unlisted { reason: errors.reason(), problems: errors.problems })?;
+        let problems = expr::problems(&list.apps);
+        let reason = ListReason::InvalidAppList;
+        if problems.is_empty() { Ok(list) } else { Err(Unlisted { reason, problems }) }
     }
 
     /// Returns the names that match a pattern, as far as their folders are there.

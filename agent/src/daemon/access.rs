@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cluster::requests::Requests;
 use crate::cluster::watch::Watches;
+use crate::expr::HealthBook;
 use crate::lanes::Lanes;
 use crate::lease::Right;
 use crate::state::{State, StateError};
@@ -26,6 +27,8 @@ const LOAD: Duration = Duration::from_mins(2);
 /// The cluster as one agent reaches it.
 pub struct ClusterAccess {
     pub requests: Requests,
+    /// How kinds of apps say how they are.
+    pub health: HealthBook,
     /// The agent's own namespace: where objects are dry-run whose own does not exist yet.
     pub namespace: String,
     pub watches: Watches,

@@ -28,6 +28,7 @@ use super::sources::{Following, Sources, Told};
 use crate::charts::{Chart, Charts};
 use crate::cluster::discovery::Discovered;
 use crate::config::EnvironmentConfig;
+use crate::expr::{self, HealthChecks};
 use crate::git::{self, Cache, ReadError, Snapshot};
 use crate::http::Readiness;
 use crate::render::{FileCache, FilesRead, Tools};
@@ -256,6 +257,7 @@ impl Environment {
         let mut running = BTreeMap::new();
         for spec in list.apps {
             if self.apps.ensure(&spec.name, &spec.policy).await == Ensured::Running {
+                self.judge_by(&spec);
                 let on = spec.depends_on.iter().map(|name| name.as_str().into()).collect();
                 self.apps.registry.depend(spec.name.as_str(), on);
                 running.insert(Arc::from(spec.name.as_str()), spec);
@@ -321,6 +323,17 @@ impl Environment {
             _ => return None,
         };
         Some(AppFiles { source, revision, chart })
+    }
+
+    /// Takes over how an app's kinds say how they are.
+    fn judge_by(&self, spec: &AppSpec) {
+        // They were compiled when the list was read.
+        let Ok(checks) = HealthChecks::compile(&spec.health_checks) else { return };
+        let launcher = &self.apps.launcher;
+        let kinds = launcher.cluster.health.set(spec.name.as_str(), checks);
+        if !kinds.is_empty() {
+            launcher.registry.send(spec.name.as_str(), Event::HealthRules(kinds));
+        }
     }
 
     /// Tells the warnings of the app list when they are news.
@@ -490,6 +503,9 @@ fn read_list(
     let patterns = environment::patterns(&text, path, facts);
     let folders = inputs::matching(snapshot, patterns).map_err(|error| Unlisted::unreadable(path, &error))?;
     let setting = Setting { folder: path, policy, facts, folders: &folders };
-    environment::parse(&text, &setting)
-        .map_err(|errors| Unlisted { reason: errors.reason().word(), problems: errors.problems })
+    let list = environment::parse(&text, &setting)
+        .map_err(|errors| Unlisted { reason: errors.reason().word(), problems: errors.problems })?;
+    let problems = expr::problems(&list.apps);
+    let reason = ListReason::InvalidAppList.word();
+    if problems.is_empty() { Ok(list) } else { Err(Unlisted { reason, problems }) }
 }

@@ -50,6 +50,7 @@ fn an_app_needs_only_a_name() {
             },
             renderer: Auto,
             substitute: false,
+            health_checks: [],
             ignore_differences: [],
             depends_on: [],
             policy: Policy {
@@ -90,6 +91,7 @@ fn an_app_needs_only_a_name() {
             },
             renderer: Auto,
             substitute: false,
+            health_checks: [],
             ignore_differences: [],
             depends_on: [],
             policy: Policy {
@@ -202,7 +204,7 @@ fn every_mistake_is_reported_with_its_line() {
     environments/production/skiff.yaml:9: createNamespace needs a namespace
     environments/production/skiff.yaml:11: renderer: expected one of auto, plain, kustomize, helm: did you mean "kustomize"?
     environments/production/skiff.yaml:12: namespace: expected text (put it in quotes), found a number
-    environments/production/skiff.yaml:13: unknown key "extra": expected one of name, path, each, except, clusters, source, chart, namespace, createNamespace, managedNamespaceMetadata, renderer, helm, kustomize, substitute, ignoreDifferences, dependsOn, sync
+    environments/production/skiff.yaml:13: unknown key "extra": expected one of name, path, each, except, clusters, source, chart, namespace, createNamespace, managedNamespaceMetadata, renderer, helm, kustomize, substitute, healthCheckExprs, ignoreDifferences, dependsOn, sync
     environments/production/skiff.yaml:14: app "b" is declared twice (first at line 10)
     environments/production/skiff.yaml:16: helm options need renderer: helm
     environments/production/skiff.yaml:19: value: expected text (put it in quotes), found a number

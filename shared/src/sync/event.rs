@@ -282,6 +282,8 @@ pub enum Event {
     Claims(Claims),
     Asked(Ask),
     Apis(Arc<ApiSet>),
+    /// Objects of these kinds are judged in another way: what was seen is looked at again.
+    HealthRules(BTreeSet<GroupKind>),
     /// The objects whose replicas live autoscalers decide; `None` while nobody knows them.
     Autoscaled(Option<Arc<BTreeSet<ObjectId>>>),
     Observed(ObjectId, Observation),

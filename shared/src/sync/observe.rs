@@ -1,5 +1,6 @@
 //! Observations: what a watch or a GET says of an object, judged against the last answer.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -68,6 +69,13 @@ impl Machine {
             self.blind.insert(kind, places);
         }
         self.changed(now);
+    }
+
+    /// Looks at the objects of some kinds: what they were judged by is another now.
+    pub(super) fn look_at_kinds(&mut self, kinds: &BTreeSet<GroupKind>) {
+        let concerned = |row: &Row| row.seen.is_some() && kinds.contains(&**row.id.kind());
+        let seen = self.rows.iter().enumerate().filter(|(_, row)| concerned(row));
+        self.lookups.extend(seen.map(|(at, _)| RowIx::of(at)));
     }
 
     /// The watch generation that an answer is as new as: the last complete list, or what has been shown

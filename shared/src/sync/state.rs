@@ -404,6 +404,7 @@ impl Machine {
             }
             Event::Apis(apis) => self.apis_changed(apis),
             Event::Autoscaled(targets) => self.autoscaled(targets),
+            Event::HealthRules(kinds) => self.look_at_kinds(&kinds),
             Event::Observed(id, observation) => self.observed(&id, observation, now, out),
             Event::Relisted { kind, watch } => self.relisted(&kind, watch),
             Event::Blind { kind, places } => self.blinded(kind, places, now),

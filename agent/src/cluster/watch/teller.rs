@@ -6,6 +6,8 @@ use skiff_shared::object::{GroupKind, Interner, ObjectId};
 use skiff_shared::sync::event::{Observation, Point};
 use tokio::sync::mpsc;
 
+use crate::expr::HealthBook;
+
 use super::super::generations::Generations;
 use super::super::live::{Keep, Live, View};
 use super::feed::Fed;
@@ -16,6 +18,7 @@ pub(super) struct Teller {
     pub kind: Arc<GroupKind>,
     pub generations: Generations,
     pub instance: Arc<str>,
+    pub health: HealthBook,
     pub out: mpsc::Sender<WatchEvent>,
     /// Namespaces and apps: few strings for many objects.
     pub interner: Interner,
@@ -57,7 +60,7 @@ impl Teller {
     }
 
     async fn present(&mut self, live: &Live, keep: Keep) {
-        let view = View { kind: &self.kind, instance: &self.instance };
+        let view = View { kind: &self.kind, instance: &self.instance, health: &self.health };
         match live.seen(view, self.watch, keep) {
             Ok(seen) => self.observed(live, Observation::Present(Box::new(seen))).await,
             Err(error) => {

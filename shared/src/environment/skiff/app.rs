@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use super::raw::{
-    RawApp, RawHelm, RawIgnore, RawKustomize, RawMetadata, RawRenderer, RawRequirement, RawSelector, RawSync,
+    RawApp, RawHealthCheck, RawHelm, RawIgnore, RawKustomize, RawMetadata, RawRenderer, RawRequirement,
+    RawSelector, RawSync,
 };
 use super::source::Located;
 use super::{Check, ListReason, Wish, completed_pattern};
@@ -12,9 +13,10 @@ use crate::desired::yields::{Field, Yields};
 use crate::environment::selector::{Operator, Requirement, Selector};
 use crate::environment::substitute::{self, Typing, Variables};
 use crate::environment::{
-    AppName, AppSpec, HelmOptions, IgnoreDifferences, KustomizeOptions, Namespace, Parameter, Pattern,
-    Renderer, RepoPath,
+    AppName, AppSpec, HealthCheckExprs, HelmOptions, IgnoreDifferences, KustomizeOptions, Namespace,
+    Parameter, Pattern, Renderer, RepoPath,
 };
+use crate::object::{GroupKind, split_api_version};
 use crate::policy::{Mode, Policy};
 use crate::yaml;
 
@@ -228,6 +230,7 @@ impl Check<'_> {
             helm,
             kustomize,
             substitute,
+            health_check_exprs,
             ignore_differences,
             depends_on,
             sync,
@@ -248,6 +251,7 @@ impl Check<'_> {
         let namespace_metadata = NamespaceMetadata { labels, annotations };
         let policy = self.policy(&sync, at);
         let ignore_differences = self.ignore_differences(ignore_differences, at);
+        let health_checks = self.health_checks(health_check_exprs, at);
         let (name, path) = match subject {
             Subject::Named => self.named(name, path.as_deref(), at),
             Subject::Folder { name, pattern, folder } => (Some(name), Some(pattern.folder(folder))),
@@ -274,6 +278,7 @@ impl Check<'_> {
             namespace_metadata,
             renderer,
             substitute,
+            health_checks,
             ignore_differences,
             depends_on,
             policy,
@@ -393,6 +398,18 @@ impl Check<'_> {
             .map(|raw| Parameter { name: raw.name, value: raw.value, force_string: raw.force_string })
             .collect();
         Some(HelmOptions { release_name, value_files, values, parameters, skip_crds })
+    }
+
+    fn health_checks(&mut self, raw: Vec<RawHealthCheck>, at: &str) -> Vec<HealthCheckExprs> {
+        let numbered = raw.into_iter().enumerate();
+        let checks = numbered.map(|(index, raw)| {
+            let RawHealthCheck { api_version, kind, current, in_progress, failed } = raw;
+            let (group, _) = split_api_version(&api_version);
+            let line = self.line(&format!("{at}/healthCheckExprs/{index}"));
+            let (kind, place) = (GroupKind::new(group, &kind), format!("{}:{line}", self.file));
+            HealthCheckExprs { kind, current, in_progress, failed, place }
+        });
+        checks.collect()
     }
 
     fn ignore_differences(&mut self, raw: Vec<RawIgnore>, at: &str) -> Vec<IgnoreDifferences> {

@@ -54,6 +54,8 @@ pub(super) struct RawApp {
     #[serde(default)]
     pub(super) substitute: bool,
     #[serde(default)]
+    pub(super) health_check_exprs: Vec<RawHealthCheck>,
+    #[serde(default)]
     pub(super) ignore_differences: Vec<RawIgnore>,
     #[serde(default)]
     pub(super) depends_on: Vec<AppName>,
@@ -67,6 +69,17 @@ pub(super) struct RawApp {
 pub(super) struct RawMetadata {
     pub(super) labels: BTreeMap<String, String>,
     pub(super) annotations: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub(super) struct RawHealthCheck {
+    pub(super) api_version: String,
+    pub(super) kind: String,
+    pub(super) current: String,
+    pub(super) in_progress: Option<String>,
+    pub(super) failed: Option<String>,
 }
 
 #[derive(Deserialize, JsonSchema)]
