@@ -1,10 +1,13 @@
+mod elsewhere;
+mod fleet;
+
 use std::collections::BTreeMap;
 
 use crate::policy::{Mode, Policy};
 
 use super::{
-    AppName, AppSource, Environment, EnvironmentErrors, Fact, Facts, Renderer, RendererKind, RepoPath,
-    Setting, detect_renderer, patterns, single_app,
+    AppName, Environment, EnvironmentErrors, Facts, Renderer, RendererKind, RepoPath, Setting,
+    detect_renderer, single_app,
 };
 
 const HEAD: &str = "apiVersion: skiff.dev/v1alpha1\nkind: Environment\n";
@@ -245,17 +248,6 @@ fn an_app_may_be_stricter_than_its_environment_but_not_wider() {
 }
 
 #[test]
-fn the_first_mistake_gives_the_reason() {
-    let reason = |apps: &str| on_cluster(apps).unwrap_err().reason().word();
-    assert_eq!(reason("apps:\n- nmae: a\n"), "InvalidAppList");
-    assert_eq!(reason("apps:\n- {name: a, namespace: \"${vars.x}\"}\n- nmae: a\n"), "UnknownVariable");
-    assert_eq!(reason("apps:\n- name: a\n- name: a\n"), "AppDeclaredTwice");
-    assert_eq!(reason("apps:\n- {name: a, dependsOn: [b]}\n"), "UnknownApp");
-    assert_eq!(reason("apps:\n- {name: a, dependsOn: [a]}\n"), "DependencyCircle");
-    assert_eq!(on_cluster("apps: [\n").unwrap_err().reason().word(), "InvalidAppList");
-}
-
-#[test]
 fn an_environment_may_have_no_apps() {
     assert_eq!(read("apps: []\n").apps, []);
     assert_eq!(
@@ -307,224 +299,6 @@ fn names_are_dns_labels() {
     }
 }
 
-/// A cluster of the region `eu` in a repository with some folders.
-fn on_cluster(apps: &str) -> Result<Environment, EnvironmentErrors> {
-    let text = format!("{HEAD}{apps}");
-    let facts = facts();
-    let present = ["apps/web", "apps/db", "apps/Big_App", "apps/cache", "tools/x"];
-    let listed = |pattern: &super::Pattern| {
-        let apart = present.iter().filter_map(|path| path.rsplit_once('/'));
-        let below = apart.filter(|(base, _)| *base == pattern.base().as_str());
-        below.map(|(_, name)| name.to_owned()).collect()
-    };
-    let wanted = patterns(&text, &folder(), &facts);
-    let folders = wanted.into_iter().map(|pattern| (pattern.clone(), listed(&pattern))).collect();
-    let policy = Policy::default();
-    super::parse(&text, &Setting { folder: &folder(), policy: &policy, facts: &facts, folders: &folders })
-}
-
-fn facts() -> Facts {
-    let labels = BTreeMap::from([("region".to_owned(), "eu".to_owned())]);
-    let vars = BTreeMap::from([
-        ("domain".to_owned(), Fact::Text("eu-1.example.org".to_owned())),
-        ("replicas".to_owned(), Fact::Number(3.into())),
-    ]);
-    Facts { cluster: "eu-1".to_owned(), labels, vars }
-}
-
-/// Returns what is listed: an app a line, then warnings.
-fn listed(apps: &str) -> String {
-    let environment = on_cluster(apps).unwrap();
-    let namespace = |app: &super::AppSpec| app.namespace.as_ref().map_or("-".to_owned(), ToString::to_string);
-    let lines = environment.apps.iter().map(|app| format!("{} {} {}", app.name, app.path, namespace(app)));
-    let elsewhere = environment.elsewhere.iter().map(|name| format!("elsewhere: {name}"));
-    let warnings = environment.warnings.iter().map(|warning| format!("warning: {warning}"));
-    lines.chain(elsewhere).chain(warnings).collect::<Vec<_>>().join("\n")
-}
-
-fn refused(apps: &str) -> String {
-    on_cluster(apps).unwrap_err().to_string()
-}
-
-#[test]
-fn each_folder_is_an_app_named_after_it() {
-    insta::assert_snapshot!(listed(
-        "apps:
-- each: ../../apps/*
-  except: [Big_App, gone]
-  namespace: shop-${app.name}
-- name: base
-  path: ../../base
-- each: ../../nowhere/*
-"
-    ), @r#"
-    cache apps/cache shop-cache
-    db apps/db shop-db
-    web apps/web shop-web
-    base base -
-    warning: environments/production/skiff.yaml:5: the pattern matches no folder "gone"
-    warning: environments/production/skiff.yaml:9: no folder matches "../../nowhere/*": the entry lists no app
-    "#);
-}
-
-#[test]
-fn mistakes_of_a_pattern_are_reported_once_and_not_per_folder() {
-    insta::assert_snapshot!(refused(
-        "apps:
-- name: web
-- each: ../../apps/*
-  path: x
-  namespace: 5
-  helm: {valueFiles: [/etc/passwd]}
-- each: ../../apps
-  nmae: x
-- each: ${vars.nothing}/*
-- name: a
-  except: [b]
-- each: [a]
-"
-    ), @r#"
-    environments/production/skiff.yaml:5: app "web" is declared twice (first at line 4): list it under except
-    environments/production/skiff.yaml:5: folder apps/Big_App cannot name an app: "Big_App" is not a DNS label: at most 63 lower-case letters, digits and "-", with a letter or digit at both ends; rename it, or list it under except
-    environments/production/skiff.yaml:6: path cannot stand beside each: the folders name the apps
-    environments/production/skiff.yaml:7: namespace: expected text (put it in quotes), found a number
-    environments/production/skiff.yaml:8: path "/etc/passwd" is absolute: it must be relative
-    environments/production/skiff.yaml:9: pattern "../../apps" has no "*": write path for a single folder
-    environments/production/skiff.yaml:10: unknown key "nmae": did you mean "name"?
-    environments/production/skiff.yaml:11: unknown variable "vars.nothing": known here: cluster.name, labels.region, vars.domain, vars.replicas; write "$${vars.nothing}" for the text itself
-    environments/production/skiff.yaml:13: except needs each
-    environments/production/skiff.yaml:14: each: expected text, found a list
-    "#);
-}
-
-#[test]
-fn an_app_of_other_clusters_is_not_listed() {
-    insta::assert_snapshot!(listed(
-        "apps:
-- name: web
-  clusters: {matchLabels: {region: eu}}
-  namespace: here
-- name: web
-  clusters: {matchLabels: {region: us}}
-  namespace: ${vars.only-there}
-- name: edge
-  clusters:
-    matchExpressions:
-    - {key: tier, operator: Exists}
-- name: named
-  clusters: {matchLabels: {skiff.dev/cluster: eu-1}}
-"
-    ), @r"
-    web environments/production/web here
-    named environments/production/named -
-    elsewhere: edge
-    ");
-}
-
-#[test]
-fn a_file_with_a_mistake_is_refused_by_every_cluster_alike() {
-    insta::assert_snapshot!(refused(
-        "apps:
-- name: web
-  clusters: {matchLabels: {region: us}}
-  namespcae: shop
-- name: db
-  clusters:
-    matchExpressions:
-    - {key: region, operator: in, values: [eu]}
-- name: cache
-  clusters:
-    matchExpressions: [{key: region, operator: In}]
-"
-    ), @r#"
-    environments/production/skiff.yaml:6: unknown key "namespcae": did you mean "namespace"?
-    environments/production/skiff.yaml:10: operator: expected one of In, NotIn, Exists, DoesNotExist: did you mean "In"?
-    environments/production/skiff.yaml:13: operator In needs values
-    "#);
-}
-
-#[test]
-fn facts_of_the_cluster_complete_every_field() {
-    let environment = on_cluster(
-        "apps:
-- name: web
-  path: ../../${labels.region}/web
-  namespace: ${cluster.name}-shop
-  helm:
-    releaseName: ${app.name}-${cluster.name}
-    valueFiles: [\"values-${labels.region}.yaml\"]
-    values: {replicas: \"${vars.replicas}\", host: \"web.${vars.domain}\", shell: \"$${HOME}\"}
-    parameters:
-    - {name: replicas, value: \"${vars.replicas}\"}
-",
-    )
-    .unwrap();
-    let app = &environment.apps[0];
-    let Renderer::Helm(helm) = &app.renderer else { panic!("it has options for helm") };
-    assert_eq!((app.path.as_str(), app.namespace.as_ref().unwrap().as_str()), ("eu/web", "eu-1-shop"));
-    assert_eq!(helm.release_name.as_deref(), Some("web-eu-1"));
-    assert_eq!(helm.value_files[0].as_str(), "eu/web/values-eu.yaml");
-    assert_eq!(
-        serde_json::Value::Object(helm.values.clone()),
-        serde_json::json!({"replicas": 3, "host": "web.eu-1.example.org", "shell": "${HOME}"})
-    );
-    assert_eq!(helm.parameters[0].value, "3");
-}
-
-#[test]
-fn an_unknown_variable_is_an_error_at_its_line() {
-    insta::assert_snapshot!(refused(
-        "apps:
-- name: web
-  namespace: ${vars.domian}
-  helm:
-    values:
-      deep: [{host: \"${label.region}\"}, \"${vars.domain\"]
-- name: a-${vars.gone}
-"
-    ), @r#"
-    environments/production/skiff.yaml:5: unknown variable "vars.domian": did you mean "vars.domain"? known here: app.name, cluster.name, labels.region, vars.domain, vars.replicas; write "$${vars.domian}" for the text itself
-    environments/production/skiff.yaml:8: "${" has no "}": write "$${" for the text itself
-    environments/production/skiff.yaml:8: unknown variable "label.region": did you mean "labels.region"? known here: app.name, cluster.name, labels.region, vars.domain, vars.replicas; write "$${label.region}" for the text itself
-    environments/production/skiff.yaml:9: unknown variable "vars.gone": known here: cluster.name, labels.region, vars.domain, vars.replicas; write "$${vars.gone}" for the text itself
-    "#);
-}
-
-#[test]
-fn apps_may_depend_on_apps_of_the_file() {
-    let environment = on_cluster(
-        "apps:
-- {name: web, dependsOn: [db, cache, db, far]}
-- each: ../../apps/*
-  except: [web, Big_App]
-- {name: far, clusters: {matchLabels: {region: us}}}
-",
-    )
-    .unwrap();
-    let on: Vec<&str> = environment.apps[0].depends_on.iter().map(AppName::as_str).collect();
-    assert_eq!(on, ["cache", "db"], "an app of other clusters is not waited for");
-}
-
-#[test]
-fn dependencies_that_can_never_be_met_are_refused() {
-    insta::assert_snapshot!(refused(
-        "apps:
-- name: web
-  dependsOn: [dbb]
-- name: db
-  dependsOn:
-  - cache
-- {name: cache, dependsOn: [proxy]}
-- {name: proxy, dependsOn: [db]}
-- {name: alone, dependsOn: [alone]}
-"
-    ), @r#"
-    environments/production/skiff.yaml:5: there is no app "dbb" in this file: did you mean "db"?
-    environments/production/skiff.yaml:9: apps depend on each other in a circle: cache -> proxy -> db -> cache
-    environments/production/skiff.yaml:11: app "alone" depends on itself
-    "#);
-}
-
 #[test]
 fn a_release_name_that_helm_would_read_as_an_option_is_refused() {
     let list = |name: &str| format!("apps:\n- name: web\n  helm: {{releaseName: {name:?}}}\n");
@@ -533,90 +307,6 @@ fn a_release_name_that_helm_would_read_as_an_option_is_refused() {
         let errors = errors(&list(name));
         assert!(errors.contains("is no release name"), "{name}: {errors}");
     }
-}
-
-#[test]
-fn a_variable_in_a_selector_is_a_mistake_and_never_a_mismatch() {
-    let errors = errors("apps:\n- name: web\n  clusters: {matchLabels: {region: \"${vars.region}\"}}\n");
-    assert!(errors.contains("variables are not completed in clusters"), "{errors}");
-}
-
-#[test]
-fn an_app_may_be_a_chart_of_a_chart_repository() {
-    let apps = read(
-        "apps:
-  - name: redis
-    chart: {repository: https://charts.example/stable/, name: redis, version: ^18.1}
-    helm: {valueFiles: [redis.yaml, ../base/redis.yaml], values: {replicas: 3}}
-  - name: cache
-    chart: {repository: 'oci://registry.example/charts', name: redis, version: 18.1.2}
-",
-    )
-    .apps;
-    let told = |app: &super::AppSpec| match &app.source {
-        AppSource::Chart(chart) => format!("{} {} of {}", chart.name, chart.version, chart.repository),
-        other => format!("{other:?}"),
-    };
-    assert_eq!(told(&apps[0]), "redis ^18.1 of https://charts.example/stable");
-    assert_eq!(told(&apps[1]), "redis 18.1.2 of oci://registry.example/charts");
-    let Renderer::Helm(options) = &apps[0].renderer else { unreachable!("it is a chart") };
-    let files: Vec<&str> = options.value_files.iter().map(RepoPath::as_str).collect();
-    assert_eq!(files, ["environments/production/redis.yaml", "environments/base/redis.yaml"]);
-    assert!(matches!(apps[1].renderer, Renderer::Helm(_)));
-}
-
-#[test]
-fn an_app_may_have_a_git_repository_of_its_own() {
-    let apps = read(
-        "apps:
-  - name: blog
-    source: {url: 'git@git.example:blog.git', ref: {semver: ^1}, path: deploy/chart}
-    helm: {valueFiles: [../values.yaml]}
-  - name: web
-    source: {url: https://git.example/web, ref: {branch: main}}
-",
-    )
-    .apps;
-    assert_eq!((apps[0].path.as_str(), apps[1].path.as_str()), ("deploy/chart", ""));
-    assert!(matches!(&apps[1].source, AppSource::Git(git) if git.url == "https://git.example/web"));
-    let Renderer::Helm(options) = &apps[0].renderer else { unreachable!("it has options for helm") };
-    assert_eq!(options.value_files[0].as_str(), "deploy/values.yaml");
-}
-
-#[test]
-fn what_an_own_source_cannot_be_is_told() {
-    insta::assert_snapshot!(errors("apps:
-  - name: a
-    chart: {repository: charts.example, name: ../a, version: newest}
-  - name: b
-    path: b
-    chart: {repository: https://ada:secret@charts.example, name: b, version: '1'}
-    renderer: kustomize
-  - name: c
-    source: {url: git.example/c, ref: {branch: main, tag: v1}, path: ../c}
-  - name: d
-    source: {url: https://git.example/d, ref: {branch: 'a b'}}
-    chart: {repository: https://charts.example, name: d, version: 1.0.0}
-  - name: e
-    chart: {repository: https://charts.example, name: e, version: 1.0.0}
-    kustomize: {}
-  - name: f
-    path: f
-    source: {url: https://git.example/f, ref: {}}
-"), @r#"
-    environments/production/skiff.yaml:5: "../a" is no name of a chart: letters, digits, "-", "_" and "."
-    environments/production/skiff.yaml:5: "newest" is no range of versions: nothing can be made of "newest"; write it as in ">=1.2 <2", "~1.4" or "1.x || 2.1 - 2.4"
-    environments/production/skiff.yaml:5: the URL must begin with https://, http:// or oci://
-    environments/production/skiff.yaml:7: path cannot stand beside chart: a chart is taken as a whole
-    environments/production/skiff.yaml:8: the URL must not hold a user name or password: they stand in the agent's file
-    environments/production/skiff.yaml:11: path "../c" leaves the repository
-    environments/production/skiff.yaml:11: ref needs exactly one of branch, tag, semver and commit
-    environments/production/skiff.yaml:11: the URL must begin with https://, http:// or ssh://, or be written as git@host:path
-    environments/production/skiff.yaml:12: an app has a source or a chart, not both
-    environments/production/skiff.yaml:15: a chart is rendered by helm: leave out renderer and kustomize
-    environments/production/skiff.yaml:19: path cannot stand beside source: write it as source.path
-    environments/production/skiff.yaml:20: ref needs exactly one of branch, tag, semver and commit
-    "#);
 }
 
 #[test]

@@ -8,7 +8,8 @@ use jiff::Timestamp;
 
 use super::effect::{Effect, Notice};
 use super::row::{RowIx, Task};
-use super::state::{Machine, Phase, Run};
+use super::run::Run;
+use super::state::{Machine, Phase};
 use crate::hook::{HookRun, SyncPhase};
 use crate::plan::Plan;
 use crate::report::{self, Outcome};

@@ -1,28 +1,32 @@
 //! The machine's state and its one entrance.
 
+mod loading;
+mod shard;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::effect::{Effect, ShardSlot, Step};
-use super::event::{Ask, Blind, Cause, Event, LeaseTerm, Loaded, Observation, Token};
+use super::event::{Ask, Blind, Cause, Event, LeaseTerm, Observation, Token};
 use super::fail::Failed;
 use super::pin::Course;
-use super::preflight::Adoption;
-use super::row::{Flight, Op, Proof, Row, RowIx};
+use super::row::{Flight, Op, Row, RowIx};
+use super::run::Run;
 use super::secure::Granted;
 use super::waits::Timer;
 use crate::desired::{Assignment, Desired, Interval, Problem, Revision};
 use crate::gate;
 use crate::gate::depend::Standings;
 use crate::gate::window::Opening;
-use crate::hook::{Release, SyncPhase};
-use crate::object::{ApiSet, Digest, GroupKind, ObjectId};
-use crate::plan::order::{Place, Turn};
-use crate::plan::{Claims, Plan};
+use crate::hook::Release;
+use crate::object::{ApiSet, GroupKind, ObjectId};
+use crate::plan::Claims;
 use crate::policy::Policy;
-use crate::report::{self, HistoryEntry, Recorded, Report, Stage};
+use crate::report::{HistoryEntry, Report};
+
+pub(super) use shard::{SecureState, ShardState};
 
 /// Bounds and paces of a machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -89,69 +93,6 @@ impl Phase {
     }
 }
 
-/// A sync under way.
-#[derive(Clone, Debug)]
-pub(super) struct Run {
-    pub plan: Plan,
-    pub digest: Digest,
-    pub desired: Arc<Desired>,
-    pub release: Release,
-    pub cause: report::Cause,
-    pub began: Timestamp,
-    /// When it last came nearer to its end.
-    pub progressed: Timestamp,
-    pub stage_began: Timestamp,
-    pub stages: Vec<Stage>,
-    /// Rows whose dry run has not been sent yet.
-    pub checks: VecDeque<RowIx>,
-    /// Rows whose dry run has not been answered for good.
-    pub unchecked: BTreeSet<RowIx>,
-    /// Rows to be checked after those that were refused the last time.
-    pub rest: Vec<RowIx>,
-    /// Rows whose namespace comes with this plan, as far as the record tells.
-    pub substitutes: BTreeSet<RowIx>,
-    /// Rows that the server has been found not to have.
-    pub absent: BTreeSet<RowIx>,
-    pub rejected: BTreeMap<RowIx, Cause>,
-    /// Refused rows that are right in themselves if the proof holds, with what they were refused for.
-    pub doubted: BTreeMap<RowIx, Cause>,
-    /// Rows that are deleted and created anew, and have not been yet.
-    pub recreations: BTreeSet<RowIx>,
-    /// Rows whose kind the server turned out not to serve.
-    pub missing: BTreeSet<RowIx>,
-    /// Rows without a settled record whose object was found and may be written over.
-    pub found: BTreeSet<RowIx>,
-    /// Objects that exist without being recorded, and what becomes of them.
-    pub adoptions: BTreeMap<RowIx, Adoption>,
-    /// Rows that are not yet written as planned.
-    pub unwritten: BTreeSet<RowIx>,
-    /// Writes of `plan` that have been started.
-    pub cursor: usize,
-    pub place: Option<Place>,
-    /// Rows of the current place without a first answer.
-    pub unanswered: BTreeSet<RowIx>,
-    /// Rows whose kind is not served yet.
-    pub awaiting_kind: BTreeSet<RowIx>,
-    /// Wanted rows that are not ready, by wave.
-    pub unready: BTreeMap<Turn, u32>,
-    /// Runs of hooks that have not succeeded, those after a failure apart; with their wave.
-    pub hooks: BTreeSet<(SyncPhase, i32, RowIx)>,
-    /// Hooks whose turn has come and whose claim is not stored yet.
-    pub claiming: BTreeSet<RowIx>,
-    /// Hooks in whose place nobody has looked.
-    pub unlooked: BTreeSet<RowIx>,
-    /// Why it has failed, if it has.
-    pub failed: Option<Failed>,
-    /// Prunes of `plan` that have been started.
-    pub pruned: usize,
-    pub prune_step: u32,
-    pub going: BTreeSet<RowIx>,
-    pub approved_by: Option<String>,
-    pub applied_at: Option<Timestamp>,
-    pub announced: bool,
-    pub failures: Vec<(String, &'static str, String)>,
-}
-
 /// A plan that was refused before its first write.
 #[derive(Clone, Debug)]
 pub(super) struct Blocked {
@@ -159,34 +100,6 @@ pub(super) struct Blocked {
     pub attempts: u32,
     /// `None` while the retry is under way.
     pub retry_at: Option<Timestamp>,
-}
-
-/// What the machine knows of one stored shard.
-#[derive(Clone, Default, Debug)]
-pub(super) struct ShardState {
-    pub renders: Vec<Vec<String>>,
-    /// What the newest of them holds.
-    pub kept: Option<Digest>,
-    /// Stored renders to remove once the shard is stored without them.
-    pub dropping: Vec<String>,
-    /// The save on its way.
-    pub saving: Option<Token>,
-    /// Since when rows differ from what is stored.
-    pub dirty: Option<Timestamp>,
-    /// Not before: after a failed save.
-    pub not_before: Option<Timestamp>,
-    pub attempts: u32,
-    pub claim: SecureState,
-    pub keep: SecureState,
-}
-
-/// How far a shard's part in securing a sync has come.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub(super) enum SecureState {
-    #[default]
-    Done,
-    Needed,
-    Sent(Token),
 }
 
 /// The reading of the recorded state.
@@ -286,14 +199,6 @@ pub struct Machine {
     pub(super) changed_at: Option<Timestamp>,
     pub(super) published_at: Option<Timestamp>,
     pub(super) published: Option<Box<Report>>,
-}
-
-impl ShardState {
-    /// When storing bodies or a claim is tried again.
-    fn securing_due(&self) -> Option<Timestamp> {
-        let needed = self.keep == SecureState::Needed || self.claim == SecureState::Needed;
-        self.not_before.filter(|_| needed)
-    }
 }
 
 impl Machine {
@@ -415,108 +320,6 @@ impl Machine {
                 self.changed(now);
             }
             Event::Tick => {}
-        }
-    }
-
-    /// Takes over what the app's status remembers, of this agent or of the one that worked before it.
-    fn remember(&mut self, recorded: Recorded) {
-        let Recorded { applied, assignment, history, synced_for } = recorded;
-        self.assignment = assignment.map(Arc::new).or_else(|| self.assignment.take());
-        if applied.is_none() {
-            // Nothing was published yet, or somebody deleted the App: what this process knows stays.
-            return;
-        }
-        self.released = applied.as_ref().map(|revision| revision.commit.clone());
-        self.applied = applied;
-        self.history = history.into();
-        self.synced_for = synced_for;
-    }
-
-    fn ask_for_state(&mut self, out: &mut Vec<Effect>) {
-        self.load = Load::Asked;
-        self.ask_is_newer = false;
-        out.push(Effect::Load);
-    }
-
-    /// Takes the recorded state over. What watches have shown stays and is judged anew.
-    fn loaded(&mut self, loaded: Loaded, now: Timestamp, out: &mut Vec<Effect>) {
-        let load = std::mem::replace(&mut self.load, Load::Idle);
-        if self.phase != Phase::Loading {
-            return;
-        }
-        if load == Load::Outdated {
-            return self.ask_for_state(out);
-        }
-        let Loaded { inventory, recorded, ask } = loaded;
-        self.remember(recorded);
-        if !self.ask_is_newer {
-            self.asked(ask, now);
-        }
-        let before = std::mem::take(&mut self.rows);
-        self.index.clear();
-        self.heals.clear();
-        self.due.clear();
-        let doubted = self.take_doubts(&before);
-        let before: HashMap<ObjectId, Row> = before.into_iter().map(|row| (row.id.clone(), row)).collect();
-        self.shards = vec![ShardState::default(); inventory.count as usize];
-        for (shard, state) in inventory.shards.into_iter().zip(&mut self.shards) {
-            (state.renders, state.kept) = (shard.renders, shard.kept);
-            for stored in shard.rows {
-                let ix = RowIx::of(self.rows.len());
-                self.index.insert(stored.id.clone(), ix);
-                self.rows.push(Row::of(stored));
-            }
-        }
-        self.find_hooks();
-        let kinds: BTreeSet<_> = self.rows.iter().map(|row| row.id.kind().clone()).collect();
-        out.extend(kinds.into_iter().map(Effect::Watch));
-        self.phase = Phase::Idle;
-        self.next = self.next.take().or_else(|| self.desired.take());
-        self.loaded_at = Some(now);
-        let listed = |row: &&Row| !self.watches.contains_key(row.id.kind());
-        self.unlisted = self.rows.iter().filter(listed).map(|row| row.id.kind().clone()).collect();
-        self.carry_over(before, now, out);
-        // What a watch has told while nothing was looked up would not be told again.
-        self.lookups.extend(doubted.iter().filter_map(|id| self.index.get(id).copied()));
-        for (id, observation) in std::mem::take(&mut self.early) {
-            self.observed(&id, observation, now, out);
-        }
-        for at in 0..self.rows.len() {
-            self.doubt(RowIx::of(at));
-        }
-        self.changed(now);
-    }
-
-    /// Ends all waiting and returns the objects that were to be looked up.
-    fn take_doubts(&mut self, rows: &[Row]) -> Vec<ObjectId> {
-        let waiting = std::mem::take(&mut self.timers);
-        let waiting = waiting.into_iter().filter(|(_, _, timer)| *timer == Timer::Lookup);
-        let mut doubted = std::mem::take(&mut self.lookups);
-        doubted.extend(waiting.map(|(_, ix, _)| ix));
-        doubted.into_iter().map(|ix| rows[ix.get()].id.clone()).collect()
-    }
-
-    /// Judges what was seen before the recorded state was read again.
-    fn carry_over(&mut self, mut before: HashMap<ObjectId, Row>, now: Timestamp, out: &mut Vec<Effect>) {
-        for at in 0..self.rows.len() {
-            let ix = RowIx::of(at);
-            let Some(Row { seen, mut trouble, wanted, hook, drift, .. }) = before.remove(&self.rows[at].id)
-            else {
-                continue;
-            };
-            if let Some(trouble) = &mut trouble {
-                trouble.not_before = None;
-            }
-            self.rows[at].trouble = trouble;
-            // Until the plan is made anew, what was wanted is wanted: drift is not forgotten.
-            self.rows[at].wanted = wanted;
-            self.rows[at].hook = hook;
-            // An observation that is judged anew shows the others again.
-            self.rows[at].drift = drift.filter(|drift| drift.proof != Proof::Seen);
-            match seen {
-                Some(seen) => self.present(ix, seen, now, out),
-                None => self.doubt(ix),
-            }
         }
     }
 

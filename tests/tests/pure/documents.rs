@@ -10,9 +10,9 @@ use crate::{read, root};
 
 /// Where the program's reason words are written, each as a text of its own.
 const WORDS: [(&str, &str); 7] = [
-    ("shared/src/plan.rs", "impl HeldReason"),
+    ("shared/src/plan/held.rs", "impl HeldReason"),
     ("shared/src/sync/event.rs", "impl Refusal"),
-    ("shared/src/sync/status.rs", "fn conditions"),
+    ("shared/src/sync/status/conditions.rs", "fn conditions"),
     ("agent/src/git/error.rs", "impl FetchError"),
     ("agent/src/charts/error.rs", "impl ChartProblem"),
     ("agent/src/git/signature.rs", "impl SignatureProblem"),

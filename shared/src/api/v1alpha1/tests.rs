@@ -2,11 +2,15 @@
 
 use kube_core::CustomResourceExt as _;
 
+use jiff::Timestamp;
+
 use super::*;
+use crate::desired;
 use crate::health::Health;
 use crate::object::Digest;
 use crate::plan::Action;
-use crate::report::{ObjectCounts, ObjectReport, SyncStatus};
+use crate::report::{self, ObjectCounts, ObjectReport, Report, SyncStatus};
+use crate::sync::event::Approval;
 
 fn report() -> Report {
     Report {

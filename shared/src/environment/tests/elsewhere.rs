@@ -1,0 +1,82 @@
+//! Apps whose files come from a source of their own.
+
+use super::{errors, read};
+use crate::environment::{AppSource, AppSpec, Renderer, RepoPath};
+
+#[test]
+fn an_app_may_be_a_chart_of_a_chart_repository() {
+    let apps = read(
+        "apps:
+  - name: redis
+    chart: {repository: https://charts.example/stable/, name: redis, version: ^18.1}
+    helm: {valueFiles: [redis.yaml, ../base/redis.yaml], values: {replicas: 3}}
+  - name: cache
+    chart: {repository: 'oci://registry.example/charts', name: redis, version: 18.1.2}
+",
+    )
+    .apps;
+    let told = |app: &AppSpec| match &app.source {
+        AppSource::Chart(chart) => format!("{} {} of {}", chart.name, chart.version, chart.repository),
+        other => format!("{other:?}"),
+    };
+    assert_eq!(told(&apps[0]), "redis ^18.1 of https://charts.example/stable");
+    assert_eq!(told(&apps[1]), "redis 18.1.2 of oci://registry.example/charts");
+    let Renderer::Helm(options) = &apps[0].renderer else { unreachable!("it is a chart") };
+    let files: Vec<&str> = options.value_files.iter().map(RepoPath::as_str).collect();
+    assert_eq!(files, ["environments/production/redis.yaml", "environments/base/redis.yaml"]);
+    assert!(matches!(apps[1].renderer, Renderer::Helm(_)));
+}
+
+#[test]
+fn an_app_may_have_a_git_repository_of_its_own() {
+    let apps = read(
+        "apps:
+  - name: blog
+    source: {url: 'git@git.example:blog.git', ref: {semver: ^1}, path: deploy/chart}
+    helm: {valueFiles: [../values.yaml]}
+  - name: web
+    source: {url: https://git.example/web, ref: {branch: main}}
+",
+    )
+    .apps;
+    assert_eq!((apps[0].path.as_str(), apps[1].path.as_str()), ("deploy/chart", ""));
+    assert!(matches!(&apps[1].source, AppSource::Git(git) if git.url == "https://git.example/web"));
+    let Renderer::Helm(options) = &apps[0].renderer else { unreachable!("it has options for helm") };
+    assert_eq!(options.value_files[0].as_str(), "deploy/values.yaml");
+}
+
+#[test]
+fn what_an_own_source_cannot_be_is_told() {
+    insta::assert_snapshot!(errors("apps:
+  - name: a
+    chart: {repository: charts.example, name: ../a, version: newest}
+  - name: b
+    path: b
+    chart: {repository: https://ada:secret@charts.example, name: b, version: '1'}
+    renderer: kustomize
+  - name: c
+    source: {url: git.example/c, ref: {branch: main, tag: v1}, path: ../c}
+  - name: d
+    source: {url: https://git.example/d, ref: {branch: 'a b'}}
+    chart: {repository: https://charts.example, name: d, version: 1.0.0}
+  - name: e
+    chart: {repository: https://charts.example, name: e, version: 1.0.0}
+    kustomize: {}
+  - name: f
+    path: f
+    source: {url: https://git.example/f, ref: {}}
+"), @r#"
+    environments/production/skiff.yaml:5: "../a" is no name of a chart: letters, digits, "-", "_" and "."
+    environments/production/skiff.yaml:5: "newest" is no range of versions: nothing can be made of "newest"; write it as in ">=1.2 <2", "~1.4" or "1.x || 2.1 - 2.4"
+    environments/production/skiff.yaml:5: the URL must begin with https://, http:// or oci://
+    environments/production/skiff.yaml:7: path cannot stand beside chart: a chart is taken as a whole
+    environments/production/skiff.yaml:8: the URL must not hold a user name or password: they stand in the agent's file
+    environments/production/skiff.yaml:11: path "../c" leaves the repository
+    environments/production/skiff.yaml:11: ref needs exactly one of branch, tag, semver and commit
+    environments/production/skiff.yaml:11: the URL must begin with https://, http:// or ssh://, or be written as git@host:path
+    environments/production/skiff.yaml:12: an app has a source or a chart, not both
+    environments/production/skiff.yaml:15: a chart is rendered by helm: leave out renderer and kustomize
+    environments/production/skiff.yaml:19: path cannot stand beside source: write it as source.path
+    environments/production/skiff.yaml:20: ref needs exactly one of branch, tag, semver and commit
+    "#);
+}

@@ -1,0 +1,123 @@
+//! The rows are brought in line with the wanted set.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+
+use crate::desired::Desired;
+use crate::desired::autoscaler::{self, Scaled};
+use crate::inventory::Record;
+use crate::object::ObjectId;
+use crate::sync::row::{Hold, Row, RowIx, Task};
+use crate::sync::state::Machine;
+use crate::sync::yielding::LetGo;
+
+impl Machine {
+    /// Brings the rows in line with the wanted set; returns why rows were held before. Rows that are
+    /// neither wanted nor recorded go.
+    pub(super) fn show(
+        &mut self,
+        desired: &Desired,
+        renewed: bool,
+        now: Timestamp,
+    ) -> HashMap<ObjectId, Hold> {
+        let mut held = HashMap::new();
+        for row in &mut self.rows {
+            row.wanted = None;
+            row.hook = None;
+            row.task = Task::None;
+            if let Some(hold) = row.held.take() {
+                held.insert(row.id.clone(), hold);
+            }
+            if renewed {
+                row.trouble = None;
+            }
+        }
+        let (rendered, live) = (autoscaler::rendered(desired), self.autoscaled.clone());
+        let scaled = Scaled { rendered: &rendered, live: live.as_deref() };
+        let is_pinned = self.course.is_pinned();
+        for wanted in &desired.rows {
+            let ix = self.index.get(&wanted.id).copied().unwrap_or_else(|| {
+                let ix = RowIx::of(self.rows.len());
+                self.index.insert(wanted.id.clone(), ix);
+                self.rows.push(Row::new(wanted.id.clone(), wanted.version.clone()));
+                ix
+            });
+            let row = self.row(ix);
+            row.wanted = Some(wanted.body);
+            row.wave = wanted.wave;
+            let recorded = row.record != Record::None;
+            if recorded && (&row.version, row.options) != (&wanted.version, wanted.options) {
+                // What Git says of its pruning holds also if it is never written so.
+                self.mark_dirty(ix, now);
+            }
+            let row = self.row(ix);
+            let mut yields = scaled.yields_of(wanted, row.recorded_yields());
+            if let Some(recorded) = row.recorded_yields().filter(|_| is_pinned && wanted.hook.is_none()) {
+                // A stored release does not say what its app left to others.
+                let mut all = yields.as_deref().cloned().unwrap_or_default();
+                all.extend(recorded);
+                yields = all.shared();
+            }
+            row.version = wanted.version.clone();
+            row.options = wanted.options;
+            row.hook.clone_from(&wanted.hook);
+            if wanted.hook.is_some() {
+                row.drift = None;
+            }
+            row.yields = yields;
+            if std::mem::take(&mut row.release) != LetGo::None {
+                // What was not judged on that way is judged now.
+                self.lookups.insert(ix);
+            }
+            if wanted.hook.is_none() && self.row(ix).hook_run.take().is_some() {
+                self.mark_dirty(ix, now);
+            }
+        }
+        self.compact(now);
+        held
+    }
+
+    /// Drops rows that nothing speaks of any more and renames the others wherever they are named.
+    fn compact(&mut self, now: Timestamp) {
+        let speaks = Row::is_known;
+        for at in 0..self.rows.len() {
+            if !speaks(&self.rows[at]) && self.rows[at].is_stored() {
+                self.mark_dirty(RowIx::of(at), now);
+            }
+        }
+        let mut next = 0;
+        let mut renamed = Vec::with_capacity(self.rows.len());
+        for row in &self.rows {
+            renamed.push(speaks(row).then(|| RowIx::of(next)));
+            next += usize::from(speaks(row));
+        }
+        if next < self.rows.len() {
+            self.rows.retain(speaks);
+            self.index =
+                self.rows.iter().enumerate().map(|(at, row)| (row.id.clone(), RowIx::of(at))).collect();
+            let timers = std::mem::take(&mut self.timers).into_iter();
+            self.timers =
+                timers.filter_map(|(at, ix, timer)| Some((at, renamed[ix.get()]?, timer))).collect();
+            let lookups = std::mem::take(&mut self.lookups).into_iter();
+            self.lookups = lookups.filter_map(|ix| renamed[ix.get()]).collect();
+        }
+        self.find_hooks();
+        self.heals.clear();
+        self.due.clear();
+        self.inspect.clear();
+        for at in 0..self.rows.len() {
+            self.doubt(RowIx::of(at));
+        }
+    }
+
+    /// Forgets what another app has now: its record names the object, so ours need not.
+    pub(super) fn give_up(&mut self, now: Timestamp) {
+        let had = self.claims.conflicts.keys().filter_map(|id| self.index.get(id).copied());
+        for ix in had.collect::<Vec<_>>() {
+            if self.rows[ix.get()].record != Record::None {
+                self.forget(ix, now);
+            }
+        }
+    }
+}
