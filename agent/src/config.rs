@@ -45,7 +45,7 @@ use skiff_shared::environment::{AppName, Fact, Facts, Namespace, RepoPath};
 use skiff_shared::limits::Limits;
 use skiff_shared::policy::Policy;
 
-use crate::git::{RepositoryUrl, Rewrites, SignaturePolicy};
+use crate::git::{self, RepositoryUrl, Rewrites, SignaturePolicy};
 use crate::sandbox::Demand;
 
 pub use crate::git::Reference;
@@ -95,6 +95,8 @@ pub struct EnvironmentConfig {
     pub policy: Policy,
     /// How often the repository is asked.
     pub interval: Duration,
+    /// What one transfer from its repositories may take; the same in all environments.
+    pub fetch: git::Limits,
     pub on_duplicate: OnDuplicate,
     /// What the environment may touch.
     pub limits: Limits,

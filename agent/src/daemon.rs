@@ -352,7 +352,7 @@ impl Daemon {
         self.readiness.known("config", "read");
         if fixed != self.fixed {
             tracing::warn!(
-                "only environments, cluster.labels and cluster.vars are taken up without a restart: restart the agent for the other changes"
+                "only environments, fetch, cluster.labels and cluster.vars are taken up without a restart: restart the agent for the other changes"
             );
         }
         tracing::info!("the changed configuration is in force");

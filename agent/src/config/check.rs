@@ -1,5 +1,6 @@
 //! Turns what was written into a checked [`Config`], or says everything that is wrong with it.
 
+mod fetch;
 mod source;
 mod window;
 
@@ -26,6 +27,7 @@ use super::{
     Agent, Cluster, Config, ConfigErrors, EnvironmentConfig, Http, Lease, Otlp, Render, RenderLimits, State,
     Telemetry,
 };
+use crate::git;
 use crate::sandbox::Demand;
 use source::check_url;
 
@@ -73,10 +75,12 @@ impl Check<'_> {
     }
 
     fn config(&mut self, raw: RawConfig) -> Option<Config> {
-        let RawConfig { cluster, agent, environments, telemetry, http, render, state, lease } = raw;
+        let RawConfig { cluster, agent, environments, fetch, telemetry, http, render, state, lease } = raw;
         let cluster = self.cluster(cluster);
         let agent = self.agent(agent, cluster.as_ref());
         let mut environments = self.environments(&environments);
+        let fetch = self.fetch(fetch);
+        environments.iter_mut().for_each(|environment| environment.fetch = fetch);
         if let Some(Agent { namespaces, .. }) = agent.as_ref().filter(|agent| !agent.namespaces.is_empty()) {
             let reach: Vec<String> = namespaces.iter().map(|name| name.as_str().to_owned()).collect();
             let reach = Allowed::only(reach).expect("a namespace's name is not empty");
@@ -179,7 +183,8 @@ impl Check<'_> {
         if let Err(refusal) = limits.repository(&source.url.to_string()) {
             self.report(&format!("{at}/source/url"), refusal.to_string());
         }
-        Some(EnvironmentConfig { name, source, repositories, policy, interval, on_duplicate, limits })
+        let fetch = git::Limits::default();
+        Some(EnvironmentConfig { name, source, repositories, policy, interval, fetch, on_duplicate, limits })
     }
 
     fn limits(&mut self, name: &AppName, raw: RawReach, at: &str) -> Limits {

@@ -22,6 +22,7 @@ pub(super) struct RawConfig {
     // Read one by one, so that each keeps its place in the list.
     #[schemars(with = "Vec<RawEnvironment>")]
     pub(super) environments: Vec<Value>,
+    pub(super) fetch: RawFetch,
     pub(super) telemetry: RawTelemetry,
     pub(super) http: RawHttp,
     pub(super) render: RawRender,
@@ -188,6 +189,22 @@ pub(super) struct RawPrune {
     pub(super) when: Option<PruneWhen>,
     pub(super) max_share: Option<u8>,
     pub(super) sensitive_kinds: Option<bool>,
+}
+
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct RawFetch {
+    pub(super) timeout: Option<Span>,
+    pub(super) limits: RawTransfer,
+}
+
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct RawTransfer {
+    pub(super) transfer: Option<Bytes>,
+    pub(super) file: Option<Bytes>,
 }
 
 #[derive(Default, Deserialize, JsonSchema)]

@@ -8,7 +8,7 @@ use skiff_shared::environment::Fact;
 use skiff_shared::policy::{Adopt, Mode, OnInvalid, Policy, PruneWhen};
 
 use super::{Config, Detail, OnDuplicate, Reference, Secret, process_variables, watch};
-use crate::git::{Rewrites, Signed};
+use crate::git::{Limits, Rewrites, Signed};
 use crate::sandbox::Demand;
 
 const EXAMPLE: &str = include_str!("example.yaml");
@@ -50,6 +50,7 @@ fn the_documented_example_is_valid_and_shows_the_defaults() {
     assert_eq!(shown.policy.windows.len(), 1);
     assert_eq!(Policy { windows: Vec::new(), ..shown.policy.clone() }, default.policy);
     assert_eq!(shown.interval, default.interval);
+    assert_eq!(shown.fetch, default.fetch);
     assert_eq!(shown.on_duplicate, default.on_duplicate);
     assert_eq!(shown.source.reference, Reference::Branch("main".to_owned()));
     assert_eq!(
@@ -252,6 +253,27 @@ fn windows_that_cannot_be_are_refused() {
     config.yaml:8: missing key environments.0.sync.windows.1.duration
     config.yaml:9: duration must be more than zero and at most 31 days (744h)
     "#);
+}
+
+#[test]
+fn what_a_transfer_may_take_holds_for_every_environment() {
+    let other = "- name: staging\n  source: {url: https://git.example/x, ref: {branch: main}}\n";
+    let keys = "fetch: {timeout: 5m, limits: {transfer: 2Gi, file: 100Mi}}\n";
+    let wanted = Limits { deadline: Duration::from_secs(300), transfer: 2 << 30, file: 100 << 20 };
+    let told: Vec<_> =
+        load(&format!("{MINIMAL}{other}{keys}")).environments.iter().map(|it| it.fetch).collect();
+    assert_eq!(told, [wanted, wanted]);
+    insta::assert_snapshot!(errors(&format!("{MINIMAL}fetch: {{timeout: 2h, limits: {{transfer: 17Gi, file: 1000}}}}\n")), @"
+    config.yaml:5: timeout must be at least 1s and at most 1h
+    config.yaml:5: transfer must be at least 1Mi and at most 16Gi
+    config.yaml:5: file must be at least 1Mi and at most 2Gi
+    ");
+    insta::assert_snapshot!(errors(&format!("{MINIMAL}fetch: {{timeout: 500ms, limits: {{transfer: 0, file: 3Gi}}}}\n")), @"
+    config.yaml:5: timeout must be at least 1s and at most 1h
+    config.yaml:5: transfer must be at least 1Mi and at most 16Gi
+    config.yaml:5: file must be at least 1Mi and at most 2Gi
+    ");
+    insta::assert_snapshot!(errors(&format!("{MINIMAL}fetch: {{limits: {{transfer: 100 MB}}}}\n")), @"config.yaml:5: transfer: expected a number of bytes such as 512Mi or 1Gi");
 }
 
 #[test]

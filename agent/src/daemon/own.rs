@@ -133,7 +133,7 @@ pub fn subject_of(
                 proxy: proxy.map(proxy_of),
                 verify: None,
                 rewrites: git::Rewrites::Follow,
-                limits: git::Limits::default(),
+                limits: config.fetch,
             })))
         }
         AppSource::Chart(chart) => Ok(Some(Subject::Chart(wanted(chart.clone(), config)))),
@@ -144,5 +144,5 @@ pub fn subject_of(
 pub fn wanted(chart: ChartSource, config: &EnvironmentConfig) -> Wanted {
     let (credentials, proxy) = config.access(&chart.repository);
     let (credentials, proxy) = (credentials_of(credentials), proxy.map(proxy_of));
-    Wanted { chart, access: Access { credentials, proxy, limits: git::Limits::default() } }
+    Wanted { chart, access: Access { credentials, proxy, limits: config.fetch } }
 }

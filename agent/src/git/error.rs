@@ -167,12 +167,12 @@ pub enum FetchError {
     CommitNotFound { url: String, commit: CommitId },
     #[error("failed to fetch {url}: {commit} is not a commit")]
     NotACommit { url: String, commit: CommitId },
-    #[error("failed to fetch {url}: not done after {}s, {received} bytes received; raise the deadline if that is too short", deadline.as_secs())]
+    #[error("failed to fetch {url}: not done after {}s, {received} bytes received; raise fetch.timeout if that is too short", deadline.as_secs())]
     Deadline { url: String, deadline: Duration, received: u64 },
-    #[error("failed to fetch {url}: more than {limit} bytes; raise the transfer limit to allow it")]
+    #[error("failed to fetch {url}: more than {limit} bytes; raise fetch.limits.transfer to allow it")]
     TransferTooLarge { url: String, limit: u64 },
     #[error(
-        "failed to fetch {url}: a file in it has more than {limit} bytes; raise the file limit to allow it"
+        "failed to fetch {url}: a file in it has more than {limit} bytes; raise fetch.limits.file to allow it"
     )]
     FileTooLarge { url: String, limit: u64, source: GitCause },
     #[error("failed to fetch {url}: what was received is damaged")]
@@ -377,7 +377,7 @@ pub enum ReadError {
     Submodule { path: String },
     #[error("{path} is a pointer to Git LFS; LFS is not supported, commit the file itself")]
     LargeFilePointer { path: String },
-    #[error("{path} has {size} bytes; the limit is {limit}")]
+    #[error("{path} has {size} bytes, more than {limit}; raise fetch.limits.file to allow it")]
     FileTooLarge { path: String, size: u64, limit: u64 },
     #[error("{path} is nested more than {DEEPEST_FOLDER} folders deep; move its files up")]
     TooDeep { path: String },

@@ -94,6 +94,7 @@ fn values_become_the_configuration_as_they_are() {
         ref:
           branch: main
         url: https://git.example/shop
+    fetch: {}
     http:
       listen: 0.0.0.0:9090
     lease:

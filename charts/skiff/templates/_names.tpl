@@ -37,7 +37,7 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 
 {{/* What the agent reads once: a change of it restarts the pod, any other is taken up by the running agent. */}}
 {{- define "skiff.fixedConfig" -}}
-{{- $config := omit (include "skiff.config" . | fromYaml) "environments" }}
+{{- $config := omit (include "skiff.config" . | fromYaml) "environments" "fetch" }}
 {{- $_ := set $config "cluster" (omit $config.cluster "labels" "vars") }}
 {{- toYaml $config }}
 {{- end }}

@@ -127,7 +127,7 @@ fn transfer_beyond_the_limit_is_left_and_not_repeated() {
     let mut source = world.source("main");
     source.limits.transfer = 50_000;
     let error = world.cache().update(&source, None).unwrap_err();
-    insta::assert_snapshot!(told(&world, &error), @"failed to fetch http://git.example/shop: more than 50000 bytes; raise the transfer limit to allow it");
+    insta::assert_snapshot!(told(&world, &error), @"failed to fetch http://git.example/shop: more than 50000 bytes; raise fetch.limits.transfer to allow it");
     assert_eq!((error.reason(), error.retry()), ("TooLarge", Retry::OnChange));
 
     let error = world.cache().update(&source, None).unwrap_err();

@@ -115,7 +115,7 @@ fn what_cannot_be_read_is_named() {
     PathInvalid: /etc/passwd is not a path inside the repository
     SubmoduleRefused: sub is a submodule; submodules are not supported, commit its files instead
     LargeFilePointerRefused: pointer is a pointer to Git LFS; LFS is not supported, commit the file itself
-    TooLarge: large has 2000 bytes; the limit is 1000
+    TooLarge: large has 2000 bytes, more than 1000; raise fetch.limits.file to allow it
     PathNotFound: a/file is not a folder
     PathNotFound: path "none" not found in sha1:… of http://git.example/shop
     "#);

@@ -168,7 +168,7 @@ fn server_over_ssh_that_never_comes_to_an_end_is_left_at_the_deadline() {
 fn transfer_over_ssh_beyond_the_limit_is_left() {
     let mut ssh = Ssh::new();
     ssh.source.limits.transfer = 20_000;
-    insta::assert_snapshot!(ssh.say(), @"TooLarge OnChange: failed to fetch ssh://git.example/shop: more than 20000 bytes; raise the transfer limit to allow it");
+    insta::assert_snapshot!(ssh.say(), @"TooLarge OnChange: failed to fetch ssh://git.example/shop: more than 20000 bytes; raise fetch.limits.transfer to allow it");
 }
 
 #[test]
