@@ -57,7 +57,7 @@ pub struct ObjectOptions {
     pub ignore_health: bool,
     /// `SkipDryRunOnMissingResource`.
     pub skip_dry_run: bool,
-    /// `Replace=true`, `Force=true`, `force: enabled`: deleted and created anew where it cannot be changed.
+    /// `Force=true`, `force: enabled`: deleted and created anew where it cannot be changed.
     pub recreate: bool,
     /// Left out of the app's sync status when it is no longer in Git.
     pub ignore_extraneous: bool,

@@ -10,7 +10,7 @@ use skiff_shared::desired::Desired;
 use skiff_shared::object::{ApiSet, Digest, GroupKind, ObjectId};
 use skiff_shared::policy::{Mode, Policy};
 use skiff_shared::report::{Report, RunRecord};
-use skiff_shared::sync::effect::{Effect, Notice, ShardSlot};
+use skiff_shared::sync::effect::{DryRunIn, Effect, Notice, ShardSlot};
 use skiff_shared::sync::event::{Answer, Ask, Event, Failure, LeaseTerm, Observation, Point, Token};
 use skiff_shared::sync::{Limits, Machine, Task};
 
@@ -252,6 +252,14 @@ impl Replica {
             (Some(_), _) => None,
         });
         self.heard.plans.insert(plan.digest, content.collect());
+    }
+
+    /// Notes that the server refuses to change an object as it stands.
+    pub fn note_refusal(&mut self, token: Token, result: &Result<Answer, Failure>, version: u64) {
+        let flying = self.flights.get(&token).filter(|flying| flying.place == Some(DryRunIn::Place));
+        if let (Some(flying), Err(Failure::Rejected(_))) = (flying, result) {
+            self.heard.refused.insert(flying.id.clone(), version);
+        }
     }
 
     /// Answers an effect by its token.

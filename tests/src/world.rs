@@ -110,6 +110,8 @@ pub struct Change {
 pub struct Weather {
     pub webhook_down: bool,
     pub quota_full: bool,
+    /// A policy refuses everything new.
+    pub creates_denied: bool,
 }
 
 /// The whole cluster.
@@ -138,6 +140,8 @@ pub struct World {
     pub runs: HashSet<(ObjectId, Digest, SyncPhase)>,
     /// What an apply of ours has reset though it was to be left to others.
     pub resets: Vec<ObjectId>,
+    /// The version in which each object came to be.
+    pub born: HashMap<Uid, u64>,
     /// Every answer to an apply that reached a process.
     pub answered: HashSet<(ObjectId, Uid, u64, BodyDigest)>,
     rv: u64,
@@ -221,6 +225,7 @@ impl Default for World {
             meddled: HashSet::new(),
             runs: HashSet::new(),
             resets: Vec::new(),
+            born: HashMap::new(),
             answered: HashSet::new(),
             rv: 1_000,
             uids: 0,
@@ -304,6 +309,7 @@ impl World {
 
     /// Creates an object that nobody but us or a meddler asked for.
     fn create(&mut self, id: &ObjectId, live: Live) {
+        self.born.insert(live.uid.clone(), live.rv);
         self.objects.insert(id.clone(), live);
         self.changed(id, false);
     }

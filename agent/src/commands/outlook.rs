@@ -16,6 +16,7 @@ use skiff_shared::hook::Release;
 use skiff_shared::inventory::{Inventory, InventoryRow, Record};
 use skiff_shared::managed_fields::FIELD_MANAGER;
 use skiff_shared::object::{ApiSet, Digest, Interner, ObjectId, Target, api_version};
+use skiff_shared::plan::prune::recreation_guard;
 use skiff_shared::plan::{self, Action, Candidate, Claims, Inputs, Plan};
 use skiff_shared::policy::Policy;
 use tempfile::TempDir;
@@ -38,7 +39,7 @@ pub struct Outlook {
     apis: ApiSet,
     store: Store,
     bodies: HashMap<ObjectId, Digest>,
-    /// Objects that ask to be recreated where they cannot be changed.
+    /// Objects that are recreated where they cannot be changed.
     forced: HashSet<ObjectId>,
     /// What of each object is left to others.
     yields: HashMap<ObjectId, Arc<Yields>>,
@@ -86,7 +87,10 @@ pub async fn compute(arguments: PlanArgs) -> anyhow::Result<Outlook> {
             (recorded_rows(&inventory), Vec::new(), (recorded, scratch))
         }
     };
-    let forced = rows.iter().filter(|row| row.options.recreate).map(|row| row.id.clone()).collect();
+    let policy = Policy::default();
+    let is_forced =
+        |row: &&DesiredRow| row.options.recreate && recreation_guard(&row.id, row.options, &policy).is_none();
+    let forced = rows.iter().filter(is_forced).map(|row| row.id.clone()).collect();
     let bodies = rows.iter().map(|row| (row.id.clone(), row.body)).collect();
     let Discovered { apis, .. } = discovered;
     let installs = found.status.as_ref().is_none_or(|status| status.applied.is_none());
@@ -295,7 +299,7 @@ impl Outlook {
         Ok(Change { id: id.clone(), action, before, after, refused })
     }
 
-    /// Whether an object that is refused and asks to be recreated could be created under another name.
+    /// Whether an object that is refused and is to be recreated could be created under another name.
     async fn could_be_created(&self, target: &Target, wanted: &Value) -> bool {
         let (Ok(api), true) = (self.api(target), self.forced.contains(&target.id)) else { return false };
         let mut aside = wanted.clone();

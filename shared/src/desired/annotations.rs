@@ -200,7 +200,7 @@ impl<'a> Reader<'a> {
         self.result.options.skip_dry_run = self.flag(SKIP_DRY_RUN);
     }
 
-    /// `Force` and `Replace` of Argo CD are read with its other options.
+    /// `Force` of Argo CD is read with its other options.
     fn force(&mut self) {
         for key in [FORCE, FLUX_FORCE] {
             match self.text(key) {
@@ -319,7 +319,7 @@ impl<'a> Reader<'a> {
             "Prune=false" => options.keep = true,
             "Prune=confirm" => options.confirm_prune = true,
             "SkipDryRunOnMissingResource=true" => options.skip_dry_run = true,
-            "Replace=true" | "Force=true" => options.recreate = true,
+            "Force=true" => options.recreate = true,
             _ if has_no_effect(option) => {}
             _ => self.warn(format!("{ARGO_OPTIONS}: {option:?} is unknown and ignored")),
         }
@@ -352,7 +352,9 @@ fn has_no_effect(option: &str) -> bool {
     let (name, value) = option.split_once('=').unwrap_or((option, ""));
     match name {
         "Prune" => value == "true",
-        "Replace" | "Force" | "SkipDryRunOnMissingResource" => value == "false",
+        // What is sent is never larger than the API server takes, and others keep what they have set.
+        "Replace" => matches!(value, "true" | "false"),
+        "Force" | "SkipDryRunOnMissingResource" => value == "false",
         // Objects are always applied server-side, always last to be pruned, and checked by a dry run.
         "ServerSideApply" | "ClientSideApplyMigration" | "PruneLast" | "Validate" => true,
         "ApplyOutOfSyncOnly" | "RespectIgnoreDifferences" | "Delete" => true,
@@ -427,6 +429,12 @@ mod tests {
         };
         assert_eq!(annotated(argo).options, wanted);
         assert_eq!(annotated(ours).options, wanted);
+    }
+
+    #[test]
+    fn replace_alone_recreates_nothing() {
+        assert_eq!(annotated(json!({ ARGO_OPTIONS: "Replace=true" })), Annotated::default());
+        assert!(annotated(json!({ ARGO_OPTIONS: "Replace=true,Force=true" })).options.recreate);
     }
 
     #[test]

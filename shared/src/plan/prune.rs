@@ -4,8 +4,10 @@
 //! our label and has no owner is checked by the machine at the moment of the delete.
 
 use super::{Candidate, Held, HeldReason, Inputs, Plan, Pruning, order};
+use crate::desired::ObjectOptions;
 use crate::inventory::Record;
 use crate::object::ObjectId;
+use crate::policy::Policy;
 
 /// A plan that prunes fewer objects than this is never stopped by its share.
 pub const BUDGET_FLOOR: u32 = 10;
@@ -58,17 +60,36 @@ fn guard(candidate: &Candidate<'_>, inputs: &Inputs<'_>) -> Option<HeldReason> {
     if inputs.apis.incomplete.contains(&candidate.id.kind().group) {
         return Some(HeldReason::IncompleteDiscovery);
     }
-    let sensitive = is_sensitive(candidate.id) && !inputs.policy.prune.sensitive_kinds;
-    (sensitive || candidate.options.confirm_prune).then_some(HeldReason::ConfirmPrune)
+    let confirms = candidate.options.confirm_prune || is_sensitive(candidate.id, inputs.policy);
+    confirms.then_some(HeldReason::ConfirmPrune)
 }
 
-/// Kinds whose deletion takes data or other objects with it.
-fn is_sensitive(id: &ObjectId) -> bool {
-    id.is("", "Namespace")
-        || id.is("apiextensions.k8s.io", "CustomResourceDefinition")
-        || id.is("apps", "StatefulSet")
-        || id.is("", "PersistentVolume")
-        || id.is("", "PersistentVolumeClaim")
+/// Returns why an object that cannot be changed is not deleted to be created anew, though it asks for that; `None` where
+/// nothing guards it. What guards an object that left Git guards it here.
+pub fn recreation_guard(id: &ObjectId, options: ObjectOptions, policy: &Policy) -> Option<&'static str> {
+    if holds_others(id) {
+        Some("everything in it would go with it")
+    } else if options.keep {
+        Some("it asks to be kept")
+    } else if options.confirm_prune {
+        Some("it asks to be deleted by a person only")
+    } else if is_sensitive(id, policy) {
+        Some("objects of its kind are deleted only with prune.sensitiveKinds")
+    } else {
+        None
+    }
+}
+
+/// Kinds whose deletion takes data or other objects with it, unless the policy lets them go.
+fn is_sensitive(id: &ObjectId, policy: &Policy) -> bool {
+    let holds_data =
+        id.is("apps", "StatefulSet") || id.is("", "PersistentVolume") || id.is("", "PersistentVolumeClaim");
+    (holds_others(id) || holds_data) && !policy.prune.sensitive_kinds
+}
+
+/// Kinds whose deletion deletes every object in them.
+fn holds_others(id: &ObjectId) -> bool {
+    id.is("", "Namespace") || id.is("apiextensions.k8s.io", "CustomResourceDefinition")
 }
 
 fn budget(inputs: &Inputs<'_>, going: usize) -> Option<HeldReason> {

@@ -116,7 +116,7 @@ impl Machine {
             return self.await_end(ix, now);
         }
         if self.recreates(ix) {
-            return self.inspect_outdated(ix, out);
+            return self.prove(ix, body, out);
         }
         if let Task::Run(phase) = row.task
             && !self.may_create(ix, phase, out)

@@ -53,6 +53,13 @@ pub struct Seen {
     pub entries: Option<Arc<[Entry]>>,
 }
 
+impl Seen {
+    /// Whether it is ours to delete: it carries our label, and no other object owns it.
+    pub fn may_go(&self) -> bool {
+        self.is_ours && !self.has_owner
+    }
+}
+
 /// What a watch or a GET says of an object.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Observation {
@@ -166,6 +173,8 @@ pub enum Refusal {
     WebhookUnavailable,
     ServerError,
     TooLarge,
+    /// It cannot be changed, and is not deleted to be created anew.
+    NotRecreated,
     Unclassified,
 }
 
@@ -184,6 +193,7 @@ impl Refusal {
             Self::WebhookUnavailable => "WebhookUnavailable",
             Self::ServerError => "ServerError",
             Self::TooLarge => "TooLarge",
+            Self::NotRecreated => "NotRecreated",
             Self::Unclassified => "Unclassified",
         }
     }

@@ -50,6 +50,7 @@ impl Machine {
             (Op::Get, result) => self.looked_up(ix, result, now, out),
             (Op::Examine, result) => self.examined(ix, result, now, out),
             (Op::Delete, result) => self.deleted(ix, result, now, out),
+            (Op::Prove, result) => self.proved_again(ix, result, now, out),
             (Op::Reexamine, result) => self.reexamined(ix, result, now, out),
             (Op::Remove, result) => self.removed(ix, result, now, out),
             (Op::Adopt, Ok(_)) => {
@@ -148,7 +149,7 @@ impl Machine {
         seen.at.watch = watch.max(seen.at.watch);
         seen.entries = None;
         row.seen = Some(seen);
-        let recreated = self.run.as_mut().is_some_and(|run| run.recreations.remove(&ix));
+        let recreated = !heals && self.run.as_mut().is_some_and(|run| run.recreations.remove(&ix).is_some());
         let row = self.row(ix);
         if !heals {
             if !was_told {

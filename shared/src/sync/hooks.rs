@@ -133,7 +133,7 @@ impl Machine {
         };
         seen.at.watch = self.generation(ix).max(seen.at.watch);
         let before = self.rows[ix.get()].hook_run.as_ref().and_then(|run| run.before.clone());
-        let (uid, deleting, ours) = (seen.uid.clone(), seen.deleting, seen.is_ours && !seen.has_owner);
+        let (uid, deleting, ours) = (seen.uid.clone(), seen.deleting, seen.may_go());
         if !ours {
             if let Some(run) = &mut self.run {
                 // Its next phase finds the same, unless somebody makes room.

@@ -90,7 +90,7 @@ impl Machine {
             Ok(Answer::Got(Observation::Present(mut seen))) => {
                 seen.at.watch = self.generation(ix).max(seen.at.watch);
                 let (uid, deleting) = (seen.uid.clone(), seen.deleting);
-                let is_ours = seen.is_ours && !seen.has_owner;
+                let is_ours = seen.may_go();
                 self.accept(ix, *seen, now);
                 if !is_ours && self.rows[ix.get()].is_hook() {
                     self.forget_hook(ix, now);

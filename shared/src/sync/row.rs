@@ -110,7 +110,9 @@ pub enum Op {
     Get,
     /// A GET that decides whether an object may be deleted.
     Examine,
-    /// The same for one that is created anew afterwards.
+    /// A dry run that proves, right before an object is deleted, that it can be created anew.
+    Prove,
+    /// A GET that decides whether an object may be deleted to be created anew.
     Reexamine,
     Adopt,
     Release,

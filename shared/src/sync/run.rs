@@ -8,9 +8,11 @@ use jiff::Timestamp;
 use super::event::Cause;
 use super::fail::Failed;
 use super::preflight::Adoption;
+use super::recreate::Doubt;
 use super::row::RowIx;
 use crate::desired::{Desired, Interval};
 use crate::hook::{Release, SyncPhase};
+use crate::inventory::Uid;
 use crate::object::Digest;
 use crate::plan::order::{Place, Turn};
 use crate::plan::{Action, Plan};
@@ -41,9 +43,9 @@ pub(super) struct Run {
     pub absent: BTreeSet<RowIx>,
     pub rejected: BTreeMap<RowIx, Cause>,
     /// Refused rows that are right in themselves if the proof holds, with what they were refused for.
-    pub doubted: BTreeMap<RowIx, Cause>,
-    /// Rows that are deleted and created anew, and have not been yet.
-    pub recreations: BTreeSet<RowIx>,
+    pub doubted: BTreeMap<RowIx, Doubt>,
+    /// Rows that are deleted and created anew, and have not been yet; with the object that goes.
+    pub recreations: BTreeMap<RowIx, Uid>,
     /// Rows whose kind the server turned out not to serve.
     pub missing: BTreeSet<RowIx>,
     /// Rows without a settled record whose object was found and may be written over.

@@ -65,6 +65,8 @@ pub struct Heard {
     /// When writes of a sync failed.
     pub failures: HashMap<ObjectId, Vec<Timestamp>>,
     pub standing: HashMap<ObjectId, Standing>,
+    /// The version of the world in which the change of an object was last refused.
+    pub refused: HashMap<ObjectId, u64>,
     /// The plans that were shown to be approved.
     pub plans: HashMap<Digest, Content>,
     /// The plan that a person approved.

@@ -6,6 +6,7 @@ use skiff_shared::hook::SyncPhase;
 use skiff_shared::inventory::{Record, Shard, Uid};
 use skiff_shared::object::ObjectId;
 use skiff_shared::plan::order::{self, Place};
+use skiff_shared::plan::prune::recreation_guard;
 use skiff_shared::policy::{Adopt, Mode, PruneWhen};
 use skiff_shared::sync::effect::{Content, Drift};
 use skiff_shared::sync::{Row, Task};
@@ -54,6 +55,13 @@ pub(super) fn recreated(world: &World, replica: &Replica, id: &ObjectId, uid: &U
     let asks = row.is_some_and(|row| row.options.recreate);
     let valid = body.is_some_and(|body| body.refused.is_none());
     keep("what-is-wanted-is-deleted-only-to-be-recreated", asks && valid, || format!("{row:#?}"))?;
+    let guard = row.and_then(|row| recreation_guard(id, row.options, &replica.policy));
+    keep("guarded-objects-are-not-recreated", guard.is_none(), || format!("{id}: {guard:?}"))?;
+    let (born, refused) = (world.born.get(uid), replica.heard.refused.get(id));
+    let was_there = born.zip(refused).is_some_and(|(born, refused)| born <= refused);
+    keep("what-came-since-is-not-recreated", was_there, || {
+        format!("{id} {uid} came in {born:?}, refused was what stood there in {refused:?}")
+    })?;
     approved(replica, id, row.and_then(|row| row.wanted))
 }
 

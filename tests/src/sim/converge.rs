@@ -1,6 +1,7 @@
 //! Runs a simulation until nothing moves any more.
 
 use jiff::{SignedDuration, Timestamp};
+use skiff_shared::sync::effect::Effect;
 use skiff_shared::sync::event::Event;
 
 use super::{Fate, Sim};
@@ -123,6 +124,26 @@ impl Sim {
             self.make(choice, None)?;
         }
         Ok(())
+    }
+
+    /// Runs in order until the first process has sent a request that `is_it` picks; returns its place among those that
+    /// the server has not seen yet.
+    ///
+    /// # Errors
+    /// Names the rule that is broken, or says that there is no such request.
+    pub fn run_until(&mut self, is_it: impl Fn(&Effect) -> bool) -> Result<usize, crate::rules::Broken> {
+        loop {
+            if let Some(index) = self.replicas[0].sent.iter().position(&is_it) {
+                return Ok(index);
+            }
+            if let Some(choice) = choose(&self.moves(), None) {
+                self.make(choice, None)?;
+                continue;
+            }
+            let wake = self.next_wake();
+            keep("what-is-waited-for-is-sent", wake.is_some(), || "everything is at rest".to_owned())?;
+            self.jump(wake.unwrap_or(self.world.now))?;
+        }
     }
 
     /// Everything that may happen next without time passing.

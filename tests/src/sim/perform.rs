@@ -86,6 +86,8 @@ impl Sim {
             Fate::NotSent => Some(Err(Failure::NotSent)),
         };
         if let (Some(token), Some(result)) = (token, result) {
+            let version = self.world.version();
+            self.replicas[at].note_refusal(token, &result, version);
             self.replicas[at].answer(token, result);
         }
         if let Some(id) = made.filter(|id| self.world.objects.contains_key(id)) {

@@ -46,8 +46,11 @@ impl Story {
             Kind::Watch => return self.trouble_watch(),
             Kind::Meddle => self.meddle(),
             Kind::Weather => {
-                let weather =
-                    Weather { webhook_down: self.random.chance(40), quota_full: self.random.chance(20) };
+                let weather = Weather {
+                    webhook_down: self.random.chance(40),
+                    quota_full: self.random.chance(20),
+                    creates_denied: self.random.chance(10),
+                };
                 self.sim.world.weather = weather;
                 self.sim.note(|| format!("    {weather:?}"));
             }

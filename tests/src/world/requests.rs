@@ -104,6 +104,10 @@ impl World {
         if let Some(refusal) = body.refused {
             return Err(Failure::Rejected(cause(refusal, 422)));
         }
+        let is_new = place == DryRunIn::Aside || !self.objects.contains_key(id);
+        if self.weather.creates_denied && is_new {
+            return Err(Failure::Rejected(cause(Refusal::AdmissionDenied, 403)));
+        }
         let cannot_change = |live: &Live| live.written && live.fixed != body.fixed;
         if place != DryRunIn::Aside && self.objects.get(id).is_some_and(cannot_change) {
             return Err(Failure::Rejected(cause(Refusal::Invalid, 422)));

@@ -93,7 +93,7 @@ impl Machine {
                 Some(Adoption::Ours) => write.action = Action::Configured,
                 None => {}
             }
-            if recreations.contains(&ix) {
+            if recreations.contains_key(&ix) {
                 write.action = Action::Recreated;
             }
             if !write.is_hook {

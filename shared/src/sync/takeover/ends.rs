@@ -59,7 +59,7 @@ impl Machine {
             absent: BTreeSet::new(),
             rejected: BTreeMap::new(),
             doubted: BTreeMap::new(),
-            recreations: BTreeSet::new(),
+            recreations: BTreeMap::new(),
             cursor: 0,
             place: None,
             unanswered: BTreeSet::new(),
