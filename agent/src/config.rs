@@ -229,10 +229,12 @@ pub struct RenderLimits {
     pub output: u64,
 }
 
-/// What the agent keeps on disk.
+/// What the agent keeps on disk, and of releases of the past in the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct State {
     pub directory: PathBuf,
+    /// Bytes that the stored renders of all apps may take together, as far as healing does not need them.
+    pub renders: u64,
 }
 
 /// The Lease that makes one agent the active one.

@@ -17,8 +17,10 @@ mod leftovers;
 mod mailbox;
 mod needs;
 mod own;
+mod past;
 mod performer;
 mod registry;
+mod retention;
 mod router;
 mod signals;
 mod source;
@@ -224,9 +226,18 @@ impl Daemon {
             drivers: TaskTracker::new(),
             newest: Mutex::default(),
             vital: vital.clone(),
+            past: Arc::default(),
         });
         let (state, deadline) = (launcher.cluster.state.clone(), launcher.limits.request_deadline);
-        vital.spawn("the remover of leftovers", leftovers::run(state, lease.term.clone(), deadline));
+        let bound = retention::run(registry.clone(), state.clone(), fixed.state.renders);
+        vital.spawn("the bound of stored renders", bound);
+        let leftovers = leftovers::Remover {
+            state,
+            registry: registry.clone(),
+            lease: lease.term.clone(),
+            request_deadline: deadline,
+        };
+        vital.spawn("the remover of leftovers", leftovers.run());
         let heard = Heard { seen, asks, lease: lease.term.clone(), autoscaled, apis: apis.set.clone() };
         heard.pass_on(&vital, &registry, &readiness);
         let sources = Sources::new(cache.clone(), charts.clone(), instance.clone(), vital.clone());

@@ -23,6 +23,7 @@ use skiff_shared::desired::Revision;
 use skiff_shared::inventory::ShardError;
 use skiff_shared::managed_fields::FIELD_MANAGER;
 use skiff_shared::report::Report;
+use skiff_shared::retention::Size;
 use skiff_shared::sync::effect::ShardSlot;
 use skiff_shared::sync::event::Failure;
 use tokio::sync::RwLock;
@@ -40,6 +41,8 @@ const RENDER_KEY: &str = "bodies.zst";
 const LABEL_APP: &str = "skiff.dev/state-of";
 pub const LABEL_AGENT: &str = "skiff.dev/agent";
 const LABEL_KIND: &str = "skiff.dev/state";
+/// The annotation of a stored render that says how many bytes it has, so that they are counted without being read.
+const ANNOTATION_BYTES: &str = "skiff.dev/bytes";
 /// The label of an `App` that names the environment that it was made for.
 const LABEL_ENVIRONMENT: &str = "skiff.dev/environment";
 
@@ -53,6 +56,8 @@ pub struct State {
     statuses: Mutex<HashMap<String, AppStatus>>,
     /// Stored renders that this process has stored or found stored: a shard names them, or is about to.
     kept: Mutex<HashSet<String>>,
+    /// The stored renders, as far as this process has counted them.
+    sizes: Mutex<HashMap<String, Size>>,
     /// Shared by what stores renders, held alone by what removes those that nobody names.
     storing: RwLock<()>,
     /// Something was left behind that nobody names.
@@ -107,6 +112,7 @@ impl State {
             versions: Mutex::default(),
             statuses: Mutex::default(),
             kept: Mutex::default(),
+            sizes: Mutex::default(),
             storing: RwLock::default(),
             littered: AtomicBool::default(),
         }

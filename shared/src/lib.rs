@@ -19,6 +19,7 @@ pub mod ownership;
 pub mod plan;
 pub mod policy;
 pub mod report;
+pub mod retention;
 pub mod rights;
 pub mod sync;
 pub mod trace;

@@ -127,6 +127,8 @@ pub struct World {
     pub bodies: HashMap<BodyDigest, Body>,
     /// Every set that was rendered, by its digest.
     pub sets: HashMap<Digest, Arc<Desired>>,
+    /// Git cannot be reached: what is not stored cannot be rendered again.
+    pub git_away: bool,
     /// Kinds whose CRD is there and not yet established, with the steps left.
     coming: Vec<(Arc<GroupKind>, u32)>,
     pub changes: Vec<Change>,
@@ -218,6 +220,7 @@ impl Default for World {
             objects: BTreeMap::new(),
             bodies: HashMap::new(),
             sets: HashMap::new(),
+            git_away: false,
             coming: Vec::new(),
             changes: Vec::new(),
             disturbed: HashMap::new(),

@@ -83,9 +83,13 @@ fn result(entry: &HistoryEntry) -> String {
     format!("{}{pinned}", entry.outcome)
 }
 
-/// Says whether `skiff rollback` can go back to it.
+/// Says whether `skiff rollback` can go back to it, and what it needs for that.
 fn kept(entry: &HistoryEntry) -> String {
-    if entry.stored.is_empty() { nothing() } else { "yes".to_owned() }
+    match (entry.outcome.as_str(), entry.stored.is_empty()) {
+        (_, false) => "yes".to_owned(),
+        ("success", true) => "in Git".to_owned(),
+        (_, true) => nothing(),
+    }
 }
 
 fn time(at: Option<Timestamp>) -> String {

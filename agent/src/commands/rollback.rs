@@ -35,38 +35,29 @@ pub async fn run(arguments: RollbackArgs) -> anyhow::Result<ExitCode> {
     wait::until(&asked, patience.timeout, done).await
 }
 
-/// Returns the release that is meant: the one with the number, or the one before what the app has now.
+/// Returns the release that is meant: the one with the number, or the one before what the app has now. What is not
+/// stored any more is rendered again from Git.
 fn target<'a>(name: &str, status: &'a AppStatus, number: Option<u64>) -> anyhow::Result<&'a HistoryEntry> {
-    let kept = |entry: &&HistoryEntry| !entry.stored.is_empty();
+    let mut good = status.history.iter().filter(|entry| entry.outcome == "success");
     let Some(number) = number else {
         // What is being applied, or was given up on, is not in force: the last good release is.
         let unfinished = status.plan.is_some();
-        let current = status.history.iter().find(|entry| entry.outcome == "success");
-        let current = current.map(|entry| entry.render.as_str()).filter(|_| !unfinished);
-        let before = status.history.iter().filter(kept).find(|entry| Some(entry.render.as_str()) != current);
-        return match before {
+        let current = good.clone().next().map(|entry| entry.render.as_str()).filter(|_| !unfinished);
+        return match good.find(|entry| Some(entry.render.as_str()) != current) {
             Some(entry) => Ok(entry),
             None => bail!(
-                "app {name:?} has no earlier release that is kept: revert the commit in Git; `skiff history {name}` shows what there is"
+                "app {name:?} has no earlier release: revert the commit in Git; `skiff history {name}` shows what there is"
             ),
         };
     };
     match status.history.iter().find(|entry| entry.number == number) {
-        Some(entry) if kept(&entry) => Ok(entry),
-        Some(entry) if entry.outcome != "success" => {
+        Some(entry) if entry.outcome == "success" => Ok(entry),
+        Some(entry) => {
             bail!(
                 "sync {number} of app {name:?} was no success ({}): it is nothing to go back to",
                 entry.outcome
             )
         }
-        // A newer entry may be the same release: that one is kept then.
-        Some(entry) => match status.history.iter().filter(kept).find(|other| other.render == entry.render) {
-            Some(same) => Ok(same),
-            None => bail!(
-                "release {number} of app {name:?} is not kept any more, only the last three are: revert the commits after {} in Git",
-                entry.revision.name
-            ),
-        },
         None => bail!("app {name:?} has no sync {number}: `skiff history {name}` lists them"),
     }
 }
@@ -115,13 +106,13 @@ mod tests {
         assert_eq!(chosen(&history(), None), "b");
         let half_way = AppStatus { plan: Some(PlanSummary::default()), ..history() };
         assert_eq!(chosen(&half_way, None), "c");
-        insta::assert_snapshot!(chosen(&AppStatus::default(), None), @r#"app "shop" has no earlier release that is kept: revert the commit in Git; `skiff history shop` shows what there is"#);
+        insta::assert_snapshot!(chosen(&AppStatus::default(), None), @r#"app "shop" has no earlier release: revert the commit in Git; `skiff history shop` shows what there is"#);
     }
 
     #[test]
     fn a_number_that_cannot_be_gone_back_to_says_why() {
         assert_eq!(chosen(&history(), Some(4)), "b");
-        insta::assert_snapshot!(chosen(&history(), Some(3)), @r#"release 3 of app "shop" is not kept any more, only the last three are: revert the commits after main@sha1:a in Git"#);
+        assert_eq!(chosen(&history(), Some(3)), "a", "it is rendered again from Git");
         insta::assert_snapshot!(chosen(&history(), Some(6)), @r#"sync 6 of app "shop" was no success (failure): it is nothing to go back to"#);
         insta::assert_snapshot!(chosen(&history(), Some(9)), @r#"app "shop" has no sync 9: `skiff history shop` lists them"#);
     }

@@ -90,8 +90,11 @@ impl Check<'_> {
         let http = self.http(http);
         let render = self.render(render);
         let lease = self.lease(lease);
-        let RawState { directory } = state;
-        let state = State { directory: directory.unwrap_or_else(|| PathBuf::from("/var/lib/skiff")) };
+        let RawState { directory, renders } = state;
+        let state = State {
+            directory: directory.unwrap_or_else(|| PathBuf::from("/var/lib/skiff")),
+            renders: renders.map_or(64 * MEBIBYTE, |Bytes(bytes)| bytes),
+        };
         Some(Config {
             cluster: cluster?,
             agent: agent?,

@@ -264,6 +264,7 @@ pub(super) struct RawLimits {
 #[schemars(deny_unknown_fields)]
 pub(super) struct RawState {
     pub(super) directory: Option<PathBuf>,
+    pub(super) renders: Option<Bytes>,
 }
 
 #[derive(Default, Deserialize, JsonSchema)]

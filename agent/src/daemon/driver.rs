@@ -50,7 +50,7 @@ impl Driver {
         let owned = rows.iter().filter_map(|row| Some((row.id.clone(), on_record(&row.record)?))).collect();
         let recorded = rows.iter().filter_map(|row| Some(row.record.applied()?.body));
         let bodies = rows.iter().filter_map(|row| row.wanted).chain(recorded).collect();
-        self.registry.note(&self.performer.app, owned, bodies);
+        self.registry.note(&self.performer.app, owned, bodies, self.machine.stored());
     }
 }
 
@@ -62,7 +62,7 @@ fn on_record(record: &Record) -> Option<OnRecord> {
     }
 }
 
-/// Effects after which the app's set of owned objects is another.
+/// Effects after which the app owns or needs something else than before.
 fn changes_ownership(effect: &Effect) -> bool {
-    matches!(effect, Effect::Save(..) | Effect::Keep(..) | Effect::Finished(_))
+    matches!(effect, Effect::Save(..) | Effect::Keep(..) | Effect::Forget(_) | Effect::Finished(_))
 }

@@ -471,9 +471,9 @@ impl Environment {
 }
 
 /// Why there is no app list.
-struct Unlisted {
+pub(super) struct Unlisted {
     reason: &'static str,
-    problems: Vec<Problem>,
+    pub(super) problems: Vec<Problem>,
 }
 
 impl Unlisted {
@@ -483,7 +483,7 @@ impl Unlisted {
 }
 
 /// Reads the list in a folder of a revision; without one the folder is the app.
-fn read_list(
+pub(super) fn read_list(
     snapshot: &Snapshot,
     name: AppName,
     path: &RepoPath,

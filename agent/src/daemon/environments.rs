@@ -13,6 +13,7 @@ use super::apps::{Apps, Waiting, WantedSets};
 use super::environment::{Environment, Rules, Workshop};
 use super::launch::Launcher;
 use super::own::OwnSources;
+use super::past::Place;
 use super::source::Subject;
 use super::sources::Told;
 use super::unattended;
@@ -109,6 +110,7 @@ impl Environments {
             self.launcher.registry.remove(&app);
             self.launcher.wanted.remove(&app);
         }
+        self.launcher.past.forget(environment);
         self.readiness.forget(&format!("source of {environment}"));
         self.launcher.telemetry.source_gone(environment);
         self.workshop.sources.list_read(environment);
@@ -168,6 +170,14 @@ impl Environments {
         let (told, sourced) = mpsc::unbounded_channel::<Told>();
         let sources = self.workshop.sources.clone();
         let following = sources.follow(Subject::Git(source.clone()), config.interval, told.clone());
+        let place = Place {
+            config: config.clone(),
+            source: source.clone(),
+            workshop: self.workshop.clone(),
+            rules: changes.clone(),
+            apis: self.apis.clone(),
+        };
+        self.launcher.past.know(config.name.as_str(), place);
         let environment = Environment {
             config: config.clone(),
             own: OwnSources::new(sources, told, config.interval),

@@ -18,6 +18,7 @@ use super::access::ClusterAccess;
 use super::apps::WantedSets;
 use super::driver::Driver;
 use super::mailbox::Mailbox;
+use super::past::Past;
 use super::performer::Performer;
 use super::registry::Registry;
 use super::vital::Vital;
@@ -41,6 +42,8 @@ pub struct Launcher {
     /// The tasks of each app's newest driver.
     pub newest: Mutex<HashMap<Arc<str>, TaskTracker>>,
     pub vital: Vital,
+    /// Renders releases of the past again.
+    pub past: Arc<Past>,
 }
 
 impl Launcher {
@@ -69,6 +72,7 @@ impl Launcher {
             tasks: TaskTracker::new(),
             registry: self.registry.clone(),
             wanted: self.wanted.clone(),
+            past: self.past.clone(),
         };
         mailbox.send(Event::Autoscaled(self.autoscaled().await));
         mailbox.send(Event::Lease(*self.lease.borrow()));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use skiff_shared::desired::yields::Yields;
-use skiff_shared::desired::{BodyDigest, Propagation};
+use skiff_shared::desired::{BodyDigest, Desired, Propagation};
 use skiff_shared::inventory::Uid;
 use skiff_shared::object::Target;
 use skiff_shared::report::Report;
@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use super::access::ClusterAccess;
 use super::apps::WantedSets;
 use super::mailbox::Mailbox;
+use super::past::Past;
 use super::registry::Registry;
 use crate::cluster::requests::{DryRunPlace, Sending};
 use crate::lanes::Permit;
@@ -35,6 +36,7 @@ pub struct Performer {
     pub tasks: TaskTracker,
     pub registry: Arc<Registry>,
     pub wanted: Arc<WantedSets>,
+    pub past: Arc<Past>,
 }
 
 impl Performer {
@@ -138,15 +140,25 @@ impl Performer {
         // Bodies that are restored for it are nobody's until the set is known as wanted.
         let _hold = self.cluster.store.hold();
         let set = match release {
-            Some(release) => {
-                let (state, store) = (&self.cluster.state, &self.cluster.store);
-                Some(Arc::new(state.recall(&release, store, &self.cluster.interner).await?))
-            }
+            Some(release) => Some(Arc::new(self.recall(&release).await?)),
             None => None,
         };
         self.wanted.pin(&self.app, set.clone(), &self.registry);
         self.wanted.tell_claims(&self.registry);
         Ok(Answer::Pinned(set))
+    }
+
+    /// Returns the set of a release: as it is stored, or rendered again where it is not, or not wholly.
+    async fn recall(&self, release: &Release) -> Result<Desired, Failure> {
+        let (state, store) = (&self.cluster.state, &self.cluster.store);
+        match state.recall(release, store, &self.cluster.interner).await {
+            Err(Failure::Rejected(cause)) => {
+                tracing::info!(app = %self.app, why = cause.message, "a release is rendered again from Git");
+                let environment = self.registry.environment_of(&self.app).ok_or(Failure::NotSent)?;
+                self.past.render(&environment, &self.app, release).await
+            }
+            recalled => recalled,
+        }
     }
 
     async fn dry_run(

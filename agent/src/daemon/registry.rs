@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use skiff_shared::gate::depend::Standing;
 use skiff_shared::object::{Digest, GroupKind, ObjectId};
 use skiff_shared::ownership::OnRecord;
+use skiff_shared::retention::Stored;
 use skiff_shared::sync::event::{Blind, Event, LeaseTerm};
 use tokio::sync::watch;
 
@@ -42,6 +43,8 @@ struct Entry {
     is_free: bool,
     owned: Arc<Owned>,
     bodies: Arc<HashSet<Digest>>,
+    /// What it needs of its stored renders.
+    stored: Stored,
     depends_on: BTreeSet<Arc<str>>,
     has_dependents: bool,
     /// What it last told those that depend on it.
@@ -88,6 +91,7 @@ impl Registry {
             is_free: false,
             owned,
             bodies,
+            stored: Stored::default(),
             depends_on: BTreeSet::new(),
             has_dependents: apps.values().any(|other| other.depends_on.contains(app)),
             standing: Standing::default(),
@@ -259,17 +263,28 @@ impl Registry {
         }
     }
 
-    /// Notes what an app owns and which bodies it needs, as its driver knows it.
-    pub fn note(&self, app: &str, owned: Owned, bodies: HashSet<Digest>) {
+    /// Notes what an app owns and which bodies and stored renders it needs, as its driver knows it.
+    pub fn note(&self, app: &str, owned: Owned, bodies: HashSet<Digest>, stored: Stored) {
         let mut apps = self.apps();
         if let Some(entry) = apps.get_mut(app) {
-            (entry.owned, entry.bodies) = (Arc::new(owned), Arc::new(bodies));
+            (entry.owned, entry.bodies, entry.stored) = (Arc::new(owned), Arc::new(bodies), stored);
         }
         drop(apps);
         self.noted.send_replace(());
     }
 
-    /// Returns what changes whenever an app owns something else than before.
+    /// Lets those look again who act on what apps own and need.
+    pub fn look_again(&self) {
+        self.noted.send_replace(());
+    }
+
+    /// Returns what every app needs of its stored renders.
+    pub fn stored(&self) -> BTreeMap<Arc<str>, Stored> {
+        let apps = self.apps();
+        apps.iter().map(|(app, entry)| (app.clone(), entry.stored.clone())).collect()
+    }
+
+    /// Returns what changes whenever an app owns or needs something else than before.
     pub fn noted(&self) -> watch::Receiver<()> {
         self.noted.subscribe()
     }

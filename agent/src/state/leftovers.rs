@@ -8,12 +8,13 @@ use std::sync::atomic::Ordering;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{DeleteParams, ListParams, ObjectMeta, Preconditions};
 use skiff_shared::inventory;
+use skiff_shared::retention::Size;
 use skiff_shared::sync::effect::ShardSlot;
 use skiff_shared::sync::event::Failure;
 
 use super::failure::within;
 use super::shards::{complete_count, slot_of, unpack};
-use super::{LABEL_AGENT, LABEL_APP, LABEL_KIND, State, StateError};
+use super::{ANNOTATION_BYTES, LABEL_AGENT, LABEL_APP, LABEL_KIND, State, StateError, pack};
 
 /// Secrets that one page of their metadata has.
 const SECRETS_AT_ONCE: u32 = 500;
@@ -85,6 +86,7 @@ impl State {
             let _alone = self.storing.write().await;
             let is_kept = self.kept().contains(&render.name);
             if !is_kept && may_write() && self.remove_render(render).await {
+                self.counted().remove(&render.name);
                 removed.renders += 1;
             }
         }
@@ -98,12 +100,24 @@ impl State {
         loop {
             let page = within(self.renders.list_metadata(&params)).await;
             let page = page.map_err(|failure| StateError::ListAll { what: "stored renders", failure })?;
-            found.extend(page.items.into_iter().filter_map(|secret| Stored::of(secret.metadata)));
+            for secret in page.items {
+                self.count(&secret.metadata);
+                found.extend(Stored::of(secret.metadata));
+            }
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
                 Some(token) => params = params.continue_token(&token),
                 None => return Ok(found),
             }
         }
+    }
+
+    /// Notes how large a stored render is; one that does not say so has as much as one is meant to hold at most.
+    fn count(&self, secret: &ObjectMeta) {
+        let (Some(name), Some(labels)) = (&secret.name, &secret.labels) else { return };
+        let stated = secret.annotations.as_ref().and_then(|annotations| annotations.get(ANNOTATION_BYTES));
+        let bytes = stated.and_then(|bytes| bytes.parse().ok()).unwrap_or(pack::LIMIT as u64);
+        let app = labels.get(LABEL_APP).map_or("", String::as_str).into();
+        self.counted().insert(name.clone(), Size { app, bytes });
     }
 
     /// Returns the shards of every app of this agent, also of those that it does not drive.

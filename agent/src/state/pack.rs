@@ -11,7 +11,7 @@ use skiff_shared::object::Digest;
 use crate::store::Store;
 
 /// Compressed bytes that one Secret is meant to hold at most; its own limit is 1 MiB.
-const LIMIT: usize = 512 * 1024;
+pub(super) const LIMIT: usize = 512 * 1024;
 
 /// Uncompressed bytes that are gathered before a pack is compressed.
 const GATHER: usize = 4 * 1024 * 1024;

@@ -1,6 +1,6 @@
 //! Stored renders: immutable Secrets that hold the bodies of a shard's rows.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
@@ -10,10 +10,11 @@ use kube::api::{DeleteParams, ObjectMeta, PostParams};
 use skiff_shared::desired::BodyDigest;
 use skiff_shared::inventory::Inventory;
 use skiff_shared::managed_fields::FIELD_MANAGER;
+use skiff_shared::retention::Size;
 use skiff_shared::sync::event::Failure;
 
 use super::failure::{packing, within};
-use super::{DEADLINE, RENDER_KEY, State, StateError, pack};
+use super::{ANNOTATION_BYTES, DEADLINE, RENDER_KEY, State, StateError, pack};
 use crate::store::Store;
 
 impl State {
@@ -76,10 +77,12 @@ impl State {
         let mut names = Vec::with_capacity(packs.len());
         for packed in packs {
             let name = format!("skiff-render-{app}-{}", packed.digest);
+            let packed_bytes = packed.bytes.len() as u64;
             let secret = Secret {
                 metadata: ObjectMeta {
                     name: Some(name.clone()),
                     labels: Some(self.labels(app, "render")),
+                    annotations: Some([(ANNOTATION_BYTES.to_owned(), packed.bytes.len().to_string())].into()),
                     ..ObjectMeta::default()
                 },
                 immutable: Some(true),
@@ -89,6 +92,8 @@ impl State {
             let params =
                 PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
             self.kept().insert(name.clone());
+            let size = Size { app: app.into(), bytes: packed_bytes };
+            self.counted().insert(name.clone(), size);
             match within(self.renders.create(&params, &secret)).await {
                 // The name is the content's digest: what is there is the same.
                 Ok(_) | Err(Failure::Replaced(_)) => names.push(name),
@@ -102,6 +107,7 @@ impl State {
     pub async fn forget_renders(&self, app: &str, names: &[String]) {
         for name in names {
             self.kept().remove(name);
+            self.counted().remove(name);
             match within(self.renders.delete(name, &DeleteParams::default())).await {
                 Ok(_) | Err(Failure::NotFound(_)) => {}
                 Err(error) => {
@@ -110,6 +116,15 @@ impl State {
                 }
             }
         }
+    }
+
+    /// Returns what each stored render takes, as far as this process has stored or listed them.
+    pub fn sizes(&self) -> HashMap<String, Size> {
+        self.counted().clone()
+    }
+
+    pub(super) fn counted(&self) -> MutexGuard<'_, HashMap<String, Size>> {
+        self.sizes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn kept(&self) -> MutexGuard<'_, HashSet<String>> {

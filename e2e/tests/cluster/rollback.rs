@@ -108,7 +108,7 @@ async fn an_app_goes_back_without_git_and_stays_there() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_release_whose_render_is_gone_is_refused_by_name() -> anyhow::Result<()> {
+async fn a_release_that_is_not_stored_any_more_is_rendered_again_from_git() -> anyhow::Result<()> {
     let mut site = Site::start(Options::default()).await?;
     let mut shop = site.repository("shop")?;
     let commits = three_releases(&mut site, &mut shop).await?;
@@ -119,16 +119,76 @@ async fn a_release_whose_render_is_gone_is_refused_by_name() -> anyhow::Result<(
     for name in &second.stored {
         renders.delete(name, &DeleteParams::default()).await?;
     }
+    // Neither is the release stored, nor is its commit on this disk, nor can Git be reached.
+    site.end_agent().await?;
+    std::fs::remove_dir_all(site.state_directory())?;
+    site.git.behave(Fault::status(503));
+    site.restart_agent()?;
     let (said, code) = site.skiff(User::Dev, &["rollback", "staging", &second.number.to_string()]).await?;
     assert_eq!(code, 0, "{said}");
-    site.app("staging", "the release is refused", |app| {
-        says(app, "Pinned", "ReleaseMissing", &format!("stored render {} is gone", second.stored[0]))
+    site.app("staging", "it says why it is not there", |app| {
+        says(app, "Pinned", "ReleaseMissing", "cannot be rendered again: failed to fetch")
     })
     .await?;
     assert_eq!(value(&site, "price").await?.as_deref(), Some("three"), "it stays as it is");
+    site.git.behave(Fault::None);
+    pinned_at(&site, &commits[1]).await?;
+    assert_eq!(value(&site, "price").await?.as_deref(), Some("two"));
+    assert_eq!(value(&site, "new").await?, None);
     site.skiff(User::Dev, &["resume", "staging"]).await?;
     site.synced("staging", &commits[2]).await?;
-    let listed = renders.list(&ListParams::default().labels("skiff.dev/state=render")).await?;
-    assert!(listed.items.len() <= 4, "old renders are removed: {}", listed.items.len());
+
+    // A commit that no server has is refused by name, once and for all.
+    let status = site.apps()?.get("staging").await?.status.unwrap_or_default();
+    let mut forged = status.clone();
+    for entry in forged.history.iter_mut().filter(|entry| entry.render == second.render) {
+        entry.stored.clear();
+        entry.revision.commit = format!("sha1:{}", "0".repeat(40));
+    }
+    site.end_agent().await?;
+    let patch = Patch::Merge(json!({"status": {"history": forged.history}}));
+    site.apps()?.patch_status("staging", &PatchParams::default(), &patch).await?;
+    std::fs::remove_dir_all(site.state_directory())?;
+    site.restart_agent()?;
+    site.skiff(User::Dev, &["rollback", "staging", &second.number.to_string()]).await?;
+    site.app("staging", "the commit is named", |app| {
+        let named = condition(app, "Pinned").is_some_and(|found| found.message.contains("sha1:0000000"));
+        named && says(app, "Pinned", "ReleaseMissing", "cannot be rendered again")
+    })
+    .await?;
+    assert_eq!(value(&site, "price").await?.as_deref(), Some("three"));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stored_renders_of_all_apps_have_one_bound() -> anyhow::Result<()> {
+    let mut site = Site::start_with(Options::default(), json!({"state": {"renders": 1}})).await?;
+    let mut shop = site.repository("shop")?;
+    let commits = three_releases(&mut site, &mut shop).await?;
+    let renders: Api<Secret> = Api::namespaced(site.admin()?, NAMESPACE);
+    let stored = async || {
+        let listed = renders.list(&ListParams::default().labels("skiff.dev/state=render")).await?;
+        anyhow::Ok(listed.items.len())
+    };
+    site.until("only what is in force is stored", async || Ok(stored().await? == 1)).await?;
+    let kept = |app: &App| {
+        app.status.iter().flat_map(|status| &status.history).filter(|it| !it.stored.is_empty()).count()
+    };
+    site.app("staging", "the history says so", |app| kept(app) <= 1).await?;
+
+    // What healing needs is what stays: without Git, on an empty disk.
+    site.git.behave(Fault::status(503));
+    site.end_agent().await?;
+    std::fs::remove_dir_all(site.state_directory())?;
+    let maps: Api<ConfigMap> = Api::namespaced(site.admin()?, "default");
+    let drift = Patch::Merge(json!({"data": {"value": "by hand"}}));
+    maps.patch("price", &PatchParams::default(), &drift).await?;
+    site.restart_agent()?;
+    site.until("the drift is healed", async || Ok(value(&site, "price").await?.as_deref() == Some("three")))
+        .await?;
+    site.git.behave(Fault::None);
+    let (said, code) = site.skiff(User::Dev, &["rollback", "staging", "1"]).await?;
+    assert_eq!(code, 0, "{said}");
+    pinned_at(&site, &commits[0]).await?;
     Ok(())
 }

@@ -291,6 +291,8 @@ pub enum Event {
     Standings(Standings),
     Claims(Claims),
     Asked(Ask),
+    /// The stored renders of these releases have to make room for newer ones, of whatever app.
+    LetGo(BTreeSet<Digest>),
     Apis(Arc<ApiSet>),
     /// Objects of these kinds are judged in another way: what was seen is looked at again.
     HealthRules(BTreeSet<GroupKind>),

@@ -16,6 +16,7 @@ use super::state::{Machine, Open};
 use crate::desired::{BodyDigest, Desired};
 use crate::object::Digest;
 use crate::report::{HistoryEntry, Outcome, PinReport};
+use crate::retention::{Stored, StoredRelease};
 
 /// Releases whose render stays stored, so that the app can go back to them.
 const KEPT: usize = 3;
@@ -35,8 +36,10 @@ pub(super) struct Course {
     attempts: u32,
     /// Not before: after a failed try.
     again_at: Option<Timestamp>,
-    /// Why the release that is asked for cannot be followed.
+    /// Why the release that is asked for is not followed.
     problem: Option<String>,
+    /// Only another word of a person's changes that.
+    refused: bool,
     /// Names of stored renders that no release needs any more.
     pub dropping: Vec<String>,
 }
@@ -89,7 +92,8 @@ impl Machine {
 
     /// Takes another word about the pin.
     pub(super) fn pin_asked(&mut self) {
-        (self.course.problem, self.course.attempts, self.course.again_at) = (None, 0, None);
+        (self.course.problem, self.course.refused) = (None, false);
+        (self.course.attempts, self.course.again_at) = (0, None);
     }
 
     /// Asks for the set that people want to be followed, where it is another than the present one.
@@ -109,15 +113,16 @@ impl Machine {
         let is_news =
             |next: &mut Arc<Desired>| followed.as_ref().is_none_or(|followed| !Arc::ptr_eq(followed, next));
         self.course.passed_over |= self.next.take_if(is_news).is_some();
-        if self.course.problem.is_some() || self.course.again_at.is_some_and(|at| at > now) {
+        if self.course.refused || self.course.again_at.is_some_and(|at| at > now) {
             return;
         }
-        let release = match wanted.map(|render| self.kept_release(render)) {
+        let release = match wanted.map(|render| self.good_release(render)) {
             Some(None) => {
                 self.course.problem = Some(
-                    "the release is not kept any more: revert the commit in Git, or pin to one that `skiff history` shows as kept"
+                    "the history does not have the release any more: revert the commit in Git, or pin to one that `skiff history` lists"
                         .to_owned(),
                 );
+                self.course.refused = true;
                 return self.changed(now);
             }
             Some(Some(release)) => Some(Box::new(release)),
@@ -129,8 +134,10 @@ impl Machine {
         self.changed(now);
     }
 
-    fn kept_release(&self, render: Digest) -> Option<Release> {
-        let entry = self.history.iter().find(|entry| entry.render == render && entry.is_kept())?;
+    /// Returns a release that ended well. Where its render is stored no more, it names none.
+    fn good_release(&self, render: Digest) -> Option<Release> {
+        let good = || self.history.iter().filter(|entry| entry.render == render && entry.is_good());
+        let entry = good().find(|entry| entry.is_kept()).or_else(|| good().next())?;
         Some(Release {
             revision: entry.revision.clone(),
             assignment: entry.assignment.clone(),
@@ -149,7 +156,7 @@ impl Machine {
         self.course.asking = None;
         match result {
             Ok(Answer::Pinned(set)) => {
-                (self.course.attempts, self.course.again_at) = (0, None);
+                self.pin_asked();
                 self.course.release = set.as_ref().map(|set| set.render);
                 if set.is_some() && self.course.release == self.ask.pin.as_ref().map(|pin| pin.release) {
                     self.next = set;
@@ -158,9 +165,12 @@ impl Machine {
             }
             Ok(_) => {}
             Err(Failure::Rejected(cause) | Failure::NotFound(cause)) => {
-                self.course.problem = Some(cause.message);
+                (self.course.problem, self.course.refused) = (Some(cause.message), true);
             }
-            Err(_) => {
+            Err(failure) => {
+                if let Failure::Unavailable(cause) = failure {
+                    self.course.problem = Some(cause.message);
+                }
                 self.course.attempts += 1;
                 self.course.again_at = Some(now + backoff::pause_of_app(self.course.attempts, Pace::Quick));
             }
@@ -193,6 +203,42 @@ impl Machine {
                 entry.without.clear();
             }
         }
+    }
+
+    /// Lets go of the renders of some releases for want of room; the one that the app is pinned to stays.
+    pub(super) fn let_go(&mut self, releases: &BTreeSet<Digest>, now: Timestamp) {
+        let pinned = self.ask.pin.as_ref().map(|pin| pin.release);
+        let going =
+            |entry: &&mut HistoryEntry| releases.contains(&entry.render) && Some(entry.render) != pinned;
+        let mut went = false;
+        for entry in self.history.iter_mut().filter(going) {
+            went |= !entry.stored.is_empty();
+            self.course.dropping.append(&mut entry.stored);
+            entry.without.clear();
+        }
+        if went {
+            self.changed(now);
+        }
+    }
+
+    /// Returns what the app needs of its stored renders, and what only releases of the past need.
+    pub fn stored(&self) -> Stored {
+        let of_shards = self.shards.iter().flat_map(|shard| shard.renders.iter().flatten().cloned());
+        let mut stored = Stored { needed: of_shards.collect(), releases: Vec::new() };
+        let pinned = self.ask.pin.as_ref().map(|pin| pin.release);
+        for entry in self.history.iter().filter(|entry| entry.is_kept()) {
+            if Some(entry.render) == pinned {
+                stored.needed.extend(entry.stored.iter().cloned());
+            } else {
+                let at = entry.healthy_at.unwrap_or(entry.seen_at);
+                stored.releases.push(StoredRelease {
+                    render: entry.render,
+                    at,
+                    stored: entry.stored.clone(),
+                });
+            }
+        }
+        stored
     }
 
     /// Removes stored renders that neither a release nor a shard names.
@@ -239,8 +285,13 @@ impl Machine {
 }
 
 impl HistoryEntry {
-    /// Whether the app can go back to it.
+    /// Whether the app can go back to it: from what is stored, or rendered again from Git.
+    pub fn is_good(&self) -> bool {
+        self.outcome == Outcome::Success
+    }
+
+    /// Whether the app can go back to it without Git.
     pub fn is_kept(&self) -> bool {
-        self.outcome == Outcome::Success && !self.stored.is_empty()
+        self.is_good() && !self.stored.is_empty()
     }
 }

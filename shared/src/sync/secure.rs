@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::effect::{Effect, Notice, ShardSlot};
 use super::event::{Answer, Failure, Token};
 use super::row::Row;
-use super::state::{Machine, Open, Phase, SecureState};
+use super::state::{Machine, Open, Phase, SecureState, ShardState};
 use crate::desired::BodyDigest;
 use crate::gate::{self, window::Opening};
 use crate::inventory::Record;
@@ -72,11 +72,24 @@ fn content_of(bodies: &BTreeSet<BodyDigest>) -> Option<Digest> {
     (!bodies.is_empty()).then(|| hashing.finish())
 }
 
+/// Renders of a shard that are stored one after the other before the next one holds everything that they are needed
+/// for: syncs that do not come to their end would add one each, without any bound.
+const GENERATIONS: usize = 3;
+
 /// Returns what the row is wanted to be and, where it is held, what it is: what is not written now stays so, and must
 /// not be lost.
 fn bodies_of_row(row: &Row) -> impl Iterator<Item = BodyDigest> {
-    let held = row.held.as_ref().and_then(|_| row.record.applied()).map(|applied| applied.body);
+    let held = row.held.as_ref().and_then(|_| applied_body(row));
     row.wanted.into_iter().chain(held)
+}
+
+fn applied_body(row: &Row) -> Option<BodyDigest> {
+    row.record.applied().map(|applied| applied.body)
+}
+
+/// Whether the next render of a shard holds also what rows still are and are no longer wanted to be.
+fn gathers(shard: &ShardState) -> bool {
+    shard.renders.len() >= GENERATIONS
 }
 
 impl Machine {
@@ -215,7 +228,9 @@ impl Machine {
         let count = self.shards.len();
         let mut contents = vec![BTreeSet::new(); count];
         for row in &self.rows {
-            contents[row.shard_hash as usize % count].extend(bodies_of_row(row));
+            let at = row.shard_hash as usize % count;
+            contents[at].extend(bodies_of_row(row));
+            contents[at].extend(applied_body(row).filter(|_| gathers(&self.shards[at])));
         }
         contents
     }
@@ -223,7 +238,17 @@ impl Machine {
     /// Returns the bodies that a shard's render has to hold.
     fn bodies_of(&self, slot: ShardSlot) -> BTreeSet<BodyDigest> {
         let rows = self.rows.iter().filter(|row| row.shard_hash % slot.count == slot.index);
-        rows.flat_map(bodies_of_row).collect()
+        let gathers = gathers(&self.shards[slot.index as usize]);
+        rows.flat_map(|row| bodies_of_row(row).chain(applied_body(row).filter(|_| gathers))).collect()
+    }
+
+    /// Whether a shard's newest stored render alone holds every body that its rows are healed with.
+    pub(super) fn newest_render_suffices(&self, slot: ShardSlot) -> bool {
+        let rows = || self.rows.iter().filter(|row| row.shard_hash % slot.count == slot.index);
+        let is_held =
+            |row: &Row| row.held.is_some() || applied_body(row).is_none_or(|it| Some(it) == row.wanted);
+        rows().all(is_held)
+            && self.shards[slot.index as usize].kept == content_of(&rows().flat_map(bodies_of_row).collect())
     }
 
     /// Takes the answer to the storing of bodies.
@@ -246,6 +271,10 @@ impl Machine {
                     shard.keep = SecureState::Done;
                 }
                 if shard.renders.first() != Some(&names) {
+                    if gathers(shard) {
+                        // Nothing was written while it was stored: it holds whatever the older ones were kept for.
+                        shard.dropping.extend(shard.renders.drain(..).flatten());
+                    }
                     shard.renders.retain(|generation| *generation != names);
                     shard.renders.insert(0, names);
                     shard.dirty.get_or_insert(now);

@@ -7,12 +7,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::effect::{Effect, ShardSlot};
 use super::event::{Answer, Failure, Token};
-use super::row::{RowIx, Task};
+use super::row::{Row, RowIx};
 use super::state::{Machine, Open, Phase, SecureState, ShardState};
 use crate::inventory::Shard;
-
-/// Stored renders of a shard that are kept: the one in force and two before it.
-const GENERATIONS: usize = 3;
 
 impl Machine {
     pub(super) fn mark_dirty(&mut self, ix: RowIx, now: Timestamp) {
@@ -68,12 +65,11 @@ impl Machine {
     pub(super) fn save(&mut self, index: usize, out: &mut Vec<Effect>) -> Token {
         let slot = self.slot(index);
         let rows = self.rows.iter().filter(|row| row.shard_hash % slot.count == slot.index);
-        let rows: Vec<_> = rows.filter(|row| row.is_stored()).collect();
-        let settled = rows.iter().all(|row| row.task == Task::None);
-        let rows = rows.iter().map(|row| row.stored()).collect();
+        let rows = rows.filter(|row| row.is_stored()).map(Row::stored).collect();
+        let is_settled = self.newest_render_suffices(slot);
         let shard = &mut self.shards[index];
-        if settled && shard.claim == SecureState::Done && shard.renders.len() > GENERATIONS {
-            shard.dropping.extend(shard.renders.drain(GENERATIONS..).flatten());
+        if is_settled && shard.claim == SecureState::Done && shard.renders.len() > 1 {
+            shard.dropping.extend(shard.renders.drain(1..).flatten());
         }
         let content = Shard { rows, renders: shard.renders.clone(), kept: shard.kept };
         shard.dirty = None;

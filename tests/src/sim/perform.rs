@@ -160,12 +160,13 @@ impl Sim {
 }
 
 /// Reads a release back from what is stored, as the agent does: what comes out must be the release to the last body.
+/// Where it is not, the release is rendered again from Git.
 fn recall(world: &World, app: &Arc<str>, release: &Release) -> Result<Answer, Failure> {
-    let refused = || Failure::NotFound(cause(Refusal::Unclassified, 404));
-    let bodies = world.stores.get(app).and_then(|store| store.recall(release)).ok_or_else(refused)?;
-    let set = world.sets.get(&release.render).ok_or_else(refused)?;
-    if set.rows.iter().map(|row| row.body).collect::<BTreeSet<_>>() != bodies {
-        return Err(Failure::Rejected(cause(Refusal::Invalid, 0)));
+    let bodies = world.stores.get(app).and_then(|store| store.recall(release));
+    let set = world.sets.get(&release.render);
+    let set = set.ok_or_else(|| Failure::NotFound(cause(Refusal::Unclassified, 404)))?;
+    if world.git_away && bodies != Some(set.rows.iter().map(|row| row.body).collect::<BTreeSet<_>>()) {
+        return Err(Failure::Unavailable(cause(Refusal::Unclassified, 0)));
     }
     let mut set = Desired::clone(set);
     set.revision = release.revision.clone();

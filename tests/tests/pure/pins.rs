@@ -84,7 +84,7 @@ fn a_release_that_is_not_kept_is_refused_and_the_app_stays_as_it_is() {
     let report = sim.report();
     let condition = report.conditions.iter().find(|condition| condition.kind == "Pinned").expect("told");
     assert_eq!((condition.status, condition.reason.as_str()), (false, "ReleaseMissing"));
-    assert!(condition.message.contains("is not kept any more"), "{}", condition.message);
+    assert!(condition.message.contains("does not have the release any more"), "{}", condition.message);
     // It does not follow Git meanwhile either: that is what the person wanted to be rid of.
     sim.commit("c3", ["ConfigMap/shop/third"]);
     sim.settle().expect("sound");
@@ -113,6 +113,60 @@ fn the_last_three_releases_are_kept_and_their_renders_with_them() {
     let stored = &sim.world.stores["shop"].renders;
     assert!(named.iter().all(|name| stored.contains_key(*name)), "{named:?} {stored:?}");
     assert!(stored.len() <= named.len() + 1, "what nobody needs is removed: {named:?} {stored:?}");
+}
+
+#[test]
+fn a_release_that_is_not_stored_any_more_is_rendered_again_once_git_is_there() {
+    let mut sim = Sim::shop();
+    let first = two_releases(&mut sim);
+    sim.say(0, Event::LetGo([first].into()));
+    sim.settle().expect("sound");
+    let kept = |sim: &Sim| sim.report().history.iter().filter(|entry| entry.is_kept()).count();
+    assert_eq!(kept(&sim), 1, "it made room");
+    sim.world.git_away = true;
+    sim.ask(pin(first));
+    sim.settle().expect("sound");
+    let report = sim.report();
+    let condition = report.conditions.iter().find(|condition| condition.kind == "Pinned").expect("told");
+    assert_eq!((condition.status, condition.reason.as_str()), (false, "ReleaseMissing"));
+    assert!(exists(&sim, "ConfigMap/shop/new"), "it stays as it is meanwhile");
+
+    sim.world.git_away = false;
+    assert_eq!(sim.settle().expect("sound"), End::Idle);
+    assert!(exists(&sim, "ConfigMap/shop/old") && !exists(&sim, "ConfigMap/shop/new"));
+    assert_eq!(sim.report().pinned.and_then(|pinned| pinned.problem), None);
+}
+
+#[test]
+fn a_release_that_makes_room_is_never_the_one_in_force() {
+    let mut sim = Sim::shop();
+    let first = two_releases(&mut sim);
+    let second = sim.report().history[0].render;
+    sim.say(0, Event::LetGo([first, second].into()));
+    sim.settle().expect("sound");
+    assert!(sim.report().history.iter().all(|entry| !entry.is_kept()));
+    // What healing needs is a shard's, and stays: nothing is missing after a restart without Git.
+    assert_eq!(sim.world.stores["shop"].missing_renders(), Vec::<&String>::new());
+    sim.restart(0);
+    sim.replicas[0].words.retain(|words| !matches!(words.first(), Some(Event::Desired(_))));
+    sim.settle().expect("sound");
+    assert!(!sim.world.stores["shop"].renders.is_empty());
+}
+
+#[test]
+fn syncs_that_do_not_end_store_no_more_than_a_few_renders() {
+    let mut sim = Sim::shop();
+    sim.commit("c0", ["ConfigMap/shop/a", "ConfigMap/shop/b"]);
+    sim.settle().expect("sound");
+    for number in 1..=9 {
+        let [a, b] = ["a", "b"].map(|name| format!("ConfigMap/shop/{name} v{number}"));
+        sim.commit(&format!("c{number}"), [a.as_str(), &format!("{b} denied")]);
+        sim.settle().expect("sound");
+    }
+    let store = &sim.world.stores["shop"];
+    let generations = store.shards.values().map(|(_, shard)| shard.renders.len()).max();
+    assert!(generations <= Some(4), "{generations:?}");
+    assert_eq!(store.missing_renders(), Vec::<&String>::new());
 }
 
 #[test]
