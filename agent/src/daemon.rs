@@ -228,16 +228,7 @@ impl Daemon {
             vital: vital.clone(),
             past: Arc::default(),
         });
-        let (state, deadline) = (launcher.cluster.state.clone(), launcher.limits.request_deadline);
-        let bound = retention::run(registry.clone(), state.clone(), fixed.state.renders);
-        vital.spawn("the bound of stored renders", bound);
-        let leftovers = leftovers::Remover {
-            state,
-            registry: registry.clone(),
-            lease: lease.term.clone(),
-            request_deadline: deadline,
-        };
-        vital.spawn("the remover of leftovers", leftovers.run());
+        tidy(&launcher, &fixed.state);
         let heard = Heard { seen, asks, lease: lease.term.clone(), autoscaled, apis: apis.set.clone() };
         heard.pass_on(&vital, &registry, &readiness);
         let sources = Sources::new(cache.clone(), charts.clone(), instance.clone(), vital.clone());
@@ -390,6 +381,20 @@ impl Daemon {
         self.telemetry.shutdown(SHUTDOWN_CAP).await;
         self.http.abort();
     }
+}
+
+/// Starts the tasks that keep what is stored in the cluster small.
+fn tidy(launcher: &Launcher, config: &config::State) {
+    let Launcher { cluster, registry, vital, lease, limits, .. } = launcher;
+    let bound = retention::run(registry.clone(), cluster.state.clone(), config.renders);
+    vital.spawn("the bound of stored renders", bound);
+    let leftovers = leftovers::Remover {
+        state: cluster.state.clone(),
+        registry: registry.clone(),
+        lease: lease.clone(),
+        request_deadline: limits.request_deadline,
+    };
+    vital.spawn("the remover of leftovers", leftovers.run());
 }
 
 /// Opens the agent's own endpoint; it is served until the end.

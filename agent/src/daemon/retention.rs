@@ -17,7 +17,7 @@ pub async fn run(registry: Arc<Registry>, state: Arc<State>, limit: u64) {
         noted.borrow_and_update();
         for (app, releases) in retention::excess(&registry.stored(), &state.sizes(), limit) {
             tracing::debug!(%app, releases = releases.len(), "stored renders make room for newer ones");
-            registry.send(&app, Event::LetGo(releases));
+            registry.send(&app, Event::MakeRoom(releases));
         }
     }
 }

@@ -292,7 +292,7 @@ pub enum Event {
     Claims(Claims),
     Asked(Ask),
     /// The stored renders of these releases have to make room for newer ones, of whatever app.
-    LetGo(BTreeSet<Digest>),
+    MakeRoom(BTreeSet<Digest>),
     Apis(Arc<ApiSet>),
     /// Objects of these kinds are judged in another way: what was seen is looked at again.
     HealthRules(BTreeSet<GroupKind>),

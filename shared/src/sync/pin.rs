@@ -206,7 +206,7 @@ impl Machine {
     }
 
     /// Lets go of the renders of some releases for want of room; the one that the app is pinned to stays.
-    pub(super) fn let_go(&mut self, releases: &BTreeSet<Digest>, now: Timestamp) {
+    pub(super) fn make_room(&mut self, releases: &BTreeSet<Digest>, now: Timestamp) {
         let pinned = self.ask.pin.as_ref().map(|pin| pin.release);
         let going =
             |entry: &&mut HistoryEntry| releases.contains(&entry.render) && Some(entry.render) != pinned;

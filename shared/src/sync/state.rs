@@ -307,7 +307,7 @@ impl Machine {
                 self.ask_is_newer = true;
                 self.asked(ask, now);
             }
-            Event::LetGo(releases) => self.let_go(&releases, now),
+            Event::MakeRoom(releases) => self.make_room(&releases, now),
             Event::Apis(apis) => self.apis_changed(apis),
             Event::Autoscaled(targets) => self.autoscaled(targets),
             Event::HealthRules(kinds) => self.look_at_kinds(&kinds),

@@ -119,7 +119,7 @@ fn the_last_three_releases_are_kept_and_their_renders_with_them() {
 fn a_release_that_is_not_stored_any_more_is_rendered_again_once_git_is_there() {
     let mut sim = Sim::shop();
     let first = two_releases(&mut sim);
-    sim.say(0, Event::LetGo([first].into()));
+    sim.say(0, Event::MakeRoom([first].into()));
     sim.settle().expect("sound");
     let kept = |sim: &Sim| sim.report().history.iter().filter(|entry| entry.is_kept()).count();
     assert_eq!(kept(&sim), 1, "it made room");
@@ -142,7 +142,7 @@ fn a_release_that_makes_room_is_never_the_one_in_force() {
     let mut sim = Sim::shop();
     let first = two_releases(&mut sim);
     let second = sim.report().history[0].render;
-    sim.say(0, Event::LetGo([first, second].into()));
+    sim.say(0, Event::MakeRoom([first, second].into()));
     sim.settle().expect("sound");
     assert!(sim.report().history.iter().all(|entry| !entry.is_kept()));
     // What healing needs is a shard's, and stays: nothing is missing after a restart without Git.
