@@ -162,7 +162,8 @@ async fn a_release_that_is_not_stored_any_more_is_rendered_again_from_git() -> a
 
 #[tokio::test(flavor = "multi_thread")]
 async fn stored_renders_of_all_apps_have_one_bound() -> anyhow::Result<()> {
-    let mut site = Site::start_with(Options::default(), json!({"state": {"renders": 1}})).await?;
+    let mut site = Site::start(Options::default()).await?;
+    site.set_variable("SKIFF__STATE__RENDERS", "1");
     let mut shop = site.repository("shop")?;
     let commits = three_releases(&mut site, &mut shop).await?;
     let renders: Api<Secret> = Api::namespaced(site.admin()?, NAMESPACE);
