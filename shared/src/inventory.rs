@@ -43,6 +43,22 @@ pub struct Applied {
     pub fields: Fields,
 }
 
+impl Applied {
+    /// Whether exactly this was left to others.
+    pub fn leaves(&self, yields: Option<&Arc<Yields>>) -> bool {
+        self.yields.as_ref() == yields
+    }
+}
+
+/// An object that is deleted to be created anew. Recorded before the delete, so that whoever comes after a crash goes on.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Recreation {
+    /// What is created.
+    pub body: BodyDigest,
+    /// The object that goes.
+    pub uid: Uid,
+}
+
 /// What the cluster's record says of an object.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Record {
@@ -72,6 +88,7 @@ pub struct InventoryRow {
     /// `Claimed` or `Settled`; `None` only beside a hook's run, whose object is not there any more.
     pub record: Record,
     pub hook_run: Option<Box<HookRun>>,
+    pub recreation: Option<Box<Recreation>>,
 }
 
 /// The content of one shard.
@@ -172,6 +189,8 @@ struct StoredRow {
     applied: Option<StoredApplied>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     hook: Option<StoredRun>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    recreation: Option<Box<Recreation>>,
 }
 
 #[derive(Serialize, Deserialize, PartialEq, Clone, Copy)]
@@ -305,6 +324,7 @@ impl StoredRow {
                 status: applied.fields.status,
             }),
             hook: row.hook_run.as_deref().map(|run| StoredRun::of(run, row.record == Record::None)),
+            recreation: row.recreation.clone(),
         }
     }
 
@@ -320,6 +340,7 @@ impl StoredRow {
                 None => Record::Claimed,
             },
             hook_run: self.hook.map(|run| Box::new(run.read())),
+            recreation: self.recreation,
         }
     }
 }
@@ -389,6 +410,7 @@ mod tests {
             },
             record,
             hook_run: None,
+            recreation: None,
         }
     }
 
@@ -421,7 +443,13 @@ mod tests {
         };
         let shard = Shard {
             rows: vec![
-                row(&mut interner, "claimed", Record::Claimed),
+                InventoryRow {
+                    recreation: Some(Box::new(Recreation {
+                        body: Digest::of(b"body"),
+                        uid: Uid("3b241101".into()),
+                    })),
+                    ..row(&mut interner, "claimed", Record::Claimed)
+                },
                 row(&mut interner, "settled", Record::Settled(applied)),
                 hook("running", Record::Claimed, HookRun { ended: None, before: None, ..run.clone() }),
                 hook("failed-and-gone", Record::None, run),

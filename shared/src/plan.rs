@@ -347,7 +347,7 @@ fn write_of(
             Decision::Unchanged
         }
         Record::Settled(applied) => {
-            let same = applied.body == row.body && applied.yields.as_ref() == candidate.yields;
+            let same = applied.body == row.body && applied.leaves(candidate.yields);
             if same && !candidate.rewrite { Decision::Unchanged } else { Decision::Write(Action::Configured) }
         }
     }

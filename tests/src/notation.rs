@@ -5,7 +5,7 @@
 //! `refused`, `forbidden` and `denied` (only when written), `finalizer=<n>`, `provides=<Kind>`, `keep`, `confirm`,
 //! `once` (applied only where it is not there), `never` (not applied),
 //! `fixed=<n>` (a field that cannot be changed), `force` (recreated where that is needed),
-//! `replicas` (declares the field that may be left to others), `yields` (leaves it),
+//! `replicas` (declares the field that may be left to others), `yields` (leaves it), `yields=<pointer>` (leaves another),
 //! `unjudged` (its health is ignored), `unchecked` (no dry run), `hook=PreSync,PostSync`, `install=PreSync|never`
 //! (other phases in an installation), `delete=before,succeeded,failed`, `fails` (it ends badly).
 
@@ -80,7 +80,8 @@ pub fn wanted(app: &str, line: &str) -> Wanted {
             ("never", _) => options.apply = ApplyWhen::Never,
             ("force", _) => options.recreate = true,
             ("replicas", _) => body.replicas = Some(3),
-            ("yields", _) => yields = Yields { fields: [Field::replicas()].into(), ..Yields::default() },
+            ("yields", "") => _ = yields.fields.insert(Field::replicas()),
+            ("yields", field) => _ = yields.fields.insert(Field::parse(field).expect("a field")),
             ("unjudged", _) => options.ignore_health = true,
             ("unchecked", _) => options.skip_dry_run = true,
             ("hook", types) => hook.get_or_insert_default().install = phases(types),

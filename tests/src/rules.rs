@@ -94,9 +94,10 @@ pub fn of_effect(world: &World, replica: &Replica, all: &[Replica], effect: &Eff
             if *urgency == Urgency::Apply {
                 promises::taken_rightly(replica, id)?;
             }
-            promises::yielded(world, replica, id, content)?;
+            promises::yielded(world, replica, id, content, *urgency)?;
             of_apply(world, replica, id, content.body, *urgency)
         }
+        Effect::Create(_, _, body) if promises::finishes(world, replica, id, *body) => Ok(()),
         // It takes nothing: where something stands the server refuses it.
         Effect::Create(_, _, body) => of_apply(world, replica, id, *body, Urgency::Apply),
         Effect::Adopt(..) | Effect::Release(..) => promises::taken_rightly(replica, id),

@@ -128,6 +128,7 @@ fn before(sim: &mut Sim, given: &Given) -> Result<(), String> {
             options: ObjectOptions::default(),
             record: Record::Claimed,
             hook_run: None,
+            recreation: None,
         };
         let shard = Shard { rows: vec![row], ..Shard::default() };
         sim.world.stores.entry(app).or_default().save(ShardSlot { index: 0, count: 1 }, None, shard);

@@ -433,6 +433,15 @@ fn sent_replicas(body: &Body, yields: Option<&Yields>) -> Option<u64> {
     body.replicas.filter(|_| !is_left)
 }
 
+/// The value of the field that cannot be changed, as far as an apply of a body sends it.
+fn sent_fixed(body: &Body, yields: Option<&Yields>) -> Option<u64> {
+    let is_left = |field: &Field| field.as_pointer() == FIXED;
+    (!yields.is_some_and(|yields| yields.fields.iter().any(is_left))).then_some(body.fixed)
+}
+
+/// Where the field is that cannot be changed.
+const FIXED: &str = "/spec/fixed";
+
 /// The digest of the fields that are ours after an apply.
 fn owned_fields(body: &Body, yields: Option<&Yields>) -> u128 {
     let replicas = sent_replicas(body, yields).map_or(0, |_| OWNED_REPLICAS);

@@ -49,7 +49,8 @@ impl Driver {
         let rows = self.machine.rows();
         let owned = rows.iter().filter_map(|row| Some((row.id.clone(), on_record(&row.record)?))).collect();
         let recorded = rows.iter().filter_map(|row| Some(row.record.applied()?.body));
-        let bodies = rows.iter().filter_map(|row| row.wanted).chain(recorded).collect();
+        let begun = rows.iter().filter_map(|row| Some(row.recreation.as_ref()?.body));
+        let bodies = rows.iter().filter_map(|row| row.wanted).chain(recorded).chain(begun).collect();
         self.registry.note(&self.performer.app, owned, bodies, self.machine.stored());
     }
 }

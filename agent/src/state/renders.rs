@@ -21,9 +21,10 @@ impl State {
     /// Brings the bodies that the inventory names back to the disk, as far as they are not there.
     pub async fn restore(&self, inventory: &Inventory, store: &Store) -> Result<(), StateError> {
         for shard in &inventory.shards {
-            let recorded = shard.rows.iter().filter_map(|row| row.record.applied());
+            let recorded = shard.rows.iter().filter_map(|row| Some(row.record.applied()?.body));
+            let begun = shard.rows.iter().filter_map(|row| Some(row.recreation.as_ref()?.body));
             let mut missing: BTreeSet<BodyDigest> = recorded
-                .map(|applied| applied.body)
+                .chain(begun)
                 .filter(|body| !store.get(*body).is_ok_and(|found| found.is_some()))
                 .collect();
             for name in shard.renders.iter().flatten() {

@@ -132,6 +132,12 @@ impl Yields {
         (!self.is_empty()).then(|| Arc::new(self))
     }
 
+    /// Whether a field may be named by its position in a list.
+    pub fn has_positions(&self) -> bool {
+        let is_position = |part: &str| part.parse::<u32>().is_ok();
+        self.fields.iter().any(|field| field.as_pointer().split('/').any(is_position))
+    }
+
     /// Returns the paths of the named fields, positions in lists as written.
     pub fn paths(&self) -> Vec<Path> {
         self.fields.iter().map(Field::path).collect()

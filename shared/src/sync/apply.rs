@@ -79,6 +79,7 @@ impl Machine {
     /// Starts again what failed before and what waited for its kind or its end.
     pub(super) fn repeat(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         let mut after = None;
+        let is_given_up = self.run.as_ref().is_some_and(|run| run.is_given_up());
         while self.has_room()
             && let Some(ix) = next_after(&self.due, after)
         {
@@ -92,7 +93,7 @@ impl Machine {
                 continue;
             }
             match row.task {
-                Task::Writing { .. } if self.run.as_ref().is_some_and(|run| run.is_given_up()) => {}
+                Task::Writing { .. } if is_given_up && !row.has_begun() => {}
                 Task::Writing { .. } | Task::Run(_) => self.write(ix, now, out),
                 Task::Prune => self.examine(ix, out),
                 Task::None | Task::Write { .. } | Task::AwaitGone => {}

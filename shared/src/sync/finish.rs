@@ -71,7 +71,11 @@ impl Machine {
                 if matches!(row.task, Task::Writing { .. }) {
                     row.trouble().failed = row.wanted;
                 }
-                if op != Op::Adopt && !matches!(failure, Failure::Rejected(_)) {
+                if row.recreation.is_some() {
+                    // Whether it was created is not known.
+                    self.lookups.insert(ix);
+                }
+                if op == Op::Release || op != Op::Adopt && !matches!(failure, Failure::Rejected(_)) {
                     self.yields_anew(ix);
                 }
                 self.write_failed(ix, failure, now, out);
@@ -133,12 +137,18 @@ impl Machine {
         out: &mut Vec<Effect>,
     ) {
         let was = self.rows[ix.get()].is_ready();
+        let yields = self.left_by(ix, heals);
+        let is_complete = yields.is_none() || answer.applied.leaves(yields.as_ref());
         let row = self.row(ix);
         let before = std::mem::replace(&mut row.record, Record::Settled(answer.applied.clone()));
-        let was_told = matches!(row.release, LetGo::Done { created: true, .. });
-        // What others decide is left out by another apply.
-        let is_complete = row.yields_as_recorded();
-        row.release = if is_complete { LetGo::None } else { LetGo::Due };
+        let was_told = row.letting_go.has_created();
+        row.letting_go = match yields {
+            // What others decide is left out by another apply.
+            Some(yields) if !is_complete => LetGo::Due { yields, created: true },
+            _ => LetGo::None,
+        };
+        let begun = row.recreation.take_if(|begun| begun.uid != answer.applied.uid);
+        let finished = begun.is_some() && heals;
         if heals || row.drift.is_some() {
             self.healed(ix, &answer, &before, now, out);
         }
@@ -150,7 +160,14 @@ impl Machine {
         seen.entries = None;
         row.seen = Some(seen);
         let recreated = !heals && self.run.as_mut().is_some_and(|run| run.recreations.remove(&ix).is_some());
+        // What nobody said yes to has changed under the plan.
+        let unplanned = heals && before.applied().is_none_or(|before| before.yields != answer.applied.yields);
+        self.replan |= unplanned && is_complete;
         let row = self.row(ix);
+        if finished {
+            let (id, action) = (row.id.clone(), Action::Recreated);
+            out.push(Effect::Notice(Notice::Written { id, action }));
+        }
         if !heals {
             if !was_told {
                 let action = if recreated { Action::Recreated } else { action_of(&before) };

@@ -25,8 +25,9 @@ const SECOND: SignedDuration = SignedDuration::from_secs(2);
 impl Machine {
     /// Starts the heals that may start now. A row that the sync is about to write heals by that.
     pub(super) fn start_heals(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
-        let may = self.may_write(now) && self.may_heal();
-        if self.policy.self_heal && !may || self.draining {
+        self.finish_recreations(now, out);
+        let may_write = self.may_write(now);
+        if self.policy.self_heal && !(may_write && self.may_heal()) || self.draining {
             return;
         }
         let mut after = None;
@@ -37,8 +38,12 @@ impl Machine {
             if self.rows[ix.get()].flight.is_some() {
                 continue;
             }
+            let has_begun = self.rows[ix.get()].letting_go != LetGo::None;
+            if has_begun && !may_write {
+                continue;
+            }
             self.heals.remove(&ix);
-            if self.policy.self_heal {
+            if self.policy.self_heal || has_begun {
                 self.start_heal(ix, now, out);
             } else {
                 self.start_diagnosis(ix, now, out);
@@ -117,16 +122,8 @@ impl Machine {
     fn start_heal(&mut self, ix: RowIx, now: Timestamp, out: &mut Vec<Effect>) {
         let row = &self.rows[ix.get()];
         let Some(applied) = row.record.applied() else { return };
-        let ours = row.wanted.is_some() || self.heals_from_record();
-        let free = match row.task {
-            Task::None => true,
-            Task::Write { .. } => self.waits_long((row.phase, row.wave)),
-            Task::Writing { .. } | Task::Run(_) | Task::Prune | Task::AwaitGone => false,
-        };
-        let served = self.apis.served(row.id.kind(), &row.version);
-        let begun = row.drift.is_some() || row.release != LetGo::None;
-        let able = begun && row.is_due(now) && !row.is_deleting();
-        if !ours || !free || !served || !able || row.held_reason().is_some_and(is_not_ours) {
+        let begun = row.drift.is_some() || row.letting_go != LetGo::None;
+        if !begun || row.is_deleting() || !self.may_put_back(ix, now) {
             return;
         }
         if let Some(until) = row.held_until().filter(|until| *until > now && row.drift.is_some()) {
@@ -137,6 +134,19 @@ impl Machine {
         }
         let body = applied.body;
         self.send_body(ix, body, Urgency::Heal, out);
+    }
+
+    /// Whether an object may be written now beside the plan: it is ours and wanted, and the plan does not write it soon.
+    pub(super) fn may_put_back(&self, ix: RowIx, now: Timestamp) -> bool {
+        let row = &self.rows[ix.get()];
+        let ours = row.wanted.is_some() || self.heals_from_record();
+        let free = match row.task {
+            Task::None => true,
+            Task::Write { .. } => self.waits_long((row.phase, row.wave)),
+            Task::Writing { .. } | Task::Run(_) | Task::Prune | Task::AwaitGone => false,
+        };
+        let served = self.apis.served(row.id.kind(), &row.version);
+        ours && free && served && row.is_due(now) && !row.held_reason().is_some_and(is_not_ours)
     }
 
     /// Whether the plan's write of a row in this turn has to wait, for a person or for the health of others: that does

@@ -132,7 +132,7 @@ impl Machine {
             Record::Claimed | Record::None => Verdict::Same,
         };
         let (deleting, watched) = (seen.deleting, seen.is_ours);
-        let is_yielding = row.release != LetGo::None;
+        let is_yielding = row.letting_go != LetGo::None;
         let expected = row.yields_as_recorded() && !row.yields_to_managers();
         self.accept(ix, seen, now);
         if deleting {
@@ -151,7 +151,7 @@ impl Machine {
             Verdict::Changed if !expected => self.ambiguous(ix, now),
             Verdict::Changed => self.drifted(ix, DriftKind::Changed, now, out),
             Verdict::Replaced => {
-                self.row(ix).release = LetGo::None;
+                self.row(ix).letting_go = LetGo::None;
                 self.drifted(ix, DriftKind::Replaced, now, out);
             }
             Verdict::Ambiguous => self.ambiguous(ix, now),
@@ -178,6 +178,10 @@ impl Machine {
         let before = (row.is_ready(), row.seen.as_ref().map(|seen| seen.health.clone()));
         if row.drift.is_none() && !differs(row, &seen) {
             seen.entries = None;
+        }
+        if row.recreation.as_ref().is_some_and(|begun| begun.uid != seen.uid) {
+            // Something else stands there already.
+            row.recreation = None;
         }
         row.seen = Some(seen);
         row.absent = false;
@@ -307,7 +311,7 @@ impl Machine {
         }
         let failed = row.trouble.as_ref().is_some_and(|trouble| trouble.failed == row.wanted);
         let awaited = row.seen.is_some() || !failed;
-        (row.seen, row.absent, row.release) = (None, true, LetGo::None);
+        (row.seen, row.absent, row.letting_go) = (None, true, LetGo::None);
         if matches!(row.task, Task::Writing { .. }) && awaited {
             // What the write waited for is over.
             row.trouble().not_before = None;
@@ -317,6 +321,9 @@ impl Machine {
         let row = &self.rows[ix.get()];
         if row.health() != health {
             self.changed(now);
+        }
+        if self.rows[ix.get()].recreation.is_some() {
+            return self.makes_room(ix, now);
         }
         let row = &self.rows[ix.get()];
         let is_missed = row.wanted.is_some() || self.heals_from_record();

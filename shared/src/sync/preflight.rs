@@ -124,9 +124,12 @@ impl Machine {
             (false, true) => DryRunIn::Substitute,
             (false, false) => DryRunIn::Place,
         };
+        let leaves = place == DryRunIn::Place && !row.absent && row.leaves_already();
+        // What is left to others only later is sent at the creation, and must be valid.
+        let yields = row.yields.clone().filter(|_| leaves);
         let token = self.depart(ix, Op::DryRun);
-        // Also what is left to others later is sent at the creation, and must be valid.
-        out.push(Effect::DryRun(token, target, Content::whole(body), place, WithFields::No));
+        let content = Content { yields, ..Content::whole(body) };
+        out.push(Effect::DryRun(token, target, content, place, WithFields::No));
     }
 
     /// Takes the answer to a dry run.
@@ -140,12 +143,8 @@ impl Machine {
         let is_settled = matches!(self.rows[ix.get()].record, Record::Settled(_));
         match result {
             Err(Failure::Rejected(cause)) if self.doubts_refusal(ix, &cause) => {}
-            // A claim does not say that the object was written, nor that it was taken over.
-            Ok(Answer::DryRun { exists: true, .. }) if !is_settled => {
-                self.inspect.insert(ix);
-            }
             Ok(Answer::DryRun { exists: false, .. }) => self.found_absent(ix),
-            Ok(_) => self.passed(ix),
+            Ok(_) => self.exists(ix),
             Err(Failure::Rejected(cause) | Failure::NotFound(cause)) => self.refused(ix, cause),
             Err(failure @ (Failure::Throttled(_) | Failure::NotSent)) => self.check_again(ix, &failure, now),
             Err(
@@ -163,6 +162,15 @@ impl Machine {
                     self.inspect.insert(ix);
                 }
             }
+        }
+    }
+
+    /// Ends the check of an object that is there. A claim does not say that it was written, nor that it was taken over.
+    pub(super) fn exists(&mut self, ix: RowIx) {
+        if matches!(self.rows[ix.get()].record, Record::Settled(_)) {
+            self.passed(ix);
+        } else {
+            self.inspect.insert(ix);
         }
     }
 

@@ -218,6 +218,7 @@ impl Machine {
         let was = self.rows[ix.get()].is_ready();
         let row = self.row(ix);
         row.record = Record::None;
+        row.recreation = None;
         row.task = Task::None;
         row.seen = None;
         row.drift = None;

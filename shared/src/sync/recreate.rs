@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use super::backoff::Pace;
 use super::effect::{Content, DryRunIn, Effect, WithFields};
 use super::event::{Answer, Cause, Failure, Observation, Refusal};
+use super::heal::next_after;
 use super::row::{Op, RowIx};
 use super::state::Machine;
 use crate::desired::BodyDigest;
@@ -22,24 +23,27 @@ use crate::plan::prune::recreation_guard;
 pub(super) struct Doubt {
     /// What was refused.
     pub cause: Cause,
-    /// The object that could not be changed.
-    pub uid: Uid,
+    /// The object that could not be changed, if it may be deleted for that.
+    pub uid: Option<Uid>,
 }
 
 impl Machine {
     /// Asks for the proof that an object which the server refuses is right in itself, if the object is ours and asks to
-    /// be recreated; returns whether it does.
+    /// be recreated, or if what it was refused for may be what is about to be left to others; returns whether it does.
     pub(super) fn doubts_refusal(&mut self, ix: RowIx, cause: &Cause) -> bool {
         let row = &self.rows[ix.get()];
         let ours = match &row.seen {
             Some(seen) => Some(&seen.uid).filter(|_| seen.may_go()),
             None => row.record.applied().map(|applied| &applied.uid),
         };
-        let asks = row.options.recreate && !row.is_hook() && cause.reason == Refusal::Invalid;
-        let (Some(uid), Some(run), true) = (ours, self.run.as_mut(), asks) else { return false };
-        run.doubted.insert(ix, Doubt { cause: cause.clone(), uid: uid.clone() });
-        run.checks.push_back(ix);
-        true
+        let lets_go = row.yields.is_some() && !row.leaves_already();
+        let uid = ours.filter(|_| row.options.recreate && !lets_go).cloned();
+        let doubts = cause.reason == Refusal::Invalid && !row.is_hook() && (lets_go || uid.is_some());
+        if let Some(run) = self.run.as_mut().filter(|_| doubts) {
+            run.doubted.insert(ix, Doubt { cause: cause.clone(), uid });
+            run.checks.push_back(ix);
+        }
+        doubts
     }
 
     /// Takes the answer to a proof: what could be created is recreated, what could not is refused for what it was
@@ -68,6 +72,10 @@ impl Machine {
     fn recreate(&mut self, ix: RowIx, doubt: Doubt) {
         let row = &self.rows[ix.get()];
         let Doubt { cause, uid } = doubt;
+        let Some(uid) = uid else {
+            // The write tells, when our entry has let go of what is left to others.
+            return self.exists(ix);
+        };
         if let Some(why) = recreation_guard(&row.id, row.options, &self.policy) {
             let message = format!(
                 "it cannot be changed, and is not deleted to be created anew: {why}; take the change back, or delete it by hand ({})",
@@ -181,6 +189,44 @@ impl Machine {
         let row = self.row(ix);
         row.trouble().failed = row.wanted;
         self.write_failed(ix, failure, now, out);
+    }
+
+    /// Takes over that what stood in the place of a recorded recreation is gone.
+    pub(super) fn makes_room(&mut self, ix: RowIx, now: Timestamp) {
+        self.unfinished.insert(ix);
+        let row = self.row(ix);
+        if matches!(row.record, Record::Settled(_)) {
+            // Its end is no drift, and what is created in its place takes nothing from others.
+            (row.record, row.drift) = (Record::Claimed, None);
+            if let Some(run) = &mut self.run {
+                run.found.remove(&ix);
+            }
+            self.mark_dirty(ix, now);
+        }
+    }
+
+    /// Creates what was deleted to be created anew where the sync that did so goes on no more: it was superseded or is
+    /// blocked, or another process has begun it.
+    pub(super) fn finish_recreations(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
+        let mut after = None;
+        while self.has_room()
+            && self.may_write(now)
+            && let Some(ix) = next_after(&self.unfinished, after)
+        {
+            after = Some(ix);
+            let row = &self.rows[ix.get()];
+            let Some(begun) = &row.recreation else {
+                self.unfinished.remove(&ix);
+                continue;
+            };
+            if !row.absent || row.flight.is_some() || !self.may_put_back(ix, now) {
+                continue;
+            }
+            let (target, body) = (row.target(), begun.body);
+            self.row(ix).absent = false;
+            let token = self.depart(ix, Op::Apply { body, heals: true });
+            out.push(Effect::Create(token, target, body));
+        }
     }
 
     /// Waits for the end of what is on its way to it.

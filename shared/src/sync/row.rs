@@ -11,7 +11,7 @@ use crate::desired::yields::Yields;
 use crate::desired::{ApplyWhen, BodyDigest, ObjectOptions};
 use crate::health::Health;
 use crate::hook::{Hook, HookRun, SyncPhase};
-use crate::inventory::{InventoryRow, Record, shard_hash};
+use crate::inventory::{InventoryRow, Record, Recreation, shard_hash};
 use crate::object::{ObjectId, Target};
 use crate::plan::HeldReason;
 
@@ -50,7 +50,9 @@ pub struct Row {
     pub seen: Option<Seen>,
     /// A request has found that nothing stands under its name, and nothing was sent since that may create it.
     pub absent: bool,
-    pub release: LetGo,
+    pub letting_go: LetGo,
+    /// Why it is deleted though it is wanted, from before the delete until it is created.
+    pub recreation: Option<Box<Recreation>>,
     /// At most one request is open for an object at any time.
     pub flight: Option<Flight>,
     pub task: Task,
@@ -184,9 +186,9 @@ impl Drifted {
 
 impl Row {
     pub fn of(row: InventoryRow) -> Self {
-        let InventoryRow { id, version, wave, options, record, hook_run } = row;
+        let InventoryRow { id, version, wave, options, record, hook_run, recreation } = row;
         let yields = record.applied().and_then(|applied| applied.yields.clone());
-        Self { wave, options, yields, record, hook_run, ..Self::new(id, version) }
+        Self { wave, options, yields, record, hook_run, recreation, ..Self::new(id, version) }
     }
 
     pub fn new(id: ObjectId, version: Arc<str>) -> Self {
@@ -204,7 +206,8 @@ impl Row {
             record: Record::None,
             seen: None,
             absent: false,
-            release: LetGo::None,
+            letting_go: LetGo::None,
+            recreation: None,
             flight: None,
             task: Task::None,
             trouble: None,
@@ -225,6 +228,7 @@ impl Row {
             options: self.options,
             record: self.record.clone(),
             hook_run: self.hook_run.clone(),
+            recreation: self.recreation.clone(),
         }
     }
 
@@ -253,8 +257,13 @@ impl Row {
     pub fn is_current(&self) -> bool {
         self.record.applied().is_some_and(|applied| {
             let once = self.options.apply == ApplyWhen::Once && self.wanted.is_some();
-            once || (Some(applied.body) == self.wanted && applied.yields == self.yields)
+            once || (Some(applied.body) == self.wanted && applied.leaves(self.yields.as_ref()))
         })
+    }
+
+    /// Whether it was deleted to become what is still wanted.
+    pub(super) fn is_finished_as_wanted(&self) -> bool {
+        self.recreation.as_ref().is_some_and(|begun| Some(begun.body) == self.wanted)
     }
 
     /// Until when the object is not healed, as somebody wrote on it.

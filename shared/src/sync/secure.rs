@@ -13,7 +13,7 @@ use super::row::Row;
 use super::state::{Machine, Open, Phase, SecureState, ShardState};
 use crate::desired::BodyDigest;
 use crate::gate::{self, window::Opening};
-use crate::inventory::Record;
+use crate::inventory::{Record, Recreation};
 use crate::object::{Digest, GroupKind, Hashing, ObjectId};
 use crate::plan::{Action, Plan, Write};
 
@@ -35,17 +35,22 @@ struct Allowed {
     adopts: bool,
     /// Delete the object first.
     recreates: bool,
+    /// What is left to others.
+    yields: Option<Digest>,
 }
 
 impl Allowed {
     fn by(write: &Write) -> Self {
-        Self { body: write.body, adopts: write.adopts, recreates: write.action == Action::Recreated }
+        let yields = write.yields.as_ref().map(|yields| yields.digest());
+        let recreates = write.action == Action::Recreated;
+        Self { body: write.body, adopts: write.adopts, recreates, yields }
     }
 
     /// Whether a write asks for no more than what is allowed.
     fn covers(self, write: &Write) -> bool {
         let asked = Self::by(write);
-        self.body == asked.body && self.adopts >= asked.adopts && self.recreates >= asked.recreates
+        let is_same = self.body == asked.body && self.yields == asked.yields;
+        is_same && self.adopts >= asked.adopts && self.recreates >= asked.recreates
     }
 }
 
@@ -186,6 +191,14 @@ impl Machine {
             if row.record == Record::None {
                 row.record = Record::Claimed;
                 unclaimed.push(ix);
+            }
+            if let (Action::Recreated, Some(uid)) = (write.action, run.recreations.get(&ix)) {
+                let begins = Box::new(Recreation { body: write.body, uid: uid.clone() });
+                if row.recreation.as_ref() != Some(&begins) {
+                    row.recreation = Some(begins);
+                    self.unfinished.insert(ix);
+                    unclaimed.push(ix);
+                }
             }
         }
         for ix in unclaimed {

@@ -156,6 +156,8 @@ pub struct Machine {
     pub(super) open: HashMap<Token, Open>,
     /// Drifted rows that may be healed.
     pub(super) heals: BTreeSet<RowIx>,
+    /// Rows whose object was, or is about to be, deleted to be created anew.
+    pub(super) unfinished: BTreeSet<RowIx>,
     /// Rows whose state must be looked up.
     pub(super) lookups: BTreeSet<RowIx>,
     /// Rows of the plan that exist without being recorded, and have not been looked at.
@@ -229,6 +231,7 @@ impl Machine {
             tokens: 0,
             open: HashMap::new(),
             heals: BTreeSet::new(),
+            unfinished: BTreeSet::new(),
             lookups: BTreeSet::new(),
             inspect: BTreeSet::new(),
             timers: BTreeSet::new(),

@@ -120,7 +120,7 @@ impl Machine {
         }
         trouble.not_before = None;
         let (task, held) = (row.task, row.held.is_some());
-        let begun = row.drift.is_some() || row.release != LetGo::None;
+        let begun = row.drift.is_some() || row.letting_go != LetGo::None;
         // An object that preflight refused is tried again by a new plan.
         self.replan |= held && task == Task::None;
         if begun {

@@ -8,6 +8,7 @@ use super::effect::{Effect, Notice};
 use super::event::{Ask, LeaseTerm};
 use super::row::RowIx;
 use super::state::{Load, Machine, Phase};
+use super::yielding::LetGo;
 use crate::desired::{Desired, Interval, Problem, Revision};
 use crate::gate::window::{self, Opening};
 use crate::inventory::Record;
@@ -111,7 +112,10 @@ impl Machine {
     pub(super) fn doubt(&mut self, ix: RowIx) {
         let row = &self.rows[ix.get()];
         let listed = self.watches.contains_key(row.id.kind());
-        if row.drift.is_some() {
+        if row.recreation.is_some() {
+            self.unfinished.insert(ix);
+        }
+        if row.drift.is_some() || row.letting_go != LetGo::None {
             self.heals.insert(ix);
         } else if row.seen.is_none() && listed && matches!(row.record, Record::Settled(_)) {
             self.lookups.insert(ix);

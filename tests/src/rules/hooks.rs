@@ -62,7 +62,8 @@ pub(super) fn ran_before(replica: &Replica, turn: Turn, id: &ObjectId) -> Kept {
         let run = row.hook_run.as_deref().filter(|run| run.release == release.id && row.hook.is_some());
         run.is_some_and(|run| run.failure().is_some())
     };
-    let failed = replica.machine.rows().iter().find(failed);
+    let begun = row(replica, id).is_some_and(Row::has_begun);
+    let failed = replica.machine.rows().iter().find(failed).filter(|_| !begun);
     keep("a-failed-hook-ends-its-release", failed.is_none(), || format!("{id} is written after {failed:#?}"))
 }
 

@@ -1,6 +1,7 @@
 //! The machine's own promises: what it may do when, given what it was told.
 
 use jiff::SignedDuration;
+use skiff_shared::desired::yields::Yields;
 use skiff_shared::desired::{BodyDigest, Desired, DesiredRow};
 use skiff_shared::hook::SyncPhase;
 use skiff_shared::inventory::{Record, Shard, Uid};
@@ -8,7 +9,7 @@ use skiff_shared::object::ObjectId;
 use skiff_shared::plan::order::{self, Place};
 use skiff_shared::plan::prune::recreation_guard;
 use skiff_shared::policy::{Adopt, Mode, PruneWhen};
-use skiff_shared::sync::effect::{Content, Drift};
+use skiff_shared::sync::effect::{Content, Drift, Urgency};
 use skiff_shared::sync::{Row, Task};
 
 use super::{Kept, keep};
@@ -62,16 +63,37 @@ pub(super) fn recreated(world: &World, replica: &Replica, id: &ObjectId, uid: &U
     keep("what-came-since-is-not-recreated", was_there, || {
         format!("{id} {uid} came in {born:?}, refused was what stood there in {refused:?}")
     })?;
+    let stored = world.stores.get(&replica.app).and_then(|store| store.row(id)?.recreation.as_deref());
+    let noted =
+        stored.is_some_and(|begun| begun.uid == *uid && row.and_then(|row| row.wanted) == Some(begun.body));
+    keep("a-recreation-is-on-record-before-the-delete", noted, || format!("{id} {uid}: {stored:?}"))?;
     approved(replica, id, row.and_then(|row| row.wanted))
 }
 
-/// Only a creation sends what is left to others.
-pub(super) fn yielded(world: &World, replica: &Replica, id: &ObjectId, content: &Content) -> Kept {
+/// Only a creation sends what is left to others; what a heal leaves to them is what the last apply left.
+pub(super) fn yielded(
+    world: &World,
+    replica: &Replica,
+    id: &ObjectId,
+    content: &Content,
+    urgency: Urgency,
+) -> Kept {
     let row = replica.machine.rows().iter().find(|row| row.id == *id);
-    let Some(yields) = row.and_then(|row| row.yields.as_ref()) else { return Ok(()) };
+    let recorded = row.and_then(|row| row.record.applied()?.yields.as_ref());
+    let yields = if urgency == Urgency::Heal { recorded } else { row.and_then(|row| row.yields.as_ref()) };
+    let Some(yields) = yields else { return Ok(()) };
     let is_there = world.objects.get(id).is_some_and(|live| live.written && live.labelled);
-    let left = content.yields.as_ref() == Some(yields) && content.uid.is_some();
+    let leaves = |sent: &Yields| sent.fields.is_superset(&yields.fields);
+    let left = content.yields.as_deref().is_some_and(leaves) && content.uid.is_some();
     keep("what-is-left-to-others-is-sent-once", left || !is_there, || format!("{id} {content:?} {row:#?}"))
+}
+
+/// Whether a creation ends a recreation that is on record: what was deleted for it is gone, whatever the plan says now.
+pub(super) fn finishes(world: &World, replica: &Replica, id: &ObjectId, body: BodyDigest) -> bool {
+    let begun = world.stores.get(&replica.app).and_then(|store| store.row(id)?.recreation.as_deref());
+    begun.is_some_and(|begun| {
+        begun.body == body && world.objects.get(id).is_none_or(|live| live.uid != begun.uid)
+    })
 }
 
 /// A kind that comes with the sync itself has no objects before, nor has a Namespace that does.

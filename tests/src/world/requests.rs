@@ -9,7 +9,7 @@ use skiff_shared::object::{ObjectId, Target};
 use skiff_shared::sync::effect::{Content, DryRunIn, WithFields};
 use skiff_shared::sync::event::{Answer, AppliedAnswer, Cause, Failure, Observation, Point, Refusal};
 
-use super::{Body, Live, OWNED_REPLICAS, Scaler, World, has_health, is_as, sent_replicas};
+use super::{Body, Live, OWNED_REPLICAS, Scaler, World, has_health, is_as, sent_fixed, sent_replicas};
 use crate::random::mix;
 
 type Response = Result<Answer, Failure>;
@@ -28,7 +28,7 @@ impl World {
     ) -> Response {
         let Content { body: digest, yields, uid: _ } = content;
         let yields = yields.as_deref();
-        self.admit(target, *digest, place)?;
+        self.admit(target, *digest, yields, place)?;
         let live = self.objects.get(&target.id).filter(|_| place != DryRunIn::Aside);
         let body = &self.bodies[digest];
         let mut entries = live.map(|live| live.fields).unwrap_or_default();
@@ -40,7 +40,7 @@ impl World {
 
     pub fn apply(&mut self, target: &Target, content: &Content, fields: WithFields) -> Response {
         let Content { body: digest, yields, uid } = content;
-        self.admit(target, *digest, DryRunIn::Place)?;
+        self.admit(target, *digest, yields.as_deref(), DryRunIn::Place)?;
         let body = self.bodies[digest].clone();
         let found = self.objects.get(&target.id).map(|live| &live.uid);
         if uid.is_some() && uid.as_ref() != found {
@@ -73,7 +73,7 @@ impl World {
 
     /// Answers an apply that may only create.
     pub fn create_only(&mut self, target: &Target, digest: BodyDigest) -> Response {
-        self.admit(target, digest, DryRunIn::Place)?;
+        self.admit(target, digest, None, DryRunIn::Place)?;
         if self.objects.contains_key(&target.id) {
             return Err(Failure::Replaced(cause(Refusal::Conflict, 409)));
         }
@@ -85,7 +85,13 @@ impl World {
     }
 
     /// What every write, real or dry, must pass.
-    fn admit(&self, target: &Target, digest: BodyDigest, place: DryRunIn) -> Result<(), Failure> {
+    fn admit(
+        &self,
+        target: &Target,
+        digest: BodyDigest,
+        yields: Option<&Yields>,
+        place: DryRunIn,
+    ) -> Result<(), Failure> {
         let id = &target.id;
         if !self.apis.served(id.kind(), &target.version) {
             return Err(Failure::NotFound(cause(Refusal::KindMissing, 404)));
@@ -108,7 +114,8 @@ impl World {
         if self.weather.creates_denied && is_new {
             return Err(Failure::Rejected(cause(Refusal::AdmissionDenied, 403)));
         }
-        let cannot_change = |live: &Live| live.written && live.fixed != body.fixed;
+        let cannot_change =
+            |live: &Live| live.written && sent_fixed(body, yields).is_some_and(|fixed| live.fixed != fixed);
         if place != DryRunIn::Aside && self.objects.get(id).is_some_and(cannot_change) {
             return Err(Failure::Rejected(cause(Refusal::Invalid, 422)));
         }
@@ -151,7 +158,9 @@ impl World {
 
     fn apply_over(&mut self, id: &ObjectId, body: &Body, yields: Option<&Yields>) {
         let owned = self.owned_by(body, yields);
-        let (replicas, is_left) = (sent_replicas(body, yields), yields.is_some());
+        let fixed = sent_fixed(body, yields);
+        let is_left = yields.is_some_and(|yields| yields.fields.contains(&Field::replicas()));
+        let replicas = sent_replicas(body, yields);
         let before = self.objects.get(id).map(|live| (live.replicas, live.scaled_by));
         let body = body.clone();
         let waits = has_health(id);
@@ -168,7 +177,7 @@ impl World {
                 live.fields.others = mix(live.fields.others);
             }
             live.content = taken.content;
-            live.fixed = taken.fixed;
+            live.fixed = fixed.unwrap_or(live.fixed);
             if let Some(replicas) = replicas {
                 (live.replicas, live.scaled_by) = (replicas, Scaler::Us);
             } else if live.scaled_by == Scaler::Us {

@@ -145,6 +145,49 @@ fn what_cannot_be_created_any_more_is_not_deleted() {
 }
 
 #[test]
+fn an_approved_recreation_that_was_begun_is_finished_by_whoever_comes_after() {
+    let policy = Policy { mode: Mode::Manual, self_heal: false, ..Policy::default() };
+    for newer in [false, true] {
+        let mut sim = Sim::with_policy(policy.clone());
+        sim.commit("c1", [JOB]);
+        approve(&mut sim);
+        let desired = sim.commit("c2", ["Job/shop/migrate v2 fixed=1 force"]);
+        sim.settle().expect("sound");
+        say_yes(&mut sim);
+        let delete = sim.run_until(|effect| matches!(effect, Effect::Delete(..))).expect("sound");
+        sim.perform(0, delete, Fate::Fine).expect("sound");
+        if newer {
+            sim.commit("c3", ["Job/shop/migrate v3 fixed=2 force"]);
+        } else {
+            sim.restart(0);
+        }
+        sim.settle().expect("sound");
+        let row = &desired.rows[0];
+        assert!(sim.world.is_as(&row.id, row.body), "newer: {newer}: {:?}", sim.world.objects.get(&row.id));
+        assert_eq!(sim.counts().deletes, u32::from(newer));
+    }
+}
+
+#[test]
+fn what_cannot_be_changed_and_is_left_to_others_recreates_nothing() {
+    let mut sim = Sim::shop();
+    sim.commit("c1", ["StatefulSet/shop/db fixed=1 yields=/spec/fixed"]);
+    assert_eq!(sim.settle().expect("sound"), End::Idle);
+    sim.commit("c2", ["StatefulSet/shop/db v2 fixed=2 yields=/spec/fixed force"]);
+    assert_eq!(sim.settle().expect("sound"), End::Idle);
+    assert_eq!(sim.report().sync, SyncStatus::Synced);
+
+    // It is left to others from the commit on that changes it.
+    sim.commit("c3", ["StatefulSet/shop/other fixed=1"]);
+    sim.settle().expect("sound");
+    sim.commit("c4", ["StatefulSet/shop/other v2 fixed=2 yields=/spec/fixed force"]);
+    sim.settle().expect("sound");
+    assert_eq!(sim.counts().deletes, 0);
+    let other = &sim.world.objects[&object("StatefulSet/shop/other")];
+    assert_eq!(other.fixed, 1);
+}
+
+#[test]
 fn a_recreation_is_in_the_plan_that_is_approved() {
     let policy = Policy { mode: Mode::Manual, ..Policy::default() };
     let mut sim = Sim::with_policy(policy);

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use skiff_shared::policy::{Mode, Policy};
 use skiff_shared::report::SyncStatus;
-use skiff_shared::sync::effect::Notice;
-use skiff_shared::sync::event::Event;
+use skiff_shared::sync::effect::{Effect, Notice};
+use skiff_shared::sync::event::{Approval, Ask, Event};
 use skiff_tests::notation::object;
-use skiff_tests::sim::{End, Sim};
+use skiff_tests::sim::{End, Fate, Sim};
 use skiff_tests::world::{Meddling, Scaler};
 
 const WEB: &str = "Deployment/shop/web";
@@ -74,6 +75,86 @@ fn an_object_that_was_deleted_is_created_with_what_is_left_to_others() {
     sim.meddle(WEB, Meddling::Delete);
     settle(&mut sim);
     assert_eq!(replicas(&sim), (first, Scaler::Nobody));
+}
+
+/// Approves the plan that waits.
+fn approve(sim: &mut Sim) {
+    sim.settle().expect("sound");
+    let digest = sim.report().plan.expect("a plan that waits").digest;
+    sim.ask(Ask { approval: Some(Approval { digest, by: "ops".into() }), ..Ask::default() });
+    sim.settle().expect("sound");
+}
+
+#[test]
+fn a_heal_takes_nothing_back_that_nobody_approved() {
+    let mut sim = Sim::with_policy(Policy { mode: Mode::Manual, ..Policy::default() });
+    sim.commit("c1", ["Deployment/shop/web replicas yields"]);
+    approve(&mut sim);
+    sim.meddle(WEB, Meddling::Scale);
+    sim.settle().expect("sound");
+    let scaled = replicas(&sim);
+    sim.commit("c2", ["Deployment/shop/web replicas"]);
+    sim.settle().expect("sound");
+    sim.reset();
+    sim.meddle(WEB, Meddling::TakeField);
+    sim.settle().expect("sound");
+    assert_eq!(sim.counts().heals, 1);
+    assert_eq!(replicas(&sim), scaled, "the plan that takes them back waits for its approval");
+    approve(&mut sim);
+    assert_eq!(replicas(&sim).1, Scaler::Us);
+}
+
+#[test]
+fn what_is_left_to_others_is_part_of_what_was_approved() {
+    let mut sim = Sim::with_policy(Policy { mode: Mode::Manual, ..Policy::default() });
+    let lines = |yields: &str| {
+        [format!("{WEB} replicas{yields} wave=1"), "Deployment/shop/api ready=never".to_owned()]
+    };
+    sim.commit("c1", lines(" yields").iter().map(String::as_str));
+    approve(&mut sim);
+    assert!(!sim.world.objects.contains_key(&object(WEB)), "its wave waits");
+    sim.commit("c2", lines("").iter().map(String::as_str));
+    sim.settle().expect("sound");
+    let plan = sim.report().plan.expect("a plan");
+    assert_eq!(plan.approved_by, None, "{plan:?}");
+}
+
+#[test]
+fn a_write_that_was_begun_is_finished_when_a_hook_fails() {
+    let mut sim = Sim::shop();
+    sim.commit("c1", ["Deployment/shop/web replicas yields", "Job/shop/hook-a hook=Sync fails ready=1"]);
+    let release = sim.run_until(|effect| matches!(effect, Effect::Release(..))).expect("sound");
+    // The answer is late: the hook fails before.
+    let late = sim.replicas[0].sent.remove(release);
+    sim.settle().expect("sound");
+    assert_eq!(sim.report().conditions[0].reason, "HookFailed");
+    sim.replicas[0].sent.push(late);
+    let index = sim.replicas[0].sent.len() - 1;
+    sim.perform(0, index, Fate::Fine).expect("sound");
+    sim.settle().expect("sound");
+    sim.reset();
+    sim.meddle(WEB, Meddling::TakeField);
+    sim.settle().expect("sound");
+    assert_eq!(drifts(&sim), 1);
+    assert_eq!(sim.counts().heals, 1, "everything that was applied goes on being healed");
+    assert_eq!(replicas(&sim).1, Scaler::Nobody);
+}
+
+#[test]
+fn a_position_is_let_go_of_anew_in_another_body() {
+    let mut sim = Sim::shop();
+    sim.commit("c1", ["Deployment/shop/web yields=/spec/containers/0/resources"]);
+    settle(&mut sim);
+    sim.reset();
+    sim.commit("c2", ["Deployment/shop/web v2 yields=/spec/containers/0/resources"]);
+    settle(&mut sim);
+    assert_eq!(sim.counts().releases, 1);
+    sim.commit("c3", ["Deployment/shop/web v2 yields=/spec/named"]);
+    settle(&mut sim);
+    sim.reset();
+    sim.commit("c4", ["Deployment/shop/web v3 yields=/spec/named"]);
+    settle(&mut sim);
+    assert_eq!(sim.counts().releases, 0, "what is named is the same in each body");
 }
 
 #[test]

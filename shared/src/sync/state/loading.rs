@@ -50,6 +50,7 @@ impl Machine {
         }
         let before = std::mem::take(&mut self.rows);
         self.index.clear();
+        self.unfinished.clear();
         self.heals.clear();
         self.due.clear();
         let doubted = self.take_doubts(&before);
@@ -72,6 +73,8 @@ impl Machine {
         let listed = |row: &&Row| !self.watches.contains_key(row.id.kind());
         self.unlisted = self.rows.iter().filter(listed).map(|row| row.id.kind().clone()).collect();
         self.carry_over(before, now, out);
+        let begun = self.rows.iter().enumerate().filter(|(_, row)| row.recreation.is_some());
+        self.lookups.extend(begun.map(|(at, _)| RowIx::of(at)));
         // What a watch has told while nothing was looked up would not be told again.
         self.lookups.extend(doubted.iter().filter_map(|id| self.index.get(id).copied()));
         for (id, observation) in std::mem::take(&mut self.early) {

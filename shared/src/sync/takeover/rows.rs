@@ -10,7 +10,6 @@ use crate::inventory::Record;
 use crate::object::ObjectId;
 use crate::sync::row::{Hold, Row, RowIx, Task};
 use crate::sync::state::Machine;
-use crate::sync::yielding::LetGo;
 
 impl Machine {
     /// Brings the rows in line with the wanted set; returns why rows were held before. Rows that are
@@ -66,9 +65,9 @@ impl Machine {
                 row.drift = None;
             }
             row.yields = yields;
-            if std::mem::take(&mut row.release) != LetGo::None {
-                // What was not judged on that way is judged now.
-                self.lookups.insert(ix);
+            let stands = row.seen.as_ref().is_some_and(|seen| !seen.deleting);
+            if stands && row.recreation.take_if(|begun| begun.body != wanted.body).is_some() {
+                self.mark_dirty(ix, now);
             }
             if wanted.hook.is_none() && self.row(ix).hook_run.take().is_some() {
                 self.mark_dirty(ix, now);
@@ -103,6 +102,7 @@ impl Machine {
             self.lookups = lookups.filter_map(|ix| renamed[ix.get()]).collect();
         }
         self.find_hooks();
+        self.unfinished.clear();
         self.heals.clear();
         self.due.clear();
         self.inspect.clear();
