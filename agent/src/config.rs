@@ -49,6 +49,7 @@ use crate::git::{self, RepositoryUrl, Rewrites, SignaturePolicy};
 use crate::sandbox::Demand;
 
 pub use crate::git::Reference;
+pub use access::{Access, AccessError};
 pub use secret::{Secret, SecretError};
 pub use units::parse_duration;
 pub use watch::{Changes, Watched, watch};
@@ -124,15 +125,21 @@ pub struct RepositoryAccess {
     pub url: String,
     pub credentials: Credentials,
     pub proxy: Option<Proxy>,
+    /// What has to be signed there, and by whom.
+    pub verify: Option<SignaturePolicy>,
+    /// Of branches there.
+    pub rewrites: Rewrites,
 }
 
 /// An HTTP proxy.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Proxy {
     pub url: String,
-    /// Both or none.
+    /// Both or none; one alone beside a Secret that has the other.
     pub username_file: Option<PathBuf>,
     pub password_file: Option<PathBuf>,
+    /// Name of a Secret in the agent's namespace; what a file holds goes before what it holds.
+    pub secret_ref: Option<String>,
 }
 
 /// Where that is what a repository asks for. Read at each use.
@@ -306,12 +313,17 @@ impl Config {
 
     /// Returns the names of the Secrets that sources and repositories of apps name.
     pub fn secrets(&self) -> BTreeSet<&str> {
-        let sources = self.environments.iter().map(|environment| &environment.source);
-        let signers = sources.clone().filter_map(|source| source.verify.as_ref()?.secret.as_deref());
-        let others = self.environments.iter().flat_map(|environment| &environment.repositories);
-        let all = sources.map(|source| &source.credentials);
-        let all = all.chain(others.map(|repository| &repository.credentials));
-        all.filter_map(|credentials| credentials.secret_ref.as_deref()).chain(signers).collect()
+        let own = self.environments.iter().map(|it| &it.source);
+        let own = own.map(|Source { credentials, proxy, verify, .. }| (credentials, proxy, verify));
+        let others = self.environments.iter().flat_map(|it| &it.repositories);
+        let others =
+            others.map(|RepositoryAccess { credentials, proxy, verify, .. }| (credentials, proxy, verify));
+        let named = own.chain(others).flat_map(|(credentials, proxy, verify)| {
+            let proxy = proxy.as_ref().and_then(|proxy| proxy.secret_ref.as_deref());
+            let signers = verify.as_ref().and_then(|verify| verify.secret.as_deref());
+            [credentials.secret_ref.as_deref(), proxy, signers]
+        });
+        named.flatten().collect()
     }
 }
 

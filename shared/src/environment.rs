@@ -61,6 +61,8 @@
 //!       url: https://git.example/blog.git
 //!       ref: {tag: v1.4.0}         # as in the agent's configuration
 //!       path: deploy               # from that repository's root, which is the default
+//!       verify: {mode: tag}        # what has to be signed, beside what the agent's configuration asks for
+//!       refuseRewrites: false      # of branches; with acceptedRewrite, as in the agent's configuration
 //!   - name: redis
 //!     chart:                       # a chart of a chart repository, instead of path
 //!       repository: https://charts.example/stable     # or oci://registry.example/charts
@@ -105,6 +107,7 @@ mod selector;
 mod skiff;
 mod source;
 pub mod substitute;
+mod trust;
 
 pub use each::{Pattern, PatternError};
 pub use facts::{Fact, Facts, NAME_LABEL};
@@ -118,6 +121,7 @@ pub use skiff::{EnvironmentErrors, FILE_NAME, ListReason, Setting, parse, patter
 pub use source::{
     AppSource, ChartSource, ChartVersion, GitSource, RawReference, Reference, ReferenceError, RepositoryError,
 };
+pub use trust::{RawRewrites, Rewrites, Signed, TrustError};
 
 use crate::desired::Problem;
 use crate::desired::manifest::NamespaceMetadata;

@@ -53,7 +53,7 @@ pub fn elsewhere(spec: &AppSpec) -> Option<String> {
 pub fn origin(spec: &AppSpec) -> Option<String> {
     match &spec.source {
         AppSource::Environment => None,
-        AppSource::Git(GitSource { url, reference: _ }) => Some(format!("{} of {url}", spec.path)),
+        AppSource::Git(GitSource { url, .. }) => Some(format!("{} of {url}", spec.path)),
         AppSource::Chart(ChartSource { repository, name, version }) => {
             Some(format!("chart {name} {version} of {repository}"))
         }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde_json::Value;
-use skiff_shared::environment::{AppName, Fact, Namespace, RawReference};
+use skiff_shared::environment::{AppName, Fact, Namespace, RawReference, Signed};
 use skiff_shared::gate::window::WindowKind;
 use skiff_shared::policy::{Adopt, Mode, OnInvalid, PruneWhen};
 
@@ -87,25 +87,12 @@ pub(super) struct RawSource {
 
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(deny_unknown_fields)]
 pub(super) struct RawVerify {
-    pub(super) mode: RawSigned,
+    pub(super) mode: Signed,
     pub(super) allowed_signers_file: Option<PathBuf>,
     pub(super) public_keys_file: Option<PathBuf>,
     pub(super) secret_ref: Option<String>,
-}
-
-/// With Flux's words beside ours.
-#[derive(Clone, Copy, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) enum RawSigned {
-    #[default]
-    #[serde(alias = "HEAD")]
-    Commit,
-    #[serde(alias = "Tag")]
-    Tag,
-    Either,
-    #[serde(alias = "TagAndHEAD")]
-    Both,
 }
 
 #[derive(Default, Deserialize, JsonSchema)]
@@ -115,6 +102,9 @@ pub(super) struct RawRepository {
     pub(super) url: Option<String>,
     pub(super) credentials: RawCredentials,
     pub(super) proxy: Option<RawProxy>,
+    pub(super) verify: Option<RawVerify>,
+    pub(super) refuse_rewrites: bool,
+    pub(super) accepted_rewrite: Option<String>,
 }
 
 #[derive(Default, Deserialize, JsonSchema)]
@@ -136,6 +126,7 @@ pub(super) struct RawCredentials {
 
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(deny_unknown_fields)]
 pub(super) struct RawGithubApp {
     pub(super) app_id: Option<u64>,
     pub(super) installation_id: Option<u64>,
@@ -145,10 +136,12 @@ pub(super) struct RawGithubApp {
 
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(deny_unknown_fields)]
 pub(super) struct RawProxy {
     pub(super) url: Option<String>,
     pub(super) username_file: Option<PathBuf>,
     pub(super) password_file: Option<PathBuf>,
+    pub(super) secret_ref: Option<String>,
 }
 
 #[derive(Default, Deserialize, JsonSchema)]

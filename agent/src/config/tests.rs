@@ -231,6 +231,11 @@ fn a_proxy_has_an_address_and_credentials_of_its_own() {
     let proxy = proxy.environments[0].source.proxy.as_ref().unwrap();
     assert_eq!(proxy.url, "http://proxy.example:3128");
     assert_eq!(proxy.username_file.as_deref(), Some(Path::new("/u")));
+    let named = load(&with("{url: 'http://proxy.example:3128', usernameFile: /u, secretRef: proxy}"));
+    assert_eq!(named.secrets(), BTreeSet::from(["proxy"]));
+    assert!(
+        errors(&with("{url: 'http://proxy.example', secretRef: Proxy}")).contains("not a name that a Secret")
+    );
     insta::assert_snapshot!(errors(&with("{url: 'http://ada:secret@proxy.example', passwordFile: /p}")), @r"
     config.yaml:4: passwordFile needs usernameFile
     config.yaml:4: the URL must not hold a user name or password: name files with them instead

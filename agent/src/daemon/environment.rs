@@ -23,17 +23,17 @@ use super::apps::{Apps, Ensured};
 use super::inputs;
 use super::job::{AppFiles, Job, Unrendered, blocking, desired, unreadable};
 use super::own::{self, News, OwnSources};
-use super::source::{Fetched, Sourced, State, Trouble};
+use super::source::{Fetched, Sourced, State, Subject, Trouble};
 use super::sources::{Following, Sources, Told};
 use crate::charts::{Chart, Charts};
 use crate::cluster::discovery::Discovered;
 use crate::config::EnvironmentConfig;
 use crate::expr::{self, HealthChecks};
-use crate::git::{self, Cache, ReadError, Snapshot};
+use crate::git::{self, Cache, CommitId, ReadError, Snapshot};
 use crate::http::Readiness;
 use crate::render::{FileCache, FilesRead, Tools};
 use crate::store::Store;
-use crate::telemetry::{self, Rendering, SourceFailure};
+use crate::telemetry::{self, Rendering, SourceFailure, chain};
 
 /// Failures in a row of a source that was never read, before an app shows them.
 const SHOWN_AFTER: u32 = 3;
@@ -53,6 +53,17 @@ pub struct Workshop {
     pub scratch: Arc<Path>,
     /// Whether charts in Git get the dependencies that they do not bring.
     pub fetch_dependencies: bool,
+}
+
+impl Workshop {
+    /// Tells the cache where a source stood when the agent last ran.
+    pub async fn remember(&self, source: &git::Source, commit: CommitId) {
+        let (cache, source) = (self.cache.clone(), source.clone());
+        let remembered = tokio::task::spawn_blocking(move || cache.remember(&source, commit)).await;
+        if let Ok(Err(error)) = remembered {
+            tracing::warn!(error = chain(&error), "where the source stood is not known");
+        }
+    }
 }
 
 /// What the agent's file says of an environment's apps; a change of it is taken up while the agent runs.
@@ -263,14 +274,14 @@ impl Environment {
                 running.insert(Arc::from(spec.name.as_str()), spec);
             }
         }
-        self.listed = self.follow_own(running, &revision, &rules);
+        self.listed = self.follow_own(running, &revision, &rules).await;
         for app in self.listed.keys().cloned().collect::<Vec<_>>() {
             self.order_app(&app);
         }
     }
 
     /// Follows the sources that apps have of their own; returns the apps that may have the source that they name.
-    fn follow_own(
+    async fn follow_own(
         &mut self,
         mut apps: BTreeMap<Arc<str>, AppSpec>,
         revision: &Fetched<git::Revision>,
@@ -290,10 +301,25 @@ impl Environment {
                 false
             }
         });
+        self.remember_own(&wanted).await;
         self.own.follow(wanted);
         self.workshop.sources.list_read(self.config.name.as_str());
         apps.keys().for_each(|app| self.tell_source(app));
         apps
+    }
+
+    /// Tells the cache once where the own sources of apps stood when the agent last ran.
+    async fn remember_own(&mut self, wanted: &BTreeMap<Arc<str>, Subject>) {
+        for subject in wanted.values() {
+            if let Subject::Git(source) = subject
+                && source.rewrites != git::Rewrites::Follow
+                && let Some(commit) = self.apps.stood_at(source)
+            {
+                self.workshop.remember(source, commit).await;
+            }
+        }
+        // Whatever is followed from now on is read, and that is newer.
+        self.apps.recorded.clear();
     }
 
     /// Orders a render of an app as its sources stand; one whose own source was never read waits for it.

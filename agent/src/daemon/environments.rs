@@ -21,7 +21,6 @@ use crate::cluster::discovery::Discovered;
 use crate::config::{self, EnvironmentConfig};
 use crate::git;
 use crate::http::Readiness;
-use crate::telemetry::chain;
 
 /// All running environments.
 pub struct Environments {
@@ -123,22 +122,14 @@ impl Environments {
             let source = source_of(&config);
             self.workshop.sources.list_unread(config.name.as_str());
             let apps = self.open(&config, &source).await;
-            self.remember(&apps, &source).await;
+            if let Some(commit) = apps.stood_at(&source) {
+                self.workshop.remember(&source, commit).await;
+            }
             starting.push((config, source, apps));
         }
         for (config, source, apps) in starting {
             let rules = rules_of(&config, facts);
             self.start_one(Starting { config, source, apps, rules }).await;
-        }
-    }
-
-    /// Tells the cache where the source stood when the agent last ran.
-    async fn remember(&self, apps: &Apps, source: &git::Source) {
-        let Some(commit) = apps.stood_at(source) else { return };
-        let (cache, source) = (self.workshop.cache.clone(), source.clone());
-        let remembered = tokio::task::spawn_blocking(move || cache.remember(&source, commit)).await;
-        if let Ok(Err(error)) = remembered {
-            tracing::warn!(error = chain(&error), "where the source stood is not known");
         }
     }
 
@@ -261,8 +252,8 @@ pub fn source_of(config: &EnvironmentConfig) -> git::Source {
 }
 
 pub fn proxy_of(proxy: config::Proxy) -> git::Proxy {
-    let config::Proxy { url, username_file, password_file } = proxy;
-    git::Proxy { url, username: username_file, password: password_file }
+    let config::Proxy { url, username_file, password_file, secret_ref } = proxy;
+    git::Proxy { url, username: username_file, password: password_file, secret: secret_ref }
 }
 
 pub fn credentials_of(credentials: config::Credentials) -> git::Credentials {

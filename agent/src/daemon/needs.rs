@@ -100,7 +100,8 @@ fn fetch(
 ) -> Result<Arc<Chart>, (String, bool)> {
     let named = |message: String| format!("dependency {:?}: {message}", chart.name);
     limits.source(&AppSource::Chart(chart.clone())).map_err(|refusal| (named(refusal.to_string()), false))?;
-    charts.locked(&own::wanted(chart.clone(), config)).map_err(|error| (named(chain(&error)), true))
+    let wanted = own::wanted(chart.clone(), config).map_err(|error| (named(error.to_string()), false))?;
+    charts.locked(&wanted).map_err(|error| (named(chain(&error)), true))
 }
 
 fn names(folder: &Path) -> Vec<String> {

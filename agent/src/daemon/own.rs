@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use skiff_shared::desired::Problem;
-use skiff_shared::environment::{AppSource, AppSpec, ChartSource, GitSource};
+use skiff_shared::environment::{AppSource, AppSpec, ChartSource};
 use skiff_shared::limits::Limits;
 use tokio::sync::mpsc;
 
@@ -15,7 +15,7 @@ use super::environments::{credentials_of, proxy_of};
 use super::source::{Sourced, State, Subject, Trouble};
 use super::sources::{Following, Sources, Told};
 use crate::charts::{Access, Wanted};
-use crate::config::EnvironmentConfig;
+use crate::config::{self, AccessError, EnvironmentConfig};
 use crate::git;
 use crate::telemetry::chain;
 
@@ -122,27 +122,31 @@ pub fn subject_of(
     limits.source(&spec.source).map_err(|refusal| problem(refusal.to_string()))?;
     match &spec.source {
         AppSource::Environment => Ok(None),
-        AppSource::Git(GitSource { url, reference }) => {
-            let reference = reference.clone().try_into();
+        AppSource::Git(asked) => {
+            let reference = asked.reference.clone().try_into();
             let reference = reference.map_err(|error: git::IdError| problem(chain(&error)))?;
-            let (credentials, proxy) = config.access(url);
+            let access = config.git_access(asked).map_err(|error| problem(error.to_string()))?;
+            let config::Access { credentials, proxy, verify, rewrites } = access;
             Ok(Some(Subject::Git(git::Source {
-                url: url.parse().map_err(|error: git::UrlError| problem(chain(&error)))?,
+                url: asked.url.parse().map_err(|error: git::UrlError| problem(chain(&error)))?,
                 reference,
                 credentials: credentials_of(credentials),
                 proxy: proxy.map(proxy_of),
-                verify: None,
-                rewrites: git::Rewrites::Follow,
+                verify,
+                rewrites,
                 limits: config.fetch,
             })))
         }
-        AppSource::Chart(chart) => Ok(Some(Subject::Chart(wanted(chart.clone(), config)))),
+        AppSource::Chart(chart) => {
+            let wanted = wanted(chart.clone(), config).map_err(|error| problem(error.to_string()))?;
+            Ok(Some(Subject::Chart(wanted)))
+        }
     }
 }
 
 /// Returns a chart with what its repository is reached by.
-pub fn wanted(chart: ChartSource, config: &EnvironmentConfig) -> Wanted {
-    let (credentials, proxy) = config.access(&chart.repository);
+pub fn wanted(chart: ChartSource, config: &EnvironmentConfig) -> Result<Wanted, AccessError> {
+    let config::Access { credentials, proxy, .. } = config.chart_access(&chart)?;
     let (credentials, proxy) = (credentials_of(credentials), proxy.map(proxy_of));
-    Wanted { chart, access: Access { credentials, proxy, limits: config.fetch } }
+    Ok(Wanted { chart, access: Access { credentials, proxy, limits: config.fetch } })
 }

@@ -144,7 +144,8 @@ impl Place {
         let mut chart = chart.clone();
         chart.version = ChartVersion::Exact(was.version.clone());
         let began = Timestamp::now();
-        let found = self.workshop.charts.locked(&own::wanted(chart, &self.config));
+        let wanted = own::wanted(chart, &self.config).map_err(|error| refused(&error.to_string()))?;
+        let found = self.workshop.charts.locked(&wanted);
         let found = found.map_err(|error| later(&chain(&error)))?;
         if found.release.digest != was.digest {
             return Err(refused("its chart has another archive by now"));

@@ -61,8 +61,13 @@ pub(super) struct Found {
 pub(super) struct Secrets(Vec<Secret>);
 
 impl Source {
-    /// Reads what HTTP needs; `named` is the Secret that the source names, as it is now.
-    pub(super) fn login(&self, named: Option<&NamedSecret>) -> Result<(Login, Secrets), FetchError> {
+    /// Reads what HTTP needs; `named` is the Secret that the source names, `for_proxy` the one that its proxy does, as
+    /// they are now.
+    pub(super) fn login(
+        &self,
+        named: Option<&NamedSecret>,
+        for_proxy: Option<&NamedSecret>,
+    ) -> Result<(Login, Secrets), FetchError> {
         let mut material = self.material(named)?;
         let mut secrets = Secrets::default();
         let app = material.app.take();
@@ -79,7 +84,8 @@ impl Source {
         }
         let authorities = material.authorities.as_ref().map(|found| self.authorities(found)).transpose()?;
         let identity = self.identity(&material)?;
-        let proxy = self.proxy.as_ref().map(|proxy| self.proxy(proxy, &mut secrets)).transpose()?;
+        let proxy =
+            self.proxy.as_ref().map(|proxy| self.proxy(proxy, for_proxy, &mut secrets)).transpose()?;
         Ok((Login { authorization, app, authorities, identity, proxy }, secrets))
     }
 
@@ -182,18 +188,31 @@ impl Source {
         })
     }
 
-    fn proxy(&self, proxy: &Proxy, secrets: &mut Secrets) -> Result<reqwest::Proxy, FetchError> {
-        let read = |path: &Option<PathBuf>| path.as_deref().map(Secret::read).transpose();
-        let unreadable = |source| FetchError::CredentialsUnreadable { url: self.url.to_string(), source };
-        let username = read(&proxy.username).map_err(unreadable)?;
-        let password = read(&proxy.password).map_err(unreadable)?;
+    fn proxy(
+        &self,
+        proxy: &Proxy,
+        named: Option<&NamedSecret>,
+        secrets: &mut Secrets,
+    ) -> Result<reqwest::Proxy, FetchError> {
+        let url = || self.url.to_string();
+        let read = |file: &Option<PathBuf>, key: Spellings| match (file, named) {
+            (Some(file), _) => Found::read(file)
+                .map(Some)
+                .map_err(|source| FetchError::CredentialsUnreadable { url: url(), source }),
+            (None, Some(named)) => {
+                named.need(key).map(Some).map_err(|source| FetchError::SecretUnusable { url: url(), source })
+            }
+            (None, None) => Ok(None),
+        };
+        let username = read(&proxy.username, named::USERNAME)?;
+        let password = read(&proxy.password, named::PASSWORD)?;
         let invalid = |_| FetchError::ProxyInvalid { url: self.url.to_string(), proxy: proxy.url.clone() };
         let configured = reqwest::Proxy::all(&proxy.url).map_err(invalid)?;
         let (Some(username), Some(password)) = (username, password) else {
             return Ok(configured);
         };
-        let authorized = configured.basic_auth(username.expose(), password.expose());
-        secrets.hide(password);
+        let authorized = configured.basic_auth(username.text.expose(), password.text.expose());
+        secrets.hide(password.text);
         Ok(authorized)
     }
 }

@@ -182,7 +182,7 @@ pub enum FetchError {
     #[error("refusing a revision of {url}")]
     SignatureRefused { url: String, source: SignatureProblem },
     #[error(
-        "refusing a rewritten branch of {url}: {branch:?} stood at {from}, and {to} does not build on that; if it is meant, set source.acceptedRewrite to this commit"
+        "refusing a rewritten branch of {url}: {branch:?} stood at {from}, and {to} does not build on that; if it is meant, set acceptedRewrite beside refuseRewrites to this commit"
     )]
     BranchRewritten { url: String, branch: String, from: CommitId, to: CommitId },
     #[error("failed to keep {url} in {path}", path = path.display())]

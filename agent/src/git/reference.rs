@@ -42,7 +42,7 @@ pub struct CommitId(pub(super) ObjectId);
 pub struct TreeId(pub(super) ObjectId);
 
 /// Why a text is no id.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not the full id of a commit")]
 pub struct IdError {
     text: String,

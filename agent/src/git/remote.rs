@@ -280,7 +280,9 @@ pub(super) fn web(
     named: Option<&NamedSecret>,
     means: &Means,
 ) -> Result<Web, FetchError> {
-    let (mut login, secrets) = source.login(named)?;
+    let for_proxy = source.proxy.as_ref().and_then(|proxy| proxy.secret.as_deref());
+    let for_proxy = means.named(source, for_proxy)?;
+    let (mut login, secrets) = source.login(named, for_proxy.as_ref())?;
     let budget = means.begin(source, secrets);
     let mut grant = None;
     if let Some(app) = login.app.take() {

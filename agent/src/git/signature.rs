@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 use gix::hash::Kind;
 use jiff::Timestamp;
+pub use skiff_shared::environment::Signed;
 
 use evidence::Evidence;
 pub(super) use signers::Signers;
@@ -27,16 +28,6 @@ pub struct SignaturePolicy {
     pub public_keys: Option<PathBuf>,
     /// Name of a Secret of the agent's namespace that has either.
     pub secret: Option<String>,
-}
-
-/// What of a revision has to be signed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Signed {
-    Commit,
-    Tag,
-    /// One of the two.
-    Either,
-    Both,
 }
 
 /// The objects of a revision that may be signed.
@@ -73,7 +64,7 @@ pub enum SignatureProblem {
     Unsigned { subject: Subject },
     #[error("tag {tag:?} has no object that could be signed; make it by git tag --sign")]
     NotAnnotated { tag: String },
-    #[error("there is no tag to be signed; let source.ref follow tags, or source.verify ask for the commit")]
+    #[error("there is no tag to be signed; let ref follow tags, or verify ask for the commit")]
     NoTag,
     #[error("{subject} is signed with {key}, which is not among the signers in {places}")]
     SignerUnknown { subject: Subject, key: String, places: String },
@@ -111,13 +102,6 @@ impl SignatureProblem {
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
-    }
-}
-
-impl Signed {
-    /// Says whether the tag's own object is needed.
-    pub(super) fn needs_tag(self) -> bool {
-        self != Self::Commit
     }
 }
 

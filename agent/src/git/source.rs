@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use skiff_shared::environment;
+
 use super::github_app::GithubApp;
-use super::reference::{CommitId, Reference};
+use super::reference::{CommitId, IdError, Reference};
 use super::signature::SignaturePolicy;
 use super::url::RepositoryUrl;
 
@@ -32,6 +34,19 @@ pub enum Rewrites {
         /// The state that a person has accepted; what builds on it is good too.
         accepted: Option<CommitId>,
     },
+}
+
+impl TryFrom<environment::Rewrites> for Rewrites {
+    type Error = IdError;
+
+    fn try_from(written: environment::Rewrites) -> Result<Self, IdError> {
+        Ok(match written {
+            environment::Rewrites::Follow => Self::Follow,
+            environment::Rewrites::Refuse { accepted } => {
+                Self::Refuse { accepted: accepted.map(|id| id.parse()).transpose()? }
+            }
+        })
+    }
 }
 
 /// Where credentials are: in files, in a Secret of the agent's namespace, or some here and some there. Each is read anew
@@ -66,6 +81,8 @@ pub struct Proxy {
     pub url: String,
     pub username: Option<PathBuf>,
     pub password: Option<PathBuf>,
+    /// Name of a Secret that has either; what a file holds goes before.
+    pub secret: Option<String>,
 }
 
 /// What one operation may take.

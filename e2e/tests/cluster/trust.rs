@@ -89,3 +89,53 @@ async fn rewritten_branch_is_refused_also_after_a_restart() -> anyhow::Result<()
     assert_eq!(value(&site).await?, "two");
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn own_repository_of_an_app_is_trusted_with_no_more_than_the_agents_file_says() -> anyhow::Result<()> {
+    let mut site = Site::start(Options::default()).await?;
+    let ada = Signer::ssh("ed25519")?;
+    let signers = json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": {"name": "team-signers", "namespace": NAMESPACE},
+        "stringData": {"allowed_signers": format!("ada@example {}", ada.public()?)},
+    });
+    site.kubectl_apply(User::Ops, &signers.to_string()).await?;
+    let (mut team, mut blog) = (site.repository("team/web")?, site.repository("blog")?);
+    team.write("a.yaml", map("one"));
+    let unsigned = team.commit("by nobody")?;
+    blog.write("b.yaml", in_namespace("default", &config_map("b", "zero"))).commit("the beginning")?;
+    blog.write("b.yaml", in_namespace("default", &config_map("b", "one")));
+    let first = blog.commit("the first release")?;
+    let (team_url, blog_url) = (team.url().to_owned(), blog.url().to_owned());
+    let list = |accepted: &str| {
+        format!(
+            "apiVersion: skiff.dev/v1alpha1\nkind: Environment\napps:
+- {{name: web, source: {{url: {team_url}, ref: {{branch: main}}, verify: {{mode: either}}}}}}
+- {{name: blog, source: {{url: {blog_url}, ref: {{branch: main}}, refuseRewrites: true{accepted}}}}}
+"
+        )
+    };
+    let mut fleet = site.repository("fleet")?;
+    fleet.write("lab/skiff.yaml", list("")).commit("Apps from elsewhere")?;
+    let mut environment = Site::environment("development", fleet.url(), "lab");
+    environment["repositories"] =
+        json!([{"url": site.git.url("team"), "verify": {"mode": "commit", "secretRef": "team-signers"}}]);
+    site.start_agent(json!([environment]))?;
+    site.synced("blog", &first).await?;
+    let words = format!("commit sha1:{unsigned} is not signed");
+    site.app("web", "the commit is refused", |app| says(app, "SourceReady", "Unsigned", &words)).await?;
+    let signed = team.commit_signed("by Ada", &ada)?;
+    site.synced("web", &signed).await?;
+
+    site.end_agent().await?;
+    std::fs::remove_dir_all(site.state_directory())?;
+    let rewritten =
+        blog.write("b.yaml", in_namespace("default", &config_map("b", "two"))).rewrite("once more")?;
+    site.restart_agent()?;
+    site.app("blog", "the branch is refused", |app| says(app, "SourceReady", "BranchRewritten", &rewritten))
+        .await?;
+    let accepted = format!(", acceptedRewrite: {rewritten}");
+    fleet.write("lab/skiff.yaml", list(&accepted)).commit("The rewrite is meant")?;
+    site.synced("blog", &rewritten).await?;
+    Ok(())
+}

@@ -5,6 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::trust::{Rewrites, Signed};
 use crate::version::{Range, RangeError, Version};
 
 /// Where an app's files are.
@@ -25,6 +26,9 @@ pub struct GitSource {
     /// As it is written: `https://`, `http://`, `ssh://` or `git@host:path`. It holds no password.
     pub url: String,
     pub reference: Reference,
+    /// What the app asks to be signed. Who may sign is not said in Git.
+    pub verify: Option<Signed>,
+    pub rewrites: Rewrites,
 }
 
 /// A chart of a chart repository.
@@ -218,7 +222,7 @@ fn is_reference_name(name: &str) -> bool {
         && name.split('/').all(parts)
 }
 
-fn is_commit_id(id: &str) -> bool {
+pub(super) fn is_commit_id(id: &str) -> bool {
     matches!(id.len(), 40 | 64) && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 

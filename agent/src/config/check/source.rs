@@ -2,26 +2,19 @@
 
 use std::path::PathBuf;
 
-use skiff_shared::environment::{ChartSource, GitSource, RawReference, RepoPath};
+use skiff_shared::environment::{
+    self, ChartSource, GitSource, RawReference, RawRewrites, RepoPath, TrustError,
+};
 
 use super::Check;
-use crate::config::raw::{
-    RawCredentials, RawGithubApp, RawProxy, RawRepository, RawSigned, RawSource, RawVerify,
-};
+use crate::config::raw::{RawCredentials, RawGithubApp, RawProxy, RawRepository, RawSource, RawVerify};
 use crate::config::{Credentials, GithubApp, Proxy, Reference, RepositoryAccess, Source};
-use crate::git::{CommitId, RepositoryUrl, Rewrites, SignaturePolicy, Signed, UrlError};
+use crate::git::{RepositoryUrl, Rewrites, SignaturePolicy, UrlError};
 
 impl Check<'_> {
     pub(super) fn source(&mut self, raw: RawSource, at: &str) -> Option<Source> {
         let RawSource { url, reference, path, credentials, proxy, verify, refuse_rewrites, accepted_rewrite } =
             raw;
-        let rewrites = match refuse_rewrites {
-            true => Rewrites::Refuse { accepted: self.accepted(accepted_rewrite.as_deref(), at) },
-            false => Rewrites::Follow,
-        };
-        if !refuse_rewrites && accepted_rewrite.is_some() {
-            self.report(&format!("{at}/acceptedRewrite"), "acceptedRewrite needs refuseRewrites".to_owned());
-        }
         let over_ssh = url.as_deref().is_some_and(is_over_ssh);
         let credentials = self.credentials(credentials, over_ssh, &format!("{at}/credentials"));
         let path = RepoPath::parse(path.as_deref().unwrap_or_default());
@@ -31,26 +24,51 @@ impl Check<'_> {
             Some(proxy) => Some(self.proxy(proxy, over_ssh, &format!("{at}/proxy"))?),
             None => None,
         };
-        if refuse_rewrites && !matches!(reference, None | Some(Reference::Branch(_))) {
-            let message = "refuseRewrites is about branches: a tag is moved on purpose, a commit never";
-            self.report(&format!("{at}/refuseRewrites"), message.to_owned());
-        }
-        let verify = verify.map(|verify| self.verify(verify, reference.as_ref(), &format!("{at}/verify")));
+        let rewrites = RawRewrites { refuse: refuse_rewrites, accepted: accepted_rewrite };
+        let rewrites = self.rewrites(rewrites, reference.as_ref(), at);
+        let verify = verify.map(|verify| self.verify(verify, reference.as_ref(), at));
         let Some(url) = url else {
             self.missing(at, "url");
             return None;
         };
         let url = repository_url(&url).map_err(|message| self.report(&format!("{at}/url"), message)).ok();
-        Some(Source { url: url?, reference: reference?, path: path?, credentials, proxy, verify, rewrites })
+        let reference = Reference::try_from(reference?);
+        let reference =
+            reference.map_err(|error| self.report(&format!("{at}/ref/commit"), error.to_string()));
+        Some(Source {
+            url: url?,
+            reference: reference.ok()?,
+            path: path?,
+            credentials,
+            proxy,
+            verify,
+            rewrites,
+        })
     }
 
-    fn reference(&mut self, raw: RawReference, at: &str) -> Option<Reference> {
+    fn reference(&mut self, raw: RawReference, at: &str) -> Option<environment::Reference> {
         let checked = raw.check().map_err(|error| {
             let key = error.key().map(|key| format!("/{key}")).unwrap_or_default();
             self.report(&format!("{at}{key}"), error.to_string());
         });
-        let reference = Reference::try_from(checked.ok()?);
-        reference.map_err(|error| self.report(&format!("{at}/commit"), error.to_string())).ok()
+        checked.ok()
+    }
+
+    /// Reads what becomes of rewritten branches; without a reference these are branches of several repositories.
+    fn rewrites(
+        &mut self,
+        raw: RawRewrites,
+        reference: Option<&environment::Reference>,
+        at: &str,
+    ) -> Rewrites {
+        let checked = raw.check().and_then(|rewrites| {
+            reference.map_or(Ok(()), |reference| rewrites.check(reference))?;
+            Rewrites::try_from(rewrites).map_err(|_| TrustError::AcceptedCommit)
+        });
+        checked.unwrap_or_else(|error| {
+            self.report(&format!("{at}/{}", error.key()), error.to_string());
+            Rewrites::Follow
+        })
     }
 
     /// Reads how the repositories of apps are reached.
@@ -58,7 +76,7 @@ impl Check<'_> {
         let mut read: Vec<RepositoryAccess> = Vec::new();
         for (index, raw) in items.into_iter().enumerate() {
             let at = format!("{at}/{index}");
-            let RawRepository { url, credentials, proxy } = raw;
+            let RawRepository { url, credentials, proxy, verify, refuse_rewrites, accepted_rewrite } = raw;
             let Some(url) = url else {
                 self.missing(&at, "url");
                 continue;
@@ -73,9 +91,15 @@ impl Check<'_> {
             if read.iter().any(|known| known.url == url) {
                 self.report(&format!("{at}/url"), "the URL is there twice".to_owned());
             }
+            if url.starts_with("oci://") && (verify.is_some() || refuse_rewrites) {
+                self.report(&at, "verify and refuseRewrites are about Git repositories".to_owned());
+            }
             let credentials = self.credentials(credentials, over_ssh, &format!("{at}/credentials"));
             let proxy = proxy.and_then(|proxy| self.proxy(proxy, over_ssh, &format!("{at}/proxy")));
-            read.push(RepositoryAccess { url, credentials, proxy });
+            let verify = verify.map(|verify| self.verify(verify, None, &at));
+            let rewrites = RawRewrites { refuse: refuse_rewrites, accepted: accepted_rewrite };
+            let rewrites = self.rewrites(rewrites, None, &at);
+            read.push(RepositoryAccess { url, credentials, proxy, verify, rewrites });
         }
         read
     }
@@ -116,17 +140,6 @@ impl Check<'_> {
         }
     }
 
-    fn accepted(&mut self, text: Option<&str>, at: &str) -> Option<CommitId> {
-        let text = text?;
-        let is_plain = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        let id = text.parse().ok().filter(|_| is_plain);
-        if id.is_none() {
-            let message = "acceptedRewrite is not a full commit id in lower case";
-            self.report(&format!("{at}/acceptedRewrite"), message.to_owned());
-        }
-        id
-    }
-
     fn secret_name(&mut self, name: Option<&str>, at: &str) {
         if name.is_some_and(|name| !is_object_name(name)) {
             self.report(
@@ -136,30 +149,26 @@ impl Check<'_> {
         }
     }
 
-    fn verify(&mut self, raw: RawVerify, reference: Option<&Reference>, at: &str) -> SignaturePolicy {
+    fn verify(
+        &mut self,
+        raw: RawVerify,
+        reference: Option<&environment::Reference>,
+        at: &str,
+    ) -> SignaturePolicy {
         let RawVerify { mode, allowed_signers_file, public_keys_file, secret_ref } = raw;
-        self.secret_name(secret_ref.as_deref(), at);
+        let of_verify = format!("{at}/verify");
+        self.secret_name(secret_ref.as_deref(), &of_verify);
         if allowed_signers_file.is_none() && public_keys_file.is_none() && secret_ref.is_none() {
             self.report(
-                at,
+                &of_verify,
                 "verify needs allowedSignersFile, publicKeysFile or secretRef: who may sign".to_owned(),
             );
         }
-        let signed = match mode {
-            RawSigned::Commit => Signed::Commit,
-            RawSigned::Tag => Signed::Tag,
-            RawSigned::Either => Signed::Either,
-            RawSigned::Both => Signed::Both,
-        };
-        let follows_tags = matches!(reference, None | Some(Reference::Tag(_) | Reference::Versions(_)));
-        if matches!(signed, Signed::Tag | Signed::Both) && !follows_tags {
-            self.report(
-                &format!("{at}/mode"),
-                "this mode is about tags: ref has to be a tag or semver, or mode commit".to_owned(),
-            );
+        if let Some(Err(error)) = reference.map(|reference| mode.check(reference)) {
+            self.report(&format!("{at}/{}", error.key()), error.to_string());
         }
         SignaturePolicy {
-            signed,
+            signed: mode,
             allowed_signers: allowed_signers_file,
             public_keys: public_keys_file,
             secret: secret_ref,
@@ -244,11 +253,16 @@ impl Check<'_> {
     }
 
     fn proxy(&mut self, raw: RawProxy, over_ssh: bool, at: &str) -> Option<Proxy> {
-        let RawProxy { url, username_file, password_file } = raw;
+        let RawProxy { url, username_file, password_file, secret_ref } = raw;
+        self.secret_name(secret_ref.as_deref(), at);
         if over_ssh {
             self.report(at, "a proxy is for http:// and https:// URLs".to_owned());
         }
-        self.pair(at, ("usernameFile", username_file.is_some()), ("passwordFile", password_file.is_some()));
+        // The other half may be in the Secret.
+        if secret_ref.is_none() {
+            let given = (username_file.is_some(), password_file.is_some());
+            self.pair(at, ("usernameFile", given.0), ("passwordFile", given.1));
+        }
         let Some(url) = url else {
             self.missing(at, "url");
             return None;
@@ -256,7 +270,7 @@ impl Check<'_> {
         if let Err(message) = check_server(&url) {
             self.report(&format!("{at}/url"), message.to_owned());
         }
-        Some(Proxy { url, username_file, password_file })
+        Some(Proxy { url, username_file, password_file, secret_ref })
     }
 
     /// Reports keys of which one is there without the other.

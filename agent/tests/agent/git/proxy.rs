@@ -10,7 +10,7 @@ use skiff_harness::http_proxy::HttpProxy;
 use super::{World, chain, told};
 
 fn through(proxy: &HttpProxy) -> Option<Proxy> {
-    Some(Proxy { url: proxy.url(), username: None, password: None })
+    Some(Proxy { url: proxy.url(), username: None, password: None, secret: None })
 }
 
 /// A server with TLS and one commit, and a source that trusts it.
@@ -64,7 +64,41 @@ fn proxy_gets_its_own_credentials() {
         url: proxy.url(),
         username: world.file("proxy-user", "ada"),
         password: world.file("proxy-password", "s3cret\n"),
+        secret: None,
     });
+    world.cache().update(&source, None).unwrap();
+}
+
+#[test]
+fn credentials_of_the_proxy_in_a_secret_are_read_anew_for_every_poll() {
+    let authority = Authority::new("git").unwrap();
+    let (mut world, mut source) = secure(&authority, None);
+    let proxy = HttpProxy::start().unwrap();
+    proxy.demand("ada", "s3cret");
+    source.proxy =
+        Some(Proxy { url: proxy.url(), username: None, password: None, secret: Some("proxy".to_owned()) });
+    let say = |world: &World, source: &Source| {
+        let error = world.cache().update(source, None).unwrap_err();
+        let said = told(world, &error).replace(&proxy.url(), "http://proxy.example");
+        assert!(!said.contains("s3cret"), "{said}");
+        format!("{} {:?}: {said}", error.reason(), error.retry())
+    };
+    insta::assert_snapshot!(say(&world, &source), @"SecretUnreadable AtInterval: failed to fetch http://git.example/shop: a Secret that it needs cannot be used: Secret skiff/proxy not found; create it, or correct secretRef");
+    world.shelf.put("proxy", &[("username", "ada")]);
+    insta::assert_snapshot!(say(&world, &source), @"CredentialsInvalid AtInterval: failed to fetch http://git.example/shop: a Secret that it needs cannot be used: Secret skiff/proxy lacks password; it has username");
+    world.shelf.put("proxy", &[("username", "ada"), ("password", "s3cret\n")]);
+    world.cache().update(&source, None).unwrap();
+
+    proxy.demand("ada", "s3cret-2");
+    world.shop.write("a", "2").commit("Second").unwrap();
+    assert!(say(&world, &source).starts_with("ProxyFailed Backoff"));
+    world.shelf.put("proxy", &[("username", "ada"), ("password", "s3cret-2")]);
+    world.cache().update(&source, None).unwrap();
+
+    // What a file holds goes before what the Secret holds.
+    proxy.demand("bob", "s3cret-2");
+    source.proxy.as_mut().unwrap().username = world.file("proxy-user", "bob\n");
+    world.shop.write("a", "3").commit("Third").unwrap();
     world.cache().update(&source, None).unwrap();
 }
 
@@ -72,7 +106,7 @@ fn proxy_gets_its_own_credentials() {
 fn proxy_that_is_not_there_is_named() {
     let world = World::new();
     let gone = HttpProxy::start().unwrap().url();
-    let proxy = Some(Proxy { url: gone, username: None, password: None });
+    let proxy = Some(Proxy { url: gone, username: None, password: None, secret: None });
     let source = Source { proxy, ..world.source("main") };
     let error = world.cache().update(&source, None).unwrap_err();
     assert!(matches!(error, FetchError::ProxyFailed { .. }), "{error:?}");

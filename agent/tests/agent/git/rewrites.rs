@@ -36,7 +36,7 @@ fn rewritten_branch_is_refused_until_it_is_accepted() {
         .split(' ')
         .map(|word| if word.len() > 44 && word.starts_with("sha1:") { "OLD" } else { word })
         .collect();
-    insta::assert_snapshot!(said.join(" "), @r#"refusing a rewritten branch of http://git.example/shop: "main" stood at OLD and sha1:NEW does not build on that; if it is meant, set source.acceptedRewrite to this commit"#);
+    insta::assert_snapshot!(said.join(" "), @r#"refusing a rewritten branch of http://git.example/shop: "main" stood at OLD and sha1:NEW does not build on that; if it is meant, set acceptedRewrite beside refuseRewrites to this commit"#);
     let packs = world.packs_sent();
     assert_eq!(fail(&world, &source).reason(), "BranchRewritten");
     assert_eq!(world.packs_sent(), packs, "the same is not asked again");

@@ -220,5 +220,5 @@ fn tags_are_signed_for_their_own_name_and_commit() {
     follow(&mut source, "v2", Signed::Tag);
     insta::assert_snapshot!(say(&world, &source), @r#"SignatureInvalid: refusing a revision of http://git.example/shop: the signature of tag "v2" is not good: it was made for a tag called "v1""#);
     source.reference = "refs/heads/main".parse().unwrap();
-    insta::assert_snapshot!(say(&world, &source), @"TagNotAnnotated: refusing a revision of http://git.example/shop: there is no tag to be signed; let source.ref follow tags, or source.verify ask for the commit");
+    insta::assert_snapshot!(say(&world, &source), @"TagNotAnnotated: refusing a revision of http://git.example/shop: there is no tag to be signed; let ref follow tags, or verify ask for the commit");
 }

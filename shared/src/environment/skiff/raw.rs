@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::desired::Propagation;
 use crate::environment::selector::Operator;
-use crate::environment::{AppName, Namespace, RawReference};
+use crate::environment::{AppName, Namespace, RawReference, Signed};
 use crate::policy::Mode;
 
 #[derive(Deserialize, JsonSchema)]
@@ -117,6 +117,7 @@ pub(super) struct RawRequirement {
 }
 
 #[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]
 pub(super) struct RawSource {
     pub(super) url: String,
@@ -124,6 +125,17 @@ pub(super) struct RawSource {
     pub(super) reference: RawReference,
     #[serde(default)]
     pub(super) path: String,
+    pub(super) verify: Option<RawVerify>,
+    #[serde(default)]
+    pub(super) refuse_rewrites: bool,
+    pub(super) accepted_rewrite: Option<String>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct RawVerify {
+    #[serde(default)]
+    pub(super) mode: Signed,
 }
 
 #[derive(Deserialize, JsonSchema)]

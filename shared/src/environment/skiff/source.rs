@@ -1,8 +1,11 @@
 //! Where the files of one entry's app are: a folder of this repository, a repository of their own, a chart.
 
-use super::raw::{RawChart, RawSource};
+use super::raw::{RawChart, RawSource, RawVerify};
 use super::{Check, ListReason};
-use crate::environment::{AppSource, ChartSource, ChartVersion, GitSource, HelmOptions, Renderer, RepoPath};
+use crate::environment::{
+    AppSource, ChartSource, ChartVersion, GitSource, HelmOptions, RawRewrites, Reference, Renderer, RepoPath,
+    Rewrites, Signed, TrustError,
+};
 
 /// Where an app's files are.
 pub(super) struct Located {
@@ -52,7 +55,7 @@ impl Check<'_> {
     }
 
     fn own_repository(&mut self, raw: RawSource, at: &str) -> Option<Located> {
-        let RawSource { url, reference, path } = raw;
+        let RawSource { url, reference, path, verify, refuse_rewrites, accepted_rewrite } = raw;
         let checked = GitSource::check_url(&url).map_err(|error| {
             self.report(ListReason::InvalidAppList, &format!("{at}/url"), error.to_string())
         });
@@ -60,9 +63,32 @@ impl Check<'_> {
             let key = error.key().map(|key| format!("/{key}")).unwrap_or_default();
             self.report(ListReason::InvalidAppList, &format!("{at}/ref{key}"), error.to_string());
         });
+        let verify = verify.map(|RawVerify { mode }| mode);
+        let rewrites = RawRewrites { refuse: refuse_rewrites, accepted: accepted_rewrite }.check();
+        let rewrites = rewrites.map_err(|error| self.distrust(error, at));
         let path = self.path(&format!("{at}/path"), &RepoPath::default(), &path)?;
-        let (Ok(()), Ok(reference)) = (checked, reference) else { return None };
-        Some(Located { source: AppSource::Git(GitSource { url, reference }), base: path.clone(), path })
+        let (Ok(()), Ok(reference), Ok(rewrites)) = (checked, reference, rewrites) else { return None };
+        self.trusted(&reference, verify, &rewrites, at)?;
+        let source = AppSource::Git(GitSource { url, reference, verify, rewrites });
+        Some(Located { source, base: path.clone(), path })
+    }
+
+    /// Makes sure that a revision of the reference can be what the app asks of it.
+    fn trusted(
+        &mut self,
+        reference: &Reference,
+        verify: Option<Signed>,
+        rewrites: &Rewrites,
+        at: &str,
+    ) -> Option<()> {
+        let signed = verify.map_or(Ok(()), |signed| signed.check(reference));
+        let both = [signed, rewrites.check(reference)];
+        both.iter().filter_map(|checked| checked.err()).for_each(|error| self.distrust(error, at));
+        both.iter().all(Result::is_ok).then_some(())
+    }
+
+    fn distrust(&mut self, error: TrustError, at: &str) {
+        self.report(ListReason::InvalidAppList, &format!("{at}/{}", error.key()), error.to_string());
     }
 
     fn own_chart(&mut self, raw: RawChart, at: &str) -> Option<Located> {

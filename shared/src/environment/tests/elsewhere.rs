@@ -1,7 +1,7 @@
 //! Apps whose files come from a source of their own.
 
 use super::{errors, read};
-use crate::environment::{AppSource, AppSpec, Renderer, RepoPath};
+use crate::environment::{AppSource, AppSpec, Renderer, RepoPath, Rewrites, Signed};
 
 #[test]
 fn an_app_may_be_a_chart_of_a_chart_repository() {
@@ -43,6 +43,45 @@ fn an_app_may_have_a_git_repository_of_its_own() {
     assert!(matches!(&apps[1].source, AppSource::Git(git) if git.url == "https://git.example/web"));
     let Renderer::Helm(options) = &apps[0].renderer else { unreachable!("it has options for helm") };
     assert_eq!(options.value_files[0].as_str(), "deploy/values.yaml");
+}
+
+#[test]
+fn an_app_may_ask_for_signatures_and_for_branches_that_only_move_forward() {
+    let id = "4f2c9a7d3b".repeat(4);
+    let apps = read(&format!(
+        "apps:
+  - name: a
+    source: {{url: https://git.example/a, ref: {{semver: ^1}}, verify: {{mode: TagAndHEAD}}}}
+  - name: b
+    source: {{url: https://git.example/b, ref: {{branch: main}}, verify: {{}}, refuseRewrites: true, acceptedRewrite: {id}}}
+  - name: c
+    source: {{url: https://git.example/c, ref: {{branch: main}}}}
+"
+    ))
+    .apps;
+    let asked = |app: &AppSpec| match &app.source {
+        AppSource::Git(git) => (git.verify, git.rewrites.clone()),
+        other => unreachable!("{other:?}"),
+    };
+    assert_eq!(asked(&apps[0]), (Some(Signed::Both), Rewrites::Follow));
+    assert_eq!(asked(&apps[1]), (Some(Signed::Commit), Rewrites::Refuse { accepted: Some(id) }));
+    assert_eq!(asked(&apps[2]), (None, Rewrites::Follow));
+    insta::assert_snapshot!(errors("apps:
+  - name: a
+    source: {url: https://git.example/a, ref: {branch: main}, verify: {mode: tag, secretRef: signers}}
+  - name: b
+    source: {url: https://git.example/b, ref: {tag: v1}, refuseRewrites: true}
+  - name: c
+    source: {url: https://git.example/c, ref: {branch: main}, acceptedRewrite: main}
+  - name: d
+    source: {url: https://git.example/d, ref: {branch: main}, refuseRewrites: true, acceptedRewrite: main}
+"), @r#"
+    environments/production/skiff.yaml:5: this mode is about tags: ref has to be a tag or semver, or mode commit
+    environments/production/skiff.yaml:5: unknown key "secretRef": expected mode
+    environments/production/skiff.yaml:7: refuseRewrites is about branches: a tag is moved on purpose, a commit never
+    environments/production/skiff.yaml:9: acceptedRewrite needs refuseRewrites
+    environments/production/skiff.yaml:11: acceptedRewrite is not a full commit id in lower case
+    "#);
 }
 
 #[test]
