@@ -257,9 +257,13 @@ pub enum SchemaOf {
     Cluster,
 }
 
-/// The programs that render.
+/// What rendering on this machine may use.
 #[derive(Clone, Debug, Args)]
 pub struct ToolArgs {
+    /// Fetch apps that come from other repositories too, with the credentials in the files that the agent's file names,
+    /// or those of your own Git
+    #[arg(long)]
+    pub fetch: bool,
     /// The program helm
     #[arg(long, value_name = "FILE", env = "SKIFF_HELM", default_value = "helm")]
     pub helm: PathBuf,

@@ -9,6 +9,7 @@ mod ask;
 mod described;
 mod diff;
 mod doctor;
+mod elsewhere;
 mod get;
 mod history;
 mod local;

@@ -12,7 +12,7 @@ use skiff_shared::limits::Limits;
 use skiff_shared::policy::Policy;
 use skiff_shared::yaml;
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, EnvironmentConfig};
 use crate::render::OnDuplicate;
 
 /// What is known of a cluster. The default is one without facts and limits.
@@ -26,6 +26,8 @@ pub struct Described {
     pub policy: Policy,
     pub limits: Limits,
     pub on_duplicate: OnDuplicate,
+    /// The environment in the agent's own file, if the description is one.
+    pub agent: Option<EnvironmentConfig>,
 }
 
 #[derive(Default, Deserialize, JsonSchema)]
@@ -77,7 +79,8 @@ impl Described {
             config::OnDuplicate::Refuse => OnDuplicate::Refuse,
             config::OnDuplicate::LastWins => OnDuplicate::LastWins,
         };
-        Self { facts, policy: found.policy, limits: found.limits, on_duplicate, ..Self::default() }
+        let (policy, limits) = (found.policy.clone(), found.limits.clone());
+        Self { facts, policy, limits, on_duplicate, agent: Some(found), ..Self::default() }
     }
 }
 

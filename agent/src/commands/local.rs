@@ -1,6 +1,7 @@
 //! Rendering a folder of a work tree, as the agent would render it from Git.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -14,6 +15,7 @@ use skiff_shared::environment::{
 use skiff_shared::object::{ApiSet, GroupKind, Interner};
 
 use super::described::Described;
+use super::elsewhere::{Elsewhere, Place, Unfetched};
 use crate::args::ToolArgs;
 use crate::expr;
 use crate::render::{self, Bounds, RenderError, Tools};
@@ -34,19 +36,14 @@ pub struct Local {
     /// Bodies of the renders; removed in the end.
     pub store: Store,
     scratch: tempfile::TempDir,
+    /// Fetches what comes from elsewhere, if that is wanted.
+    elsewhere: Option<Elsewhere>,
 }
 
 /// One rendered app.
 pub struct LocalApp {
     pub rows: Vec<DesiredRow>,
     pub warnings: Vec<String>,
-}
-
-/// Says where an app comes from that is not rendered here: other repositories are read by the agent alone, which has
-/// their credentials and the last word on which are allowed.
-pub fn elsewhere(spec: &AppSpec) -> Option<String> {
-    let from = origin(spec)?;
-    Some(format!("it is not rendered here, as it comes from {from}: the agent reads that"))
 }
 
 /// Returns where an app comes from if that is not the folder at hand.
@@ -56,6 +53,25 @@ pub fn origin(spec: &AppSpec) -> Option<String> {
         AppSource::Git(GitSource { url, .. }) => Some(format!("{} of {url}", spec.path)),
         AppSource::Chart(ChartSource { repository, name, version }) => {
             Some(format!("chart {name} {version} of {repository}"))
+        }
+    }
+}
+
+/// Why an app is not rendered.
+pub enum NotHere {
+    /// It comes from elsewhere, and nobody asked to fetch it; says where from, and what to do.
+    LeftOut(String),
+    Failed(Unfetched),
+}
+
+impl fmt::Display for NotHere {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LeftOut(why) => f.write_str(why),
+            Self::Failed(Unfetched { reason, problems }) => {
+                let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+                write!(f, "{reason}: {}", problems.join("; "))
+            }
         }
     }
 }
@@ -93,7 +109,8 @@ impl Local {
         let below = path.strip_prefix(&root).expect("an ancestor is a prefix").to_string_lossy();
         let folder = RepoPath::parse(&below).with_context(|| format!("{below:?} cannot be a path"))?;
         let scratch = tempfile::tempdir().context("failed to make a folder")?;
-        let ToolArgs { helm, kustomize } = tools.clone();
+        let ToolArgs { fetch, helm, kustomize } = tools.clone();
+        let elsewhere = if fetch { Some(Elsewhere::open(scratch.path())?) } else { None };
         Ok(Self {
             root,
             folder,
@@ -111,6 +128,7 @@ impl Local {
             described,
             store: Store::open(scratch.path().join("bodies")).context("failed to make a folder")?,
             scratch,
+            elsewhere,
         })
     }
 
@@ -152,18 +170,35 @@ impl Local {
         (self.store, self.scratch)
     }
 
+    /// Returns where an app's files are on this machine.
+    pub async fn place(&self, spec: &AppSpec) -> Result<Place, NotHere> {
+        let Some(from) = origin(spec) else {
+            return Ok(Place { directory: self.root.clone(), spec: spec.clone() });
+        };
+        if let Err(refusal) = self.described.limits.source(&spec.source) {
+            let reason = render::Reason::OutsideLimits.word();
+            return Err(NotHere::Failed(Unfetched::new(spec, reason, refusal.to_string())));
+        }
+        let left_out =
+            || NotHere::LeftOut(format!("it is left out, as it comes from {from}: --fetch fetches it"));
+        let elsewhere = self.elsewhere.as_ref().ok_or_else(left_out)?;
+        let brought = elsewhere.bring(spec, &self.described, &self.root).await;
+        brought.map_err(NotHere::Failed)?.ok_or_else(left_out)
+    }
+
     /// Renders one app.
     pub async fn render(
         &self,
-        spec: &AppSpec,
+        place: &Place,
         served: &Served<'_>,
         instance: &str,
         interner: &Mutex<Interner>,
     ) -> Result<LocalApp, RenderError> {
+        let Place { directory, spec } = place;
         let request = render::Request {
             app: spec.name.as_str(),
             instance,
-            directory: &self.root,
+            directory,
             path: &spec.path,
             namespace: spec.namespace.as_ref().map(|namespace| namespace.as_str()),
             create_namespace: spec.create_namespace,

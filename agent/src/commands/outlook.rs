@@ -22,7 +22,7 @@ use skiff_shared::policy::Policy;
 use tempfile::TempDir;
 
 use super::described::Described;
-use super::local::{Local, Served, elsewhere, problems};
+use super::local::{Local, Served, problems};
 use super::{connect, get};
 use crate::args::PlanArgs;
 use crate::cluster::Connection;
@@ -121,11 +121,10 @@ impl Wanted<'_> {
         let Some(spec) = list.apps.iter().find(|spec| spec.name.as_str() == self.app) else {
             bail!("{} lists no app {:?}", self.path.display(), self.app);
         };
-        if let Some(why) = elsewhere(spec) {
-            bail!("app {}: {why}", self.app);
-        }
+        let place = local.place(spec).await;
+        let place = place.map_err(|why| anyhow::anyhow!("app {}: {why}", self.app))?;
         let served = Served { apis: &discovered.apis, kube_version: &discovered.kube_version };
-        let rendered = local.render(spec, &served, self.instance, interner).await;
+        let rendered = local.render(&place, &served, self.instance, interner).await;
         let rendered = rendered.map_err(|error| problems(&error.problems))?;
         Ok((rendered.rows, rendered.warnings, local.into_store()))
     }

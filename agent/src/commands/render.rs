@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use skiff_shared::object::{ApiSet, Interner};
 
 use super::described::Described;
-use super::local::{KUBE_VERSION, Local, Served, elsewhere, problems, unknown_kinds};
+use super::local::{KUBE_VERSION, Local, NotHere, Served, problems, unknown_kinds};
 use super::{connect, refused, ui};
 use crate::args::{Output, RenderArgs};
 use crate::cluster::discovery::discover;
@@ -68,11 +68,19 @@ async fn print(
     let served = Served { apis: &ground.apis, kube_version: &ground.kube_version };
     let mut ended = ExitCode::SUCCESS;
     for spec in list.apps.iter().filter(|spec| is_wanted(spec.name.as_str())) {
-        if let Some(why) = elsewhere(spec) {
-            ui::warning(&format!("app {}: {why}", spec.name));
-            continue;
-        }
-        match local.render(spec, &served, "local", &interner).await {
+        let place = match local.place(spec).await {
+            Ok(place) => place,
+            Err(why @ NotHere::LeftOut(_)) => {
+                ui::warning(&format!("app {}: {why}", spec.name));
+                continue;
+            }
+            Err(why @ NotHere::Failed(_)) => {
+                ui::error(&format!("app {}: {why}", spec.name));
+                ended = ExitCode::FAILURE;
+                continue;
+            }
+        };
+        match local.render(&place, &served, "local", &interner).await {
             Ok(rendered) => {
                 rendered.warnings.iter().for_each(|warning| ui::warning(warning));
                 if ground.kinds == Kinds::Assumed {

@@ -7,14 +7,14 @@ use std::sync::{Arc, Mutex};
 use serde::Serialize;
 use skiff_shared::desired::{DesiredRow, Problem};
 use skiff_shared::environment::AppSpec;
-use skiff_shared::limits::Limits;
 use skiff_shared::object::{ApiSet, GroupKind, Interner};
 
 use super::described::Described;
-use super::local::{KUBE_VERSION, Local, LocalApp, Served, Unlisted, elsewhere, origin, unknown_kinds};
+use super::elsewhere::Unfetched;
+use super::local::{KUBE_VERSION, Local, LocalApp, NotHere, Served, Unlisted, origin, unknown_kinds};
 use super::{USAGE, ui};
 use crate::args::{Output, ValidateArgs};
-use crate::render::{self, RenderError};
+use crate::render::RenderError;
 
 /// What one cluster would get.
 #[derive(Serialize)]
@@ -88,9 +88,9 @@ async fn verdict(local: &Local) -> anyhow::Result<Verdict> {
     let served = Served { apis: &apis, kube_version };
     let mut rendered = Vec::new();
     for spec in list.apps {
-        let ended = match elsewhere(&spec) {
-            Some(why) => Ended::Elsewhere(why),
-            None => local.render(&spec, &served, "local", &interner).await.into(),
+        let ended = match local.place(&spec).await {
+            Err(why) => Ended::NotHere(why),
+            Ok(place) => local.render(&place, &served, "local", &interner).await.into(),
         };
         rendered.push((spec, ended));
     }
@@ -98,10 +98,7 @@ async fn verdict(local: &Local) -> anyhow::Result<Verdict> {
     let provided: BTreeSet<Arc<GroupKind>> = rows.filter_map(|row| row.provides.clone()).collect();
     Ok(Verdict {
         cluster,
-        apps: rendered
-            .into_iter()
-            .map(|(spec, ended)| app_verdict(spec, ended, &provided, &local.described.limits))
-            .collect(),
+        apps: rendered.into_iter().map(|(spec, ended)| app_verdict(&spec, ended, &provided)).collect(),
         elsewhere: list.elsewhere.iter().map(ToString::to_string).collect(),
         reason: None,
         problems: Vec::new(),
@@ -113,8 +110,8 @@ async fn verdict(local: &Local) -> anyhow::Result<Verdict> {
 enum Ended {
     Rendered(LocalApp),
     Failed(RenderError),
-    /// It comes from another repository.
-    Elsewhere(String),
+    /// It comes from another repository, which was not fetched.
+    NotHere(NotHere),
 }
 
 impl From<Result<LocalApp, RenderError>> for Ended {
@@ -127,20 +124,15 @@ impl Ended {
     fn rows(&self) -> &[DesiredRow] {
         match self {
             Self::Rendered(app) => &app.rows,
-            Self::Failed(_) | Self::Elsewhere(_) => &[],
+            Self::Failed(_) | Self::NotHere(_) => &[],
         }
     }
 }
 
-fn app_verdict(
-    spec: AppSpec,
-    ended: Ended,
-    provided: &BTreeSet<Arc<GroupKind>>,
-    limits: &Limits,
-) -> AppVerdict {
+fn app_verdict(spec: &AppSpec, ended: Ended, provided: &BTreeSet<Arc<GroupKind>>) -> AppVerdict {
     let mut verdict = AppVerdict {
         name: spec.name.to_string(),
-        path: origin(&spec).unwrap_or_else(|| spec.path.to_string()),
+        path: origin(spec).unwrap_or_else(|| spec.path.to_string()),
         namespace: spec.namespace.as_ref().map(ToString::to_string),
         place: spec.place.clone(),
         depends_on: spec.depends_on.iter().map(ToString::to_string).collect(),
@@ -159,13 +151,11 @@ fn app_verdict(
             verdict.reason = Some(error.reason().word());
             verdict.problems = error.problems;
         }
-        Ended::Elsewhere(why) => match limits.source(&spec.source) {
-            Ok(()) => verdict.warnings.push(why),
-            Err(refusal) => {
-                verdict.reason = Some(render::Reason::OutsideLimits.word());
-                verdict.problems.push(Problem { place: spec.place, message: refusal.to_string() });
-            }
-        },
+        Ended::NotHere(NotHere::LeftOut(why)) => verdict.warnings.push(why),
+        Ended::NotHere(NotHere::Failed(Unfetched { reason, problems })) => {
+            verdict.reason = Some(reason);
+            verdict.problems = problems;
+        }
     }
     verdict
 }

@@ -218,7 +218,7 @@ pub fn desired(
 }
 
 /// Puts one folder or file of the repository where it stands in there.
-fn export(snapshot: &Snapshot, root: &RepoPath, directory: &Path) -> Result<(), Vec<Problem>> {
+pub fn export(snapshot: &Snapshot, root: &RepoPath, directory: &Path) -> Result<(), Vec<Problem>> {
     let target = directory.join(root.as_str());
     let written = |error: std::io::Error| {
         vec![Problem { place: root.to_string(), message: format!("failed to write it to disk: {error}") }]

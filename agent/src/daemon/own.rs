@@ -118,14 +118,21 @@ pub fn subject_of(
     config: &EnvironmentConfig,
     limits: &Limits,
 ) -> Result<Option<Subject>, Problem> {
+    let refused = |message: String| Problem { place: spec.place.clone(), message };
+    limits.source(&spec.source).map_err(|refusal| refused(refusal.to_string()))?;
+    subject(spec, Some(config))
+}
+
+/// Returns the source that an app has of its own, as the agent's file reaches it; without one nothing is asked of it.
+pub fn subject(spec: &AppSpec, config: Option<&EnvironmentConfig>) -> Result<Option<Subject>, Problem> {
     let problem = |message: String| Problem { place: spec.place.clone(), message };
-    limits.source(&spec.source).map_err(|refusal| problem(refusal.to_string()))?;
     match &spec.source {
         AppSource::Environment => Ok(None),
         AppSource::Git(asked) => {
             let reference = asked.reference.clone().try_into();
             let reference = reference.map_err(|error: git::IdError| problem(chain(&error)))?;
-            let access = config.git_access(asked).map_err(|error| problem(error.to_string()))?;
+            let access = config.map_or_else(|| Ok(config::Access::default()), |it| it.git_access(asked));
+            let access = access.map_err(|error| problem(error.to_string()))?;
             let config::Access { credentials, proxy, verify, rewrites } = access;
             Ok(Some(Subject::Git(git::Source {
                 url: asked.url.parse().map_err(|error: git::UrlError| problem(chain(&error)))?,
@@ -134,13 +141,20 @@ pub fn subject_of(
                 proxy: proxy.map(proxy_of),
                 verify,
                 rewrites,
-                limits: config.fetch,
+                limits: config.map(|config| config.fetch).unwrap_or_default(),
             })))
         }
-        AppSource::Chart(chart) => {
-            let wanted = wanted(chart.clone(), config).map_err(|error| problem(error.to_string()))?;
-            Ok(Some(Subject::Chart(wanted)))
-        }
+        AppSource::Chart(chart) => match config {
+            Some(config) => {
+                let wanted = wanted(chart.clone(), config).map_err(|error| problem(error.to_string()))?;
+                Ok(Some(Subject::Chart(wanted)))
+            }
+            None => {
+                let (credentials, limits) = (git::Credentials::default(), git::Limits::default());
+                let access = Access { credentials, proxy: None, limits };
+                Ok(Some(Subject::Chart(Wanted { chart: chart.clone(), access })))
+            }
+        },
     }
 }
 

@@ -12,6 +12,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use skiff_harness::chart_repository::ChartRepository;
+use skiff_harness::git_server::{Access, GitServer, Repository};
+
 /// A work tree.
 struct Tree(tempfile::TempDir);
 
@@ -210,7 +213,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 #[test]
-fn apps_from_elsewhere_are_checked_and_not_rendered() {
+fn apps_from_elsewhere_are_left_out_by_name() {
     let agent = "cluster: {name: eu-1}
 environments:
 - name: development
@@ -235,7 +238,8 @@ apps:
         |file: &str| tree.skiff(&["validate", "fleet", "--environment", "development", "--cluster", file]);
     let open = validate("open.yaml");
     assert_eq!(open.code, 0, "{}", open.all());
-    let why = "it is not rendered here, as it comes from chart redis ^18.1 of https://charts.example";
+    let why =
+        "it is left out, as it comes from chart redis ^18.1 of https://charts.example: --fetch fetches it";
     assert!(open.err.contains(why), "{}", open.all());
     let closed = validate("closed.yaml");
     assert_eq!(closed.code, 1, "{}", closed.all());
@@ -244,4 +248,51 @@ apps:
     let rendered = tree.skiff(&["render", "fleet", "--offline", "--output", "name"]);
     assert_eq!(rendered.out, "ConfigMap/shop/a\n", "{}", rendered.all());
     assert!(rendered.err.contains(why), "{}", rendered.all());
+}
+
+#[test]
+fn apps_from_elsewhere_are_fetched_where_that_is_asked_for() {
+    let charts = ChartRepository::start().unwrap();
+    let template =
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {colour: {{ .Values.colour }}}\n";
+    charts.publish("web", "1.0.0", &[("templates/map.yaml", template)]).unwrap();
+    let server = GitServer::start().unwrap();
+    let mut blog = Repository::create(&server, "blog").unwrap();
+    blog.write("deploy/b.yaml", map("b", "1")).commit("A blog").unwrap();
+    server.demand(Access::Basic { username: "ada".into(), password: "s3cret".into() });
+    let list = format!(
+        "apiVersion: skiff.dev/v1alpha1
+kind: Environment
+apps:
+- name: web
+  namespace: shop
+  chart: {{repository: {}, name: web, version: ^1}}
+  helm: {{valueFiles: [web.yaml]}}
+- name: blog
+  namespace: shop
+  source: {{url: {}, ref: {{branch: main}}, path: deploy}}
+",
+        charts.url(),
+        blog.url()
+    );
+    let tree = Tree::new(&[("fleet/skiff.yaml", &list), ("fleet/web.yaml", "colour: green\n")]);
+    let helper = "!f() { echo username=ada; echo password=s3cret; }; f";
+    let call = |verb: &str, helper: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_skiff"));
+        command.current_dir(tree.0.path()).args([verb, "fleet", "--fetch", "--output", "json"]);
+        let helm = skiff_harness::toolchain::ensure().unwrap().helm;
+        command.env("SKIFF_HELM", helm).env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_COUNT", "1");
+        command.env("GIT_CONFIG_KEY_0", "credential.helper").env("GIT_CONFIG_VALUE_0", helper);
+        if verb == "render" {
+            command.arg("--offline");
+        }
+        said(&mut command)
+    };
+    let rendered = call("render", helper);
+    assert_eq!(rendered.code, 0, "{}", rendered.all());
+    assert!(rendered.out.contains("green") && rendered.out.contains("\"name\": \"b\""), "{}", rendered.all());
+    let refused = call("validate", "");
+    assert_eq!(refused.code, 1, "{}", refused.all());
+    assert!(refused.out.contains("\"reason\": \"AccessDenied\""), "{}", refused.all());
+    assert!(!refused.all().contains("s3cret"));
 }
