@@ -34,9 +34,11 @@ pub enum Verb {
     History(HistoryArgs),
     /// Go back to a release of the history and stay there until `resume`
     Rollback(RollbackArgs),
+    /// Delete the objects of an app, and the app itself when Git has it no more
+    Delete(DeleteArgs),
     /// Stop every write of an app, healing included
     Pause(PauseArgs),
-    /// Go on with an app that was paused or pinned to a release
+    /// Go on with an app that was paused, pinned to a release or deleted while Git has it
     Resume(ResumeArgs),
     /// Print the objects that a folder renders to
     Render(RenderArgs),
@@ -177,6 +179,42 @@ pub struct RollbackArgs {
     #[arg(long, default_value = "")]
     pub reason: String,
     /// Wait until the release is applied and healthy
+    #[arg(short, long)]
+    pub wait: bool,
+    #[command(flatten)]
+    pub patience: PatienceArgs,
+}
+
+/// What becomes of what the objects of a deleted app own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
+pub enum Cascade {
+    /// It goes after its owner
+    #[default]
+    Background,
+    /// It goes before its owner
+    Foreground,
+    /// Nothing is deleted: the app's objects are only forgotten
+    Orphan,
+}
+
+#[derive(Debug, Args)]
+pub struct DeleteArgs {
+    #[command(flatten)]
+    pub app: AppArgs,
+    /// What becomes of what the app's objects own
+    #[arg(long, value_enum, default_value_t)]
+    pub cascade: Cascade,
+    /// Also where the app list still has the app: its objects stay away until `skiff resume`
+    #[arg(long)]
+    pub until_resumed: bool,
+    /// Also Namespaces, CustomResourceDefinitions, StatefulSets, PersistentVolumes and their claims, and what asks for
+    /// confirmation
+    #[arg(long)]
+    pub sensitive_kinds: bool,
+    /// Delete without asking on the terminal
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Wait until everything is gone
     #[arg(short, long)]
     pub wait: bool,
     #[command(flatten)]

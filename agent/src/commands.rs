@@ -6,6 +6,7 @@
 mod agent;
 mod approve;
 mod ask;
+mod delete;
 mod described;
 mod diff;
 mod doctor;
@@ -56,6 +57,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Verb::Wait(arguments) => wait::run(arguments).await,
         Verb::History(arguments) => history::run(arguments).await,
         Verb::Rollback(arguments) => rollback::run(arguments).await,
+        Verb::Delete(arguments) => delete::run(arguments).await,
         Verb::Pause(arguments) => pause::pause(arguments).await,
         Verb::Resume(arguments) => pause::resume(arguments).await,
         Verb::Render(arguments) => render::run(arguments).await,

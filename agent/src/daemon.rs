@@ -14,6 +14,7 @@ pub(crate) mod inputs;
 pub(crate) mod job;
 mod launch;
 mod leftovers;
+mod lists;
 mod mailbox;
 mod needs;
 pub(crate) mod own;

@@ -3,6 +3,7 @@
 //! An adapter: it stores what the machine decided and reads it back after a restart. Nothing else in
 //! the agent writes to the agent's own namespace, the Lease apart.
 
+mod dissolve;
 mod failure;
 mod leftovers;
 mod pack;
@@ -60,6 +61,8 @@ pub struct State {
     sizes: Mutex<HashMap<String, Size>>,
     /// Shared by what stores renders, held alone by what removes those that nobody names.
     storing: RwLock<()>,
+    /// Apps that are no more: a late status does not make their `App` anew.
+    ended: Mutex<HashSet<String>>,
     /// Something was left behind that nobody names.
     littered: AtomicBool,
 }
@@ -114,6 +117,7 @@ impl State {
             kept: Mutex::default(),
             sizes: Mutex::default(),
             storing: RwLock::default(),
+            ended: Mutex::default(),
             littered: AtomicBool::default(),
         }
     }
@@ -209,6 +213,9 @@ impl State {
             return Ok(());
         }
         let patched = self.apply_status(app, &status).await;
+        if matches!(patched, Err(Failure::NotFound(_))) && self.has_ended(app) {
+            return Ok(());
+        }
         if let Err(Failure::NotFound(_)) = patched {
             // Somebody deleted the App: its objects are orphaned, not lost; it comes back empty.
             self.statuses().remove(app);

@@ -14,6 +14,8 @@ mod contested;
 mod crash;
 #[path = "cluster/credentials.rs"]
 mod credentials;
+#[path = "cluster/deletion.rs"]
+mod deletion;
 #[path = "cluster/doctor.rs"]
 mod doctor;
 #[path = "cluster/drift.rs"]

@@ -213,10 +213,21 @@ pub struct Desired {
     /// Digest over the rows: two renders with the same one are the same render.
     pub render: Digest,
     pub warnings: Vec<String>,
+    pub listing: Listing,
     /// When the moved ref was seen.
     pub seen_at: Timestamp,
     pub fetched: Option<Interval>,
     pub rendered: Option<Interval>,
+}
+
+/// Whether the app list of the revision has the app.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Listing {
+    #[default]
+    Listed,
+    Unlisted,
+    /// The list has no other app either: it may have been emptied by mistake.
+    LastUnlisted,
 }
 
 /// Returns the digest that identifies a rendered set; `rows` must be sorted by id.

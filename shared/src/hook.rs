@@ -13,29 +13,41 @@ use crate::object::{Digest, Hashing};
 /// The part of a sync that an object is written in, in order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash, Default, Serialize, Deserialize)]
 pub enum SyncPhase {
+    /// Before the objects of an app that is deleted go.
+    PreDelete,
     PreSync,
     /// That of every object that is no hook.
     #[default]
     Sync,
     /// After everything of the sync is healthy.
     PostSync,
+    /// When they are gone.
+    PostDelete,
     /// Only after a failure.
     SyncFail,
 }
 
 impl SyncPhase {
-    pub const ALL: [Self; 4] = [Self::PreSync, Self::Sync, Self::PostSync, Self::SyncFail];
+    pub const ALL: [Self; 6] =
+        [Self::PreDelete, Self::PreSync, Self::Sync, Self::PostSync, Self::PostDelete, Self::SyncFail];
 
     pub fn word(self) -> &'static str {
         match self {
+            Self::PreDelete => "PreDelete",
             Self::PreSync => "PreSync",
             Self::Sync => "Sync",
             Self::PostSync => "PostSync",
+            Self::PostDelete => "PostDelete",
             Self::SyncFail => "SyncFail",
         }
     }
 
-    /// Reads an Argo CD hook type that is a phase of a sync.
+    /// Whether it belongs to the deletion of an app.
+    pub fn is_of_deletion(self) -> bool {
+        matches!(self, Self::PreDelete | Self::PostDelete)
+    }
+
+    /// Reads an Argo CD hook type that is a phase.
     pub fn read(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|phase| phase.word() == word)
     }
@@ -112,6 +124,8 @@ pub struct Hook {
     pub install: Phases,
     /// The phases it runs in ever after.
     pub upgrade: Phases,
+    /// The phases it runs in when the app is deleted.
+    pub deletion: Phases,
     pub delete: DeletePolicy,
 }
 
@@ -147,6 +161,28 @@ pub struct HookRun {
     pub ended: Option<Ended>,
 }
 
+/// A hook of the app's deletion, as the inventory remembers it: an app that is no longer in Git still has it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Parting {
+    pub body: Digest,
+    pub phases: Phases,
+    pub delete: DeletePolicy,
+}
+
+impl Parting {
+    /// Returns what is to be remembered of an object as Git has it.
+    pub fn of(body: Digest, hook: Option<&Hook>) -> Option<Self> {
+        let hook = hook?.at_deletion()?;
+        Some(Self { body, phases: hook.deletion, delete: hook.delete })
+    }
+
+    /// Returns the hook that runs when the app is deleted.
+    pub fn hook(&self) -> Hook {
+        let Self { body: _, phases, delete } = *self;
+        Hook { install: phases, upgrade: phases, deletion: phases, delete }
+    }
+}
+
 /// How a hook ended.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -157,6 +193,12 @@ pub enum Ended {
 }
 
 impl Hook {
+    /// Returns it as it runs when the app is deleted, if it does.
+    pub fn at_deletion(&self) -> Option<Self> {
+        let deletion = self.deletion;
+        (!deletion.is_empty()).then_some(Self { install: deletion, upgrade: deletion, ..*self })
+    }
+
     /// Returns the phases in which the hook runs in a release.
     pub fn phases(&self, installs: bool) -> Phases {
         if installs { self.install } else { self.upgrade }

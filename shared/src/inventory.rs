@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::desired::yields::Yields;
 use crate::desired::{ApplyWhen, BodyDigest, ObjectOptions, Propagation};
-use crate::hook::{Ended, HookRun, Phases, SyncPhase};
+use crate::hook::{DeletePolicy, Ended, HookRun, Parting, Phases, SyncPhase};
 use crate::managed_fields::{Fields, Owned};
 use crate::object::{Digest, Hashing, Interner, ObjectId};
 
@@ -85,10 +85,13 @@ pub struct InventoryRow {
     pub version: Arc<str>,
     pub wave: i32,
     pub options: ObjectOptions,
-    /// `Claimed` or `Settled`; `None` only beside a hook's run, whose object is not there any more.
+    /// `Claimed` or `Settled`; `None` only beside a hook's run, or a hook of the app's deletion, whose object is not
+    /// there.
     pub record: Record,
     pub hook_run: Option<Box<HookRun>>,
     pub recreation: Option<Box<Recreation>>,
+    /// What it does when the app is deleted.
+    pub parting: Option<Parting>,
 }
 
 /// The content of one shard.
@@ -191,6 +194,27 @@ struct StoredRow {
     hook: Option<StoredRun>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     recreation: Option<Box<Recreation>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    parting: Option<StoredParting>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredParting {
+    body: BodyDigest,
+    phases: Phases,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    delete: Vec<StoredPolicy>,
+    /// Its object is not there.
+    #[serde(default, skip_serializing_if = "is_false")]
+    absent: bool,
+}
+
+#[derive(Serialize, Deserialize, PartialEq, Clone, Copy)]
+#[serde(rename_all = "camelCase")]
+enum StoredPolicy {
+    BeforeCreation,
+    Succeeded,
+    Failed,
 }
 
 #[derive(Serialize, Deserialize, PartialEq, Clone, Copy)]
@@ -325,10 +349,16 @@ impl StoredRow {
             }),
             hook: row.hook_run.as_deref().map(|run| StoredRun::of(run, row.record == Record::None)),
             recreation: row.recreation.clone(),
+            parting: row
+                .parting
+                .as_ref()
+                .map(|parting| StoredParting::of(parting, row.record == Record::None)),
         }
     }
 
     fn read(self, interner: &mut Interner) -> InventoryRow {
+        let absent = self.hook.as_ref().is_some_and(|run| run.absent)
+            || self.parting.as_ref().is_some_and(|parting| parting.absent);
         InventoryRow {
             id: interner.object(&self.group, &self.kind, self.namespace.as_deref(), &self.name),
             version: interner.string(&self.version),
@@ -336,12 +366,36 @@ impl StoredRow {
             options: stored_options(&self.options),
             record: match self.applied {
                 Some(applied) => Record::Settled(applied.read()),
-                None if self.hook.as_ref().is_some_and(|run| run.absent) => Record::None,
+                None if absent => Record::None,
                 None => Record::Claimed,
             },
             hook_run: self.hook.map(|run| Box::new(run.read())),
             recreation: self.recreation,
+            parting: self.parting.map(StoredParting::read),
         }
+    }
+}
+
+impl StoredParting {
+    fn of(parting: &Parting, absent: bool) -> Self {
+        let Parting { body, phases, delete: DeletePolicy { before_creation, succeeded, failed } } = *parting;
+        let policies = [
+            (before_creation, StoredPolicy::BeforeCreation),
+            (succeeded, StoredPolicy::Succeeded),
+            (failed, StoredPolicy::Failed),
+        ];
+        let delete = policies.into_iter().filter(|(set, _)| *set).map(|(_, policy)| policy).collect();
+        Self { body, phases, delete, absent }
+    }
+
+    fn read(self) -> Parting {
+        let has = |policy| self.delete.contains(&policy);
+        let delete = DeletePolicy {
+            before_creation: has(StoredPolicy::BeforeCreation),
+            succeeded: has(StoredPolicy::Succeeded),
+            failed: has(StoredPolicy::Failed),
+        };
+        Parting { body: self.body, phases: self.phases, delete }
     }
 }
 
@@ -411,6 +465,7 @@ mod tests {
             record,
             hook_run: None,
             recreation: None,
+            parting: None,
         }
     }
 
@@ -453,6 +508,14 @@ mod tests {
                 row(&mut interner, "settled", Record::Settled(applied)),
                 hook("running", Record::Claimed, HookRun { ended: None, before: None, ..run.clone() }),
                 hook("failed-and-gone", Record::None, run),
+                InventoryRow {
+                    parting: Some(Parting {
+                        body: Digest::of(b"farewell"),
+                        phases: Phases::default().with(SyncPhase::PostDelete),
+                        delete: DeletePolicy { succeeded: true, ..DeletePolicy::default() },
+                    }),
+                    ..row(&mut Interner::default(), "of-the-deletion", Record::None)
+                },
             ],
             renders: vec![vec!["new".into()], vec!["old-1".into(), "old-2".into()]],
             kept: Some(Digest::of(b"bodies")),

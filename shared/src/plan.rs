@@ -117,6 +117,8 @@ pub struct Plan {
     pub prunes: Vec<Pruning>,
     pub held: Vec<Held>,
     pub unchanged: u32,
+    /// All of the app was to go, and something is held: nothing of it is done.
+    pub stays: bool,
 }
 
 impl Plan {
@@ -232,6 +234,9 @@ pub struct Claims {
     /// Apps of the same environment of which nobody knows what they want, as they are not rendered:
     /// what leaves this app may be going there, so nothing is pruned meanwhile.
     pub undecided: BTreeSet<Arc<str>>,
+    /// Other environments of which nobody knows what they list at the revision that lacks this app: one of them may
+    /// take it over, so it is not removed meanwhile.
+    pub unread: BTreeSet<Arc<str>>,
 }
 
 /// The inputs of [`plan`].
@@ -245,6 +250,19 @@ pub struct Inputs<'a> {
     pub assigned_before: Option<&'a Arc<Assignment>>,
     /// What hooks run for.
     pub release: Release,
+    /// Why all of the app is to go, if it is.
+    pub removal: Option<Removal>,
+}
+
+/// Why all of an app is to go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Removal {
+    /// A person has named it.
+    Asked { sensitive_kinds: bool },
+    /// The app list has it no more.
+    Unlisted,
+    /// The app list has no app any more.
+    LastUnlisted,
 }
 
 /// Returns the plan that takes the app from what is recorded to what is wanted.

@@ -48,6 +48,8 @@ pub struct Report {
     pub phase: &'static str,
     /// What the app waits for, in words; empty when it waits for nothing.
     pub waiting_for: Vec<String>,
+    /// The app list of the newest revision has the app no more.
+    pub unlisted: bool,
     pub plan: Option<PlanReport>,
     pub conditions: Vec<Condition>,
     pub objects: ObjectCounts,

@@ -4,7 +4,7 @@
 //! waits, reads no clock and does no I/O, so a test can replay every order of events. The files, in
 //! the order of a sync: `takeover` plans, `preflight` checks, `secure` keeps and claims, `apply`
 //! writes wave by wave, `yielding` leaves fields to others, `recreate` deletes what cannot be changed, `hooks` runs
-//! what runs once, `pruning` deletes, `fail` handles what ends it badly, `run` holds what it has come to, `settle` records; `observe`, `finish` and
+//! what runs once, `pruning` deletes, `removal` ends an app, `fail` handles what ends it badly, `run` holds what it has come to, `settle` records; `observe`, `finish` and
 //! `heal` handle what comes in between, `words` what Git, people and the cluster say, `pin` which set is followed,
 //! `waits` what is tried again later.
 
@@ -21,6 +21,7 @@ mod pin;
 mod preflight;
 mod pruning;
 mod recreate;
+mod removal;
 mod row;
 mod run;
 mod secure;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use skiff_shared::desired::yields::{Field, Yields};
 use skiff_shared::desired::{
-    ApplyWhen, Assignment, Desired, DesiredRow, ObjectOptions, Propagation, Revision, render_digest,
+    ApplyWhen, Assignment, Desired, DesiredRow, Listing, ObjectOptions, Propagation, Revision, render_digest,
 };
 use skiff_shared::hook::{DeletePolicy, Hook, Phases, SyncPhase};
 use skiff_shared::object::{Digest, GroupKind, ObjectId};
@@ -97,6 +97,9 @@ pub fn wanted(app: &str, line: &str) -> Wanted {
     let extra = if variant >= "v3" { " and one more field" } else { "" };
     body.fields = u128::from(number(&format!("{id}{extra}")));
     if let Some(hook) = &mut hook {
+        let named = hook.install;
+        hook.deletion = named.iter().filter(|phase| phase.is_of_deletion()).collect();
+        hook.install = named.iter().filter(|phase| !phase.is_of_deletion()).collect();
         hook.upgrade = hook.install;
         hook.install = installs.unwrap_or(hook.install);
     }
@@ -161,6 +164,7 @@ pub fn desired<'a>(
         render: render_digest(&rows),
         rows,
         warnings: Vec::new(),
+        listing: Listing::Listed,
         seen_at: world.now,
         fetched: None,
         rendered: None,

@@ -6,12 +6,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use skiff_shared::desired::Desired;
+use skiff_shared::desired::{Desired, Listing};
 use skiff_shared::object::{ApiSet, Digest, GroupKind, ObjectId};
 use skiff_shared::policy::{Mode, Policy};
 use skiff_shared::report::{Report, RunRecord};
 use skiff_shared::sync::effect::{DryRunIn, Effect, Notice, ShardSlot};
-use skiff_shared::sync::event::{Answer, Ask, Event, Failure, LeaseTerm, Observation, Point, Token};
+use skiff_shared::sync::event::{
+    Answer, Ask, Deletion, Event, Failure, LeaseTerm, Observation, Point, Token,
+};
 use skiff_shared::sync::{Limits, Machine, Task};
 
 pub use heard::{Flying, Heard, Looked, Standing, Told};
@@ -91,6 +93,8 @@ pub struct Replica {
     pub pin: Option<Digest>,
     pub follows: Option<Digest>,
     pub paused: bool,
+    /// The word of people that the app is deleted.
+    pub deletion: Option<Deletion>,
     /// A word of people's came after the recorded state was asked for.
     pub asked_since_load: bool,
     pub draining: bool,
@@ -122,6 +126,7 @@ impl Replica {
             pin: None,
             follows: None,
             paused: false,
+            deletion: None,
             asked_since_load: false,
             draining: false,
             wake: None,
@@ -130,6 +135,17 @@ impl Replica {
             records: Vec::new(),
             published: None,
         }
+    }
+
+    /// Returns the set that may be written: of an app that goes, what runs then.
+    pub fn wants(&self) -> Option<Arc<Desired>> {
+        self.desired.as_ref().map(|desired| self.machine.farewell(desired))
+    }
+
+    /// Whether all of the app is to go.
+    pub fn goes(&self) -> bool {
+        let listed = |desired: &Arc<Desired>| desired.listing == Listing::Listed;
+        self.deletion.is_some() || !self.git.as_ref().is_none_or(listed)
     }
 
     /// Tells a process that has just started which replicas live autoscalers decide.
@@ -228,6 +244,7 @@ impl Replica {
 
     fn asked(&mut self, ask: &Ask) {
         self.paused = ask.paused.is_some();
+        self.deletion = ask.delete;
         self.pin = ask.pin.as_ref().map(|pin| pin.release);
         if self.pin.is_none() && self.follows.is_none() {
             self.desired.clone_from(&self.git);

@@ -143,7 +143,7 @@ fn of_write(world: &World, replica: &Replica, id: &ObjectId, effect: &Effect) ->
 }
 
 fn of_apply(world: &World, replica: &Replica, id: &ObjectId, body: BodyDigest, urgency: Urgency) -> Kept {
-    let wanted = replica.desired.as_ref().and_then(|desired| wanted_body(desired, id));
+    let wanted = replica.wants().and_then(|desired| wanted_body(&desired, id));
     if hooks::is_hook(replica, id) {
         keep("a-hook-is-never-healed", urgency == Urgency::Apply, || format!("{id}"))?;
         hooks::applied(replica, id)?;
@@ -152,8 +152,8 @@ fn of_apply(world: &World, replica: &Replica, id: &ObjectId, body: BodyDigest, u
         keep("only-what-git-wants-is-applied", wanted == Some(body), || format!("{id} {body}"))?;
         promises::approved(replica, id, Some(body))?;
         promises::paced(world, replica, id)?;
-        if let Some(desired) = replica.desired.as_ref().filter(|desired| desired.rows.len() < 60) {
-            promises::in_order(replica, desired, id)?;
+        if let Some(desired) = replica.wants().filter(|desired| desired.rows.len() < 60) {
+            promises::in_order(replica, &desired, id)?;
         }
         return nothing_refused(world, replica, id);
     }
@@ -173,16 +173,15 @@ fn looked_at(replica: &Replica, id: &ObjectId, uid: &Uid) -> Kept {
 
 fn of_delete(replica: &Replica, all: &[Replica], id: &ObjectId, uid: &Uid) -> Kept {
     looked_at(replica, id, uid)?;
-    let wants = |replica: &&Replica| {
-        replica.desired.as_ref().is_some_and(|desired| wanted_body(desired, id).is_some())
-    };
+    let wants =
+        |replica: &&Replica| replica.wants().is_some_and(|desired| wanted_body(&desired, id).is_some());
     let wanted = all.iter().chain([replica]).find(wants).map(|replica| &replica.app);
     keep("nothing-wanted-is-deleted", wanted.is_none(), || format!("{id} is wanted by {wanted:?}"))
 }
 
 /// With `onInvalid: block`, a set with a refused object is not written at all.
 fn nothing_refused(world: &World, replica: &Replica, id: &ObjectId) -> Kept {
-    let Some(desired) = &replica.desired else { return Ok(()) };
+    let Some(desired) = replica.wants() else { return Ok(()) };
     if replica.policy.on_invalid != OnInvalid::Block {
         return Ok(());
     }
@@ -196,7 +195,7 @@ fn nothing_refused(world: &World, replica: &Replica, id: &ObjectId) -> Kept {
 }
 
 fn is_wanted(replica: &Replica, id: &ObjectId) -> bool {
-    replica.desired.as_ref().is_some_and(|desired| wanted_body(desired, id).is_some())
+    replica.wants().is_some_and(|desired| wanted_body(&desired, id).is_some())
 }
 
 fn wanted_body(desired: &Desired, id: &ObjectId) -> Option<BodyDigest> {

@@ -129,6 +129,7 @@ fn before(sim: &mut Sim, given: &Given) -> Result<(), String> {
             record: Record::Claimed,
             hook_run: None,
             recreation: None,
+            parting: None,
         };
         let shard = Shard { rows: vec![row], ..Shard::default() };
         sim.world.stores.entry(app).or_default().save(ShardSlot { index: 0, count: 1 }, None, shard);
@@ -191,6 +192,7 @@ fn planned(sim: &Sim, desired: &Desired, claims: &Claims) -> Result<String, Stri
         claims,
         assigned_before: None,
         release: Release { id: Release::id_of(desired, None), installs: !given_before },
+        removal: None,
     };
     let plan = plan(&inputs);
     let broken = check::check(&inputs, &plan);

@@ -29,6 +29,7 @@ mod pure {
     mod options;
     mod pins;
     mod recreation;
+    mod removal;
     mod rights;
     mod scenarios;
     mod unserved;

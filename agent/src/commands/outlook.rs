@@ -11,7 +11,7 @@ use serde_json::Value;
 use skiff_shared::api::v1alpha1::App;
 use skiff_shared::desired::autoscaler::{self, Scaled};
 use skiff_shared::desired::yields::Yields;
-use skiff_shared::desired::{Assignment, Desired, DesiredRow, Revision, render_digest};
+use skiff_shared::desired::{Assignment, Desired, DesiredRow, Listing, Revision, render_digest};
 use skiff_shared::hook::Release;
 use skiff_shared::inventory::{Inventory, InventoryRow, Record};
 use skiff_shared::managed_fields::FIELD_MANAGER;
@@ -143,7 +143,7 @@ fn recorded_rows(inventory: &Inventory) -> Vec<DesiredRow> {
         // What a hook was is not on record: without its annotations it would be planned as an object.
         .filter(|row| row.hook_run.is_none())
         .filter_map(|row| {
-            let InventoryRow { id, version, wave, options, record, hook_run: _, recreation: _ } = row;
+            let InventoryRow { id, version, wave, options, record, hook_run: _, recreation: _, parting: _ } = row;
             Some(DesiredRow {
                 id: id.clone(),
                 version: version.clone(),
@@ -176,6 +176,7 @@ fn plan_of(
         render: render_digest(&rows),
         rows,
         warnings: Vec::new(),
+        listing: Listing::Listed,
         seen_at: jiff::Timestamp::now(),
         fetched: None,
         rendered: None,
@@ -228,6 +229,7 @@ fn plan_of(
         claims: &claims,
         assigned_before: None,
         release: Release { id: Release::id_of(&desired, None), installs },
+        removal: None,
     });
     let left = desired.rows.iter().zip(effective);
     (plan, left.filter_map(|(row, yields)| Some((row.id.clone(), yields?))).collect())

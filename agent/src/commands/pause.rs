@@ -1,5 +1,5 @@
 //! `skiff pause` and `skiff resume`: no write for an app, healing included, until a person says so; resuming also takes
-//! a rollback back.
+//! a rollback and a deletion back.
 
 use std::process::ExitCode;
 
@@ -22,11 +22,12 @@ pub async fn pause(arguments: PauseArgs) -> anyhow::Result<ExitCode> {
 pub async fn resume(arguments: ResumeArgs) -> anyhow::Result<ExitCode> {
     let ResumeArgs { app } = arguments;
     let asked = Asked::find(app).await?;
-    if asked.app.spec.pause.is_none() && asked.app.spec.pin.is_none() {
-        ui::line(&format!("{} is neither paused nor pinned", asked.name));
+    let spec = &asked.app.spec;
+    if spec.pause.is_none() && spec.pin.is_none() && spec.delete.is_none() {
+        ui::line(&format!("{} is neither paused nor pinned nor deleted", asked.name));
         return Ok(ExitCode::SUCCESS);
     }
-    asked.ask(json!({ "pause": Value::Null, "pin": Value::Null })).await?;
+    asked.ask(json!({ "pause": Value::Null, "pin": Value::Null, "delete": Value::Null })).await?;
     ui::line(&format!("{} goes on", asked.name));
     Ok(ExitCode::SUCCESS)
 }

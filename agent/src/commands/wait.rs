@@ -49,11 +49,39 @@ pub async fn until(
     within: Duration,
     done: impl Fn(&AppStatus) -> bool,
 ) -> anyhow::Result<ExitCode> {
+    follow(asked, within, WhenGone::Fails, done).await
+}
+
+/// Waits until nothing of an app is left: it is no more, or it stays away until it is resumed.
+pub async fn until_deleted(asked: &Asked, within: Duration) -> anyhow::Result<ExitCode> {
+    let is_away = |status: &AppStatus| {
+        status.conditions.iter().any(|condition| condition.kind == "Ready" && condition.reason == "Deleted")
+    };
+    follow(asked, within, WhenGone::IsDone, is_away).await
+}
+
+/// What it means that the `App` is deleted while it is waited for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum WhenGone {
+    Fails,
+    IsDone,
+}
+
+async fn follow(
+    asked: &Asked,
+    within: Duration,
+    when_gone: WhenGone,
+    done: impl Fn(&AppStatus) -> bool,
+) -> anyhow::Result<ExitCode> {
     let mut told = String::new();
     let waiting = async {
         let mut seen = Box::pin(watch_object(asked.api(), &asked.name).default_backoff());
         while let Some(event) = seen.next().await {
             let app = match event {
+                Ok(None) if when_gone == WhenGone::IsDone => {
+                    ui::line(&format!("{} is no more", asked.name));
+                    return Ok(ExitCode::SUCCESS);
+                }
                 Ok(app) => app.with_context(|| format!("app {:?} was deleted", asked.name))?,
                 // The watch begins anew by itself: whether it ever comes right the time limit decides.
                 Err(error) => {

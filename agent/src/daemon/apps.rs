@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use skiff_shared::desired::{Assignment, Desired, Interval, Problem, Revision, render_digest};
+use skiff_shared::desired::{Assignment, Desired, Interval, Listing, Problem, Revision, render_digest};
 use skiff_shared::environment::AppName;
 use skiff_shared::object::{ApiSet, Digest, ObjectId};
 use skiff_shared::ownership::{self, AppObjects, Known};
@@ -15,6 +15,7 @@ use skiff_shared::policy::Policy;
 use skiff_shared::sync::event::Event;
 
 use super::launch::Launcher;
+use super::lists::Lists;
 use super::mailbox::Mailbox;
 use super::registry::{Added, Owned, Registry};
 use crate::git::{self, CommitId};
@@ -30,6 +31,8 @@ const LAST_PAUSE: Duration = Duration::from_secs(16);
 #[derive(Default)]
 pub struct WantedSets {
     sets: Mutex<BTreeMap<Arc<str>, WantedSet>>,
+    /// What each environment has read.
+    pub lists: Lists,
     /// An object is on its way from one app to another.
     handing_over: AtomicBool,
 }
@@ -198,11 +201,12 @@ impl Apps {
         }
     }
 
-    /// Tells apps that are no longer listed that nothing of them is wanted. An empty set never prunes:
-    /// their objects stay until the app is deleted by a person, or listed by another environment.
+    /// Tells apps that are no longer listed that nothing of them is wanted, as soon as it is known what the other apps
+    /// want: what they have may have gone there.
     pub fn only(&mut self, listed: &BTreeSet<Arc<str>>, revision: &Revision) {
         self.is_refused = false;
         self.running.retain(|app| self.registry.is_of(app, &self.environment));
+        let listing = if listed.is_empty() { Listing::LastUnlisted } else { Listing::Unlisted };
         for app in self.running.difference(listed) {
             let desired = Desired {
                 revision: revision.clone(),
@@ -210,15 +214,15 @@ impl Apps {
                 rows: Vec::new(),
                 render: render_digest(&[]),
                 warnings: vec!["the app is no longer in the app list".to_owned()],
+                listing,
                 seen_at: Timestamp::now(),
                 fetched: None,
                 rendered: None,
             };
             let desired = Arc::new(desired);
-            self.waiting.lock().remove(app);
             self.wanted.set(app, &self.environment, desired.clone());
             self.wanted.unlist(app);
-            self.registry.send_from(&self.environment, app, Event::Desired(desired));
+            self.waiting.lock().insert(app.clone(), WaitingSet { desired, failed: None });
             self.registry.free(app, &self.environment);
         }
     }
@@ -234,7 +238,17 @@ impl Apps {
 
     /// Notes the apps of the list: nobody knows what those want that have not been rendered.
     pub fn expect(&self, listed: &BTreeSet<Arc<str>>) {
+        // One that is listed again is not to go, whether it can be rendered or not.
+        let goes = |app: &Arc<str>, set: &mut WaitingSet| {
+            listed.contains(app) && set.desired.listing != Listing::Listed
+        };
+        self.waiting.lock().extract_if(.., goes).for_each(drop);
         listed.iter().for_each(|app| self.wanted.expect(app, &self.environment));
+    }
+
+    /// Notes the commit at which the environment's list was read.
+    pub fn list_read(&self, revision: &Revision) {
+        self.wanted.lists.read(&self.environment, revision);
     }
 
     /// Tells every app that the list it is in cannot be read.
@@ -436,7 +450,10 @@ impl WantedSets {
                     .collect(),
             })
             .collect();
-        let claims = ownership::assign(&apps);
+        let mut claims = ownership::assign(&apps);
+        for (app, set) in wanted.iter().filter(|(_, set)| !set.listed) {
+            claims.entry(app.clone()).or_default().unread = self.lists.unread(&set.environment);
+        }
         let handing_over = claims.values().any(|claims| !claims.handed_over.is_empty());
         self.handing_over.store(handing_over, Ordering::Relaxed);
         claims

@@ -50,7 +50,9 @@ impl Driver {
         let owned = rows.iter().filter_map(|row| Some((row.id.clone(), on_record(&row.record)?))).collect();
         let recorded = rows.iter().filter_map(|row| Some(row.record.applied()?.body));
         let begun = rows.iter().filter_map(|row| Some(row.recreation.as_ref()?.body));
-        let bodies = rows.iter().filter_map(|row| row.wanted).chain(recorded).chain(begun).collect();
+        let parting = rows.iter().filter_map(|row| Some(row.parting?.body));
+        let wanted = rows.iter().filter_map(|row| row.wanted);
+        let bodies = wanted.chain(recorded).chain(begun).chain(parting).collect();
         self.registry.note(&self.performer.app, owned, bodies, self.machine.stored());
     }
 }
@@ -65,5 +67,8 @@ fn on_record(record: &Record) -> Option<OnRecord> {
 
 /// Effects after which the app owns or needs something else than before.
 fn changes_ownership(effect: &Effect) -> bool {
-    matches!(effect, Effect::Save(..) | Effect::Keep(..) | Effect::Forget(_) | Effect::Finished(_))
+    matches!(
+        effect,
+        Effect::Save(..) | Effect::Keep(..) | Effect::Forget(_) | Effect::Dissolve(_) | Effect::Finished(_)
+    )
 }

@@ -260,8 +260,10 @@ impl Environment {
         self.unlisted = None;
         self.warn(&list.warnings);
         let names: BTreeSet<Arc<str>> = list.apps.iter().map(|app| app.name.as_str().into()).collect();
-        self.apps.only(&names, &revision.what.record());
+        let record = revision.what.record();
+        self.apps.list_read(&record);
         self.apps.expect(&names);
+        self.apps.only(&names, &record);
         // An app that is listed again has to be rendered: it was told that nothing is wanted.
         self.last.retain(|name, _| names.contains(name));
         self.files.retain(|name, _| names.contains(name));
@@ -277,6 +279,10 @@ impl Environment {
         self.listed = self.follow_own(running, &revision, &rules).await;
         for app in self.listed.keys().cloned().collect::<Vec<_>>() {
             self.order_app(&app);
+        }
+        if self.busy.is_empty() {
+            // Nobody is waited for whose render would settle it.
+            self.apps.settle_ownership();
         }
     }
 

@@ -110,6 +110,7 @@ impl Environments {
             self.launcher.wanted.remove(&app);
         }
         self.launcher.past.forget(environment);
+        self.launcher.wanted.lists.forget(environment);
         self.readiness.forget(&format!("source of {environment}"));
         self.launcher.telemetry.source_gone(environment);
         self.workshop.sources.list_read(environment);
@@ -121,6 +122,7 @@ impl Environments {
         for config in configured {
             let source = source_of(&config);
             self.workshop.sources.list_unread(config.name.as_str());
+            self.launcher.wanted.lists.expect(&config.name.as_str().into());
             let apps = self.open(&config, &source).await;
             if let Some(commit) = apps.stood_at(&source) {
                 self.workshop.remember(&source, commit).await;

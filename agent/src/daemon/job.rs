@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use skiff_shared::desired::{Assignment, Desired, Interval, Problem, Revision, render_digest};
+use skiff_shared::desired::{Assignment, Desired, Interval, Listing, Problem, Revision, render_digest};
 use skiff_shared::environment::{AppSpec, RendererKind, RepoPath};
 use skiff_shared::object::Hashing;
 
@@ -210,6 +210,7 @@ pub fn desired(
         render: render_digest(&rows),
         rows,
         warnings,
+        listing: Listing::Listed,
         seen_at,
         fetched: Some(fetched),
         rendered: Some(rendered_at),

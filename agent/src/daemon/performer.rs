@@ -57,6 +57,7 @@ impl Performer {
         match effect {
             Effect::Watch(kind) => self.cluster.watches.ensure(&kind),
             Effect::Publish(report) => {
+                self.cluster.state.revive(&self.app);
                 self.telemetry.report(&report);
                 self.report.send_replace(Some(report));
             }
@@ -64,6 +65,10 @@ impl Performer {
             Effect::Notice(notice) => self.telemetry.notice(&notice),
             Effect::StopWork => self.cluster.stop_work(),
             request => {
+                if let Effect::Dissolve(_) = request {
+                    // Known before a status that is on its way finds no App: it must not make one.
+                    self.cluster.state.end(&self.app);
+                }
                 let performer = self.clone();
                 self.tasks.spawn(async move { performer.perform(request).await });
             }
@@ -111,6 +116,10 @@ impl Performer {
             }
             Effect::Pin(token, release) => {
                 let result = self.pin(release).await;
+                self.done(token, result);
+            }
+            Effect::Dissolve(token) => {
+                let result = self.dissolve().await;
                 self.done(token, result);
             }
             Effect::Forget(names) => self.cluster.state.forget_renders(&self.app, &names).await,
@@ -204,6 +213,14 @@ impl Performer {
     async fn delete(&self, target: &Target, uid: &Uid, propagation: Propagation) -> Result<Answer, Failure> {
         let _permit = self.may_write(Urgency::Apply).await?;
         self.cluster.requests.delete(target, uid, propagation).await
+    }
+
+    async fn dissolve(&self) -> Result<Answer, Failure> {
+        let _permit = self.may_write(Urgency::Apply).await?;
+        self.cluster.state.dissolve(&self.app).await?;
+        self.telemetry.gone();
+        tracing::info!(app = %self.app, "the app is no more: nothing of it is left in the cluster");
+        Ok(Answer::Dissolved)
     }
 
     /// Waits for a lane. What was decided under the Lease may have waited longer than that lasts.

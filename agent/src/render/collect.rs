@@ -254,7 +254,7 @@ impl<'a> Collector<'a> {
             Role::LeftOut(hook) => {
                 let object = manifest.described();
                 self.warn(format!(
-                    "{origin}: {object} is a hook ({hook}) that runs in no phase of a sync and is left out: hooks of an app's deletion are not run"
+                    "{origin}: {object} is a hook ({hook}) that runs in no phase and is left out"
                 ));
                 false
             }

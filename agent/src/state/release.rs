@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
-use skiff_shared::desired::{BodyDigest, Desired, DesiredRow, render_digest, stored};
+use skiff_shared::desired::{BodyDigest, Desired, DesiredRow, Listing, render_digest, stored};
 use skiff_shared::object::Interner;
 use skiff_shared::sync::effect::Release;
 use skiff_shared::sync::event::{Cause, Failure, Refusal};
@@ -51,6 +51,7 @@ impl State {
             render: release.render,
             rows,
             warnings: Vec::new(),
+            listing: Listing::Listed,
             seen_at: release.seen_at,
             fetched: None,
             rendered: None,

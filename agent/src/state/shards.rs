@@ -236,6 +236,7 @@ mod tests {
             record: Record::Claimed,
             hook_run: None,
             recreation: None,
+            parting: None,
         };
         let of_slot = |id: &ObjectId| shard_of(id, slot.count) == slot.index;
         let rows = names.iter().map(|name| id(name)).filter(of_slot).map(row).collect();

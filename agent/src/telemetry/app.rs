@@ -74,6 +74,11 @@ impl AppTelemetry {
         Self { inner: Arc::new(Inner { shared, app, life, memory: Mutex::default() }) }
     }
 
+    /// Ends the app's gauges: it is no more.
+    pub fn gone(&self) {
+        self.inner.record(&Fact::Gone);
+    }
+
     /// Tells of a finished sync: its spans and its numbers.
     pub fn finished(&self, run: &RunRecord) {
         let sync = Sync { run, cause: self.with_memory(|memory| memory.cause(run)) };

@@ -73,6 +73,7 @@ fn report(sync: SyncStatus, health: Health) -> Report {
         rows: Vec::new(),
         history: Vec::new(),
         pinned: None,
+        unlisted: false,
         window: None,
         synced_for: None,
     }

@@ -111,6 +111,7 @@ fn report() -> Report {
         rows: Vec::new(),
         history: Vec::new(),
         pinned: None,
+        unlisted: false,
         window: None,
         synced_for: None,
     }

@@ -28,7 +28,7 @@ fn config_maps(site: &Site) -> impl Fn(&str) -> Api<ConfigMap> + use<> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_folder_is_a_new_app_and_a_removed_one_keeps_its_objects() -> anyhow::Result<()> {
+async fn a_new_folder_is_a_new_app_and_a_removed_one_takes_its_objects_with_it() -> anyhow::Result<()> {
     let mut site = Site::start(Options::default()).await?;
     let mut fleet = site.repository("fleet")?;
     fleet
@@ -47,11 +47,10 @@ async fn a_new_folder_is_a_new_app_and_a_removed_one_keeps_its_objects() -> anyh
 
     fleet.remove("apps/web");
     fleet.commit("a folder less")?;
-    site.app("web", "the app knows that it is not listed", |app| {
-        app.status.as_ref().is_some_and(|status| status.counts.held > 0)
-    })
-    .await?;
-    assert!(maps("web-lab").get_opt("web").await?.is_some(), "its objects stay until a person deletes them");
+    let apps = site.apps()?;
+    site.until("the app is gone", async || Ok(apps.get_opt("web").await?.is_none())).await?;
+    assert!(maps("web-lab").get_opt("web").await?.is_none(), "its objects went before it");
+    assert!(maps("db-lab").get_opt("db").await?.is_some(), "another app's stay");
     assert!(site.apps()?.get_opt("elsewhere").await?.is_none(), "an app of other clusters is none here");
     Ok(())
 }

@@ -9,7 +9,7 @@ mod spec;
 mod status;
 mod unattended;
 
-pub use spec::{App, AppSpec, ApprovalRequest, Pause, PinRequest};
+pub use spec::{App, AppSpec, ApprovalRequest, DeleteRequest, Pause, PinRequest};
 pub use status::{
     AppStatus, Assignment, ChartRelease, Condition, Counts, HistoryEntry, ObjectRow, Pinned, PlanSummary,
     PlannedChange, Revision, WindowState,

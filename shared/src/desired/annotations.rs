@@ -92,7 +92,7 @@ pub enum Role {
     Never,
     /// `hook: Skip`: it asks not to be applied.
     Skip,
-    /// A hook, as written, that runs in no phase of a sync: it is told that it is left out.
+    /// A hook, as written, whose types nobody knows: it is told that it is left out.
     LeftOut(String),
 }
 

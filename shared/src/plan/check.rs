@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::{Candidate, Inputs, Plan, prune};
+use super::{Candidate, Inputs, Plan, Removal, prune};
 use crate::hook::Hook;
 use crate::inventory::Record;
 use crate::object::ObjectId;
@@ -66,20 +66,22 @@ fn prunes(
             broken.push(format!("{id} is pruned but another app wants it"));
         }
     }
-    if inputs.assigned_before.is_some() && !plan.prunes.is_empty() {
+    let asked = matches!(inputs.removal, Some(Removal::Asked { .. }));
+    if inputs.assigned_before.is_some() && !asked && !plan.prunes.is_empty() {
         broken.push("a changed assignment prunes".to_owned());
     }
     if !inputs.claims.undecided.is_empty() && !plan.prunes.is_empty() {
         broken.push("something is pruned that an app may want which is not rendered".to_owned());
     }
-    if inputs.desired.rows.is_empty() && !plan.prunes.is_empty() {
+    let may_empty = matches!(inputs.removal, Some(Removal::Asked { .. } | Removal::Unlisted));
+    if inputs.desired.rows.is_empty() && !may_empty && !plan.prunes.is_empty() {
         broken.push("an empty render prunes".to_owned());
     }
-    if !inputs.policy.prune.enabled && !plan.prunes.is_empty() {
+    if !inputs.policy.prune.enabled && !asked && !plan.prunes.is_empty() {
         broken.push("something is pruned though pruning is off".to_owned());
     }
     let over = plan.prunes.len() * 100 > candidates.len() * usize::from(inputs.policy.prune.max_share);
-    if over && plan.prunes.len() >= prune::BUDGET_FLOOR as usize {
+    if over && !asked && plan.prunes.len() >= prune::BUDGET_FLOOR as usize {
         broken.push("more is pruned than the budget allows".to_owned());
     }
 }

@@ -31,6 +31,12 @@ pub enum HeldReason {
     PruneBudget { pruned: u32, owned: u32, max_share: u8 },
     /// Nothing was rendered at all.
     EmptyRender,
+    /// The app list has no app any more.
+    LastApp,
+    /// The app goes as a whole or not at all, and another object of it is held.
+    HeldTogether { by: ObjectId },
+    /// Another environment of the agent has not read its app list at this revision: it may take the app over.
+    EnvironmentUnread { environment: Arc<str> },
     /// The group's discovery failed, so its objects cannot be judged.
     IncompleteDiscovery,
     /// Wanted by another app now: handed over, not pruned.
@@ -59,6 +65,9 @@ impl HeldReason {
             Self::ConfirmPrune => "ConfirmPrune",
             Self::PruneBudget { .. } => "PruneBudget",
             Self::EmptyRender => "EmptyRender",
+            Self::LastApp => "LastApp",
+            Self::HeldTogether { .. } => "HeldTogether",
+            Self::EnvironmentUnread { .. } => "Undecided",
             Self::IncompleteDiscovery => "IncompleteDiscovery",
             Self::HandedOver { .. } => "HandedOver",
             Self::AssignmentChanged { .. } => "AssignmentChanged",
@@ -105,9 +114,15 @@ impl std::fmt::Display for HeldReason {
             Self::ConfirmPrune => f.write_str("it is no longer in Git; objects of this kind are pruned only with prune: confirm"),
             Self::PruneBudget { pruned, owned, max_share } => write!(
                 f,
-                "refusing to prune {pruned} of {owned} owned objects: the limit is {max_share}%; raise prune.maxShare to allow it"
+                "refusing to prune {pruned} of {owned} owned objects: the limit is {max_share}%; raise prune.maxShare to allow it, or `skiff delete` an app that is to go"
             ),
-            Self::EmptyRender => f.write_str("nothing was rendered, and an empty render never prunes: delete the app to remove its objects"),
+            Self::EmptyRender => f.write_str("nothing was rendered, and an empty render never prunes: `skiff delete` removes the app's objects"),
+            Self::LastApp => f.write_str("the app list is empty, which may be a mistake: `skiff delete` removes the app's objects"),
+            Self::HeldTogether { by } => write!(f, "an app goes as a whole or not at all, and {by} is held"),
+            Self::EnvironmentUnread { environment } => write!(
+                f,
+                "the app is no longer in its app list, but environment {environment:?} has not read its own at this revision and may have it"
+            ),
             Self::IncompleteDiscovery => f.write_str("the API group cannot be discovered at the moment, so nothing of it is pruned"),
             Self::HandedOver { app } => write!(f, "app {app:?} wants this object now: it is handed over, not pruned"),
             Self::AssignmentChanged { before } => write!(

@@ -3,7 +3,7 @@
 //! Only objects that the inventory lists are ever looked at here. Whether a live object still carries
 //! our label and has no owner is checked by the machine at the moment of the delete.
 
-use super::{Candidate, Held, HeldReason, Inputs, Plan, Pruning, order};
+use super::{Candidate, Held, HeldReason, Inputs, Plan, Pruning, Removal, order};
 use crate::desired::ObjectOptions;
 use crate::inventory::Record;
 use crate::object::ObjectId;
@@ -22,11 +22,29 @@ pub(super) fn decide(inputs: &Inputs<'_>, plan: &mut Plan) {
         }
     }
     if let Some(reason) = budget(inputs, going.len()) {
-        plan.held
-            .extend(going.iter().map(|candidate| Held { id: candidate.id.clone(), reason: reason.clone() }));
-        return;
+        hold(&mut going, &reason, plan);
+    }
+    if inputs.removal.is_some() {
+        hold_together(&mut going, plan);
     }
     plan.prunes = in_mirrored_order(&going);
+}
+
+fn hold(going: &mut Vec<&Candidate<'_>>, reason: &HeldReason, plan: &mut Plan) {
+    let held = going.drain(..).map(|candidate| Held { id: candidate.id.clone(), reason: reason.clone() });
+    plan.held.extend(held);
+}
+
+/// Does nothing of a removal where something that is not asked to stay is held: no hook may run for a deletion that does
+/// not come, and no object go before the hooks have run.
+fn hold_together(going: &mut Vec<&Candidate<'_>>, plan: &mut Plan) {
+    let Some(by) = plan.held.iter().find(|held| held.reason.out_of_sync()).map(|held| held.id.clone()) else {
+        return;
+    };
+    hold(going, &HeldReason::HeldTogether { by }, plan);
+    plan.writes.clear();
+    plan.on_failure.clear();
+    plan.stays = true;
 }
 
 pub(super) fn is_orphan(candidate: &Candidate<'_>) -> bool {
@@ -41,7 +59,8 @@ fn guard(candidate: &Candidate<'_>, inputs: &Inputs<'_>) -> Option<HeldReason> {
     if candidate.options.keep {
         return Some(HeldReason::Keep);
     }
-    if let Some(before) = inputs.assigned_before {
+    let asked = matches!(inputs.removal, Some(Removal::Asked { .. }));
+    if let Some(before) = inputs.assigned_before.filter(|_| !asked) {
         return Some(if before.is_same_place(&inputs.desired.assignment) {
             HeldReason::FactsChanged
         } else {
@@ -51,14 +70,24 @@ fn guard(candidate: &Candidate<'_>, inputs: &Inputs<'_>) -> Option<HeldReason> {
     if let Some(app) = claims.undecided.first() {
         return Some(HeldReason::Undecided { app: app.clone() });
     }
-    if inputs.desired.rows.is_empty() {
-        return Some(HeldReason::EmptyRender);
+    match inputs.removal {
+        None if inputs.desired.rows.is_empty() => return Some(HeldReason::EmptyRender),
+        Some(Removal::LastUnlisted) => return Some(HeldReason::LastApp),
+        Some(Removal::Unlisted) => {
+            if let Some(environment) = claims.unread.first() {
+                return Some(HeldReason::EnvironmentUnread { environment: environment.clone() });
+            }
+        }
+        None | Some(Removal::Asked { .. }) => {}
     }
-    if !inputs.policy.prune.enabled {
+    if !inputs.policy.prune.enabled && !asked {
         return Some(HeldReason::PruneOff);
     }
     if inputs.apis.incomplete.contains(&candidate.id.kind().group) {
         return Some(HeldReason::IncompleteDiscovery);
+    }
+    if matches!(inputs.removal, Some(Removal::Asked { sensitive_kinds: true })) {
+        return None;
     }
     let confirms = candidate.options.confirm_prune || is_sensitive(candidate.id, inputs.policy);
     confirms.then_some(HeldReason::ConfirmPrune)
@@ -93,6 +122,10 @@ fn holds_others(id: &ObjectId) -> bool {
 }
 
 fn budget(inputs: &Inputs<'_>, going: usize) -> Option<HeldReason> {
+    if matches!(inputs.removal, Some(Removal::Asked { .. })) {
+        // All of the app is what was asked for.
+        return None;
+    }
     // What is wanted counts whether it is written yet or not: the share must not shrink, and a refused
     // pruning pass the guard, only because the rest of the plan was written meanwhile.
     let counts = |candidate: &&Candidate<'_>| candidate.is_kept();

@@ -214,6 +214,11 @@ impl Run {
         self.failed.as_ref().is_some_and(|failed| failed.why == Why::Hook)
     }
 
+    /// Whether a hook before the deletion of the app has not succeeded.
+    pub(super) fn precedes_deletion(&self) -> bool {
+        self.hooks.iter().any(|(phase, ..)| *phase == SyncPhase::PreDelete)
+    }
+
     /// Whether all wanted objects are ready, and all hooks before PostSync have run.
     pub(super) fn is_healthy(&self) -> bool {
         let ran = self.hooks.iter().all(|(phase, ..)| *phase >= SyncPhase::PostSync);

@@ -80,6 +80,8 @@ pub enum Effect {
     Keep(Token, ShardSlot, Vec<BodyDigest>),
     /// Follow a release, whose set is to be read back from its stored render, or Git again.
     Pin(Token, Option<Box<Release>>),
+    /// Remove everything that is stored of the app, and last of all its `App`.
+    Dissolve(Token),
     /// Remove stored renders that nothing refers to any more. Not answered.
     Forget(Vec<String>),
     /// Remove the shards of a smaller count than this one. Not answered.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::desired::{Desired, Interval, Problem, Revision};
+use crate::desired::{Desired, Interval, Problem, Propagation, Revision};
 use crate::gate::depend::Standings;
 use crate::health::Assessment;
 use crate::inventory::{Applied, Inventory, Uid};
@@ -92,6 +92,8 @@ pub enum Answer {
     Saved,
     /// The bodies are stored under these names.
     Kept(Vec<String>),
+    /// Nothing is stored of the app any more, and its `App` is gone.
+    Dissolved,
     /// The set of the release, read back; `None` where Git is followed again.
     Pinned(Option<Arc<Desired>>),
 }
@@ -218,6 +220,17 @@ pub struct Ask {
     pub sync: Option<String>,
     /// The release that the app is pinned to.
     pub pin: Option<Pin>,
+    /// Set while the app's objects are to go, and to stay away.
+    pub delete: Option<Deletion>,
+}
+
+/// A person's word that an app is deleted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Deletion {
+    /// What becomes of what its objects own; `Orphan` lets the objects themselves stay.
+    pub cascade: Propagation,
+    /// Namespaces, volumes and the like go, too.
+    pub sensitive_kinds: bool,
 }
 
 /// A person's word that an app goes back to a release and stays there.

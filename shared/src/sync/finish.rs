@@ -27,6 +27,7 @@ impl Machine {
             Some(Open::Save(slot)) => self.saved(token, slot, result, now, out),
             Some(Open::Keep(slot)) => self.kept(token, slot, result, now, out),
             Some(Open::Pin) => self.pinned(token, result, now),
+            Some(Open::Dissolve) => self.dissolved(&result, now, out),
             // An answer that was told twice.
             None => {}
         }

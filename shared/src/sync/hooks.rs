@@ -264,6 +264,7 @@ impl Machine {
         if self.phase != Phase::Idle || !self.may_write(now) {
             return;
         }
+        let is_going = !self.hooks.is_empty() && self.is_going();
         for at in 0..self.hooks.len() {
             let ix = self.hooks[at];
             let row = &self.rows[ix.get()];
@@ -271,7 +272,7 @@ impl Machine {
                 continue;
             }
             match row.task {
-                Task::None if self.is_to_be_cleared(ix) => self.row(ix).task = Task::Prune,
+                Task::None if self.is_to_be_cleared(ix, is_going) => self.row(ix).task = Task::Prune,
                 Task::Prune => {}
                 _ => continue,
             }
@@ -279,7 +280,7 @@ impl Machine {
         }
     }
 
-    fn is_to_be_cleared(&self, ix: RowIx) -> bool {
+    fn is_to_be_cleared(&self, ix: RowIx, is_going: bool) -> bool {
         let row = &self.rows[ix.get()];
         let Some(run) = &row.hook_run else { return false };
         let shard = self.shards.get(self.shard_index(ix));
@@ -288,6 +289,8 @@ impl Machine {
             return false;
         }
         match (&row.hook, row.wanted) {
+            // Nobody is left to remove them when the app is gone.
+            _ if is_going => !row.is_running() && !self.is_claimed_by_others(row),
             (Some(hook), _) => row.held.is_none() && DeletePolicy::clears(hook.delete, run),
             (None, Some(_)) => false,
             (None, None) => self.may_clear_leftovers() && !self.is_claimed_by_others(row),

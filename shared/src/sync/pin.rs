@@ -55,6 +55,16 @@ impl Course {
         self.followed = Some(desired);
     }
 
+    /// Returns Git's newest set, as far as it was told.
+    pub fn git(&self) -> Option<&Arc<Desired>> {
+        self.git.as_ref()
+    }
+
+    /// Notes Git's newest set without following it.
+    pub fn know(&mut self, git: Option<Arc<Desired>>) {
+        self.git = git;
+    }
+
     /// Whether what is followed is about to change.
     pub fn is_changing(&self) -> bool {
         self.asking.is_some()

@@ -49,7 +49,7 @@ impl Machine {
         let Some(run) = &self.run else { return false };
         let Some(prune) = run.plan.prunes.get(run.pruned) else { return false };
         let applied = self.policy.prune.when == PruneWhen::Applied && run.unwritten.is_empty();
-        !run.is_given_up() && (prune.early || applied || run.is_healthy())
+        !run.is_given_up() && !run.precedes_deletion() && (prune.early || applied || run.is_healthy())
     }
 
     /// Goes back to waiting for health, or ends the stage when the last object is gone.
@@ -138,7 +138,9 @@ impl Machine {
     }
 
     pub(super) fn propagation_of(&self, ix: RowIx) -> Propagation {
-        self.rows[ix.get()].options.propagation.unwrap_or(self.policy.prune.propagation)
+        let asked = self.ask.delete.map(|deletion| deletion.cascade);
+        let of_app = asked.unwrap_or(self.policy.prune.propagation);
+        self.rows[ix.get()].options.propagation.unwrap_or(of_app)
     }
 
     pub(super) fn start_delete(&mut self, ix: RowIx, uid: Uid, out: &mut Vec<Effect>) {
@@ -152,7 +154,8 @@ impl Machine {
         let id = &self.rows[ix.get()].id;
         let Some(run) = &self.run else { return false };
         let early = run.plan.prunes.iter().any(|prune| prune.early && prune.id == *id);
-        early || run.is_healthy() || self.policy.prune.when == PruneWhen::Applied
+        !run.precedes_deletion()
+            && (early || run.is_healthy() || self.policy.prune.when == PruneWhen::Applied)
     }
 
     pub(super) fn deleted(

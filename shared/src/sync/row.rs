@@ -10,7 +10,7 @@ use super::yielding::LetGo;
 use crate::desired::yields::Yields;
 use crate::desired::{ApplyWhen, BodyDigest, ObjectOptions};
 use crate::health::Health;
-use crate::hook::{Hook, HookRun, SyncPhase};
+use crate::hook::{Hook, HookRun, Parting, SyncPhase};
 use crate::inventory::{InventoryRow, Record, Recreation, shard_hash};
 use crate::object::{ObjectId, Target};
 use crate::plan::HeldReason;
@@ -43,6 +43,8 @@ pub struct Row {
     /// What makes it a hook, if Git wants it as one.
     pub hook: Option<Arc<Hook>>,
     pub hook_run: Option<Box<HookRun>>,
+    /// What it does when the app is deleted, as Git had it last.
+    pub parting: Option<Parting>,
     /// What of it is left to others.
     pub yields: Option<Arc<Yields>>,
     pub record: Record,
@@ -186,9 +188,9 @@ impl Drifted {
 
 impl Row {
     pub fn of(row: InventoryRow) -> Self {
-        let InventoryRow { id, version, wave, options, record, hook_run, recreation } = row;
+        let InventoryRow { id, version, wave, options, record, hook_run, recreation, parting } = row;
         let yields = record.applied().and_then(|applied| applied.yields.clone());
-        Self { wave, options, yields, record, hook_run, recreation, ..Self::new(id, version) }
+        Self { wave, options, yields, record, hook_run, recreation, parting, ..Self::new(id, version) }
     }
 
     pub fn new(id: ObjectId, version: Arc<str>) -> Self {
@@ -202,6 +204,7 @@ impl Row {
             wanted: None,
             hook: None,
             hook_run: None,
+            parting: None,
             yields: None,
             record: Record::None,
             seen: None,
@@ -229,7 +232,13 @@ impl Row {
             record: self.record.clone(),
             hook_run: self.hook_run.clone(),
             recreation: self.recreation.clone(),
+            parting: self.parting,
         }
+    }
+
+    /// Whether its object is, or may be, in the cluster.
+    pub(super) fn is_on_record(&self) -> bool {
+        self.record != Record::None
     }
 
     /// Whether it is wanted or recorded.
@@ -239,7 +248,7 @@ impl Row {
 
     /// Whether the inventory has a row for it.
     pub fn is_stored(&self) -> bool {
-        self.record != Record::None || self.hook_run.is_some()
+        self.record != Record::None || self.hook_run.is_some() || self.parting.is_some()
     }
 
     /// Whether it is run instead of being kept: neither healed, nor pruned, nor judged by its health.

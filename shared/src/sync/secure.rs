@@ -12,6 +12,7 @@ use super::event::{Answer, Failure, Token};
 use super::row::Row;
 use super::state::{Machine, Open, Phase, SecureState, ShardState};
 use crate::desired::BodyDigest;
+use crate::gate::depend::Standings;
 use crate::gate::{self, window::Opening};
 use crate::inventory::{Record, Recreation};
 use crate::object::{Digest, GroupKind, Hashing, ObjectId};
@@ -167,14 +168,16 @@ impl Machine {
                 && granted.covers(&run.plan)
         };
         let granted = self.granted.as_deref().filter(in_force);
+        let alone = Standings::default();
         Some(gate::decide(&gate::Question {
             mode: self.policy.mode,
             ask: &self.ask,
             digest: granted.map_or(run.digest, |granted| granted.digest),
             revision: self.revision.as_ref().unwrap_or(&run.desired.revision),
             opening: self.opening.unwrap_or(Opening::ALWAYS),
-            dependencies: &self.standings,
-            by_person: self.asked_for_sync() || self.ask.pin.is_some(),
+            // What goes waits for nobody that comes first.
+            dependencies: if self.removal().is_some() { &alone } else { &self.standings },
+            by_person: self.asked_for_sync() || self.ask.pin.is_some() || self.ask.delete.is_some(),
         }))
     }
 

@@ -118,6 +118,7 @@ pub(super) enum Open {
     Save(ShardSlot),
     Keep(ShardSlot),
     Pin,
+    Dissolve,
 }
 
 /// The state machine of one app.
@@ -197,6 +198,10 @@ pub struct Machine {
     pub(super) unlisted: BTreeSet<Arc<GroupKind>>,
     /// Where objects of a kind cannot be seen.
     pub(super) blind: BTreeMap<Arc<GroupKind>, Vec<Blind>>,
+    /// Nothing is left of the app: it is told nowhere until the app list has it again.
+    pub(super) ended: bool,
+    /// Not before: after what is stored of the app could not be removed.
+    pub(super) dissolving_at: Option<Timestamp>,
     pub(super) loaded_at: Option<Timestamp>,
     pub(super) changed_at: Option<Timestamp>,
     pub(super) published_at: Option<Timestamp>,
@@ -256,6 +261,8 @@ impl Machine {
             early: HashMap::new(),
             unlisted: BTreeSet::new(),
             blind: BTreeMap::new(),
+            ended: false,
+            dissolving_at: None,
             loaded_at: None,
             changed_at: None,
             published_at: None,
@@ -362,6 +369,7 @@ impl Machine {
         self.start_lookups(out);
         self.settle(now, out);
         self.publish(now, out);
+        self.advance_removal(now, out);
         self.forget_releases(out);
     }
 
@@ -445,7 +453,8 @@ impl Machine {
         let pin = self.course.due();
         let window = self.opening.and_then(|opening| opening.until);
         let deadline = self.deadline();
-        [timer, shards, securing, publish, blocked, pin, window, deadline]
+        let dissolving = self.dissolving_at;
+        [timer, shards, securing, publish, blocked, pin, window, deadline, dissolving]
             .into_iter()
             .flatten()
             .filter(|at| *at > now)

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::effect::Effect;
 use super::row::{Row, RowIx, Task};
 use super::run::Run;
-use super::state::{Machine, Phase};
+use super::state::{Machine, Open, Phase};
 use crate::desired::Revision;
 use crate::gate;
 use crate::gate::depend::{self, Standing};
@@ -45,7 +45,8 @@ impl Machine {
     fn has_something_to_say(&self) -> bool {
         let failed = self.source_problem.is_some() || self.render_problems.is_some();
         let told = self.desired.is_some() || failed || self.course.problem().is_some();
-        told && !matches!(self.phase, Phase::Standby | Phase::Loading)
+        let dissolves = self.open.values().any(|open| *open == Open::Dissolve);
+        told && !self.ended && !dissolves && !matches!(self.phase, Phase::Standby | Phase::Loading)
     }
 
     pub(super) fn publish(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
@@ -75,7 +76,8 @@ impl Machine {
             revision: self.revision.clone(),
             applied: self.applied.clone(),
             assignment: self.assignment.as_deref().cloned(),
-            phase: self.phase.word(),
+            phase: self.phase_word(),
+            unlisted: self.is_unlisted(),
             waiting_for: self.waiting_for(),
             plan: self.run.as_ref().map(|run| self.plan_report(run)),
             conditions: self.conditions(&objects),
@@ -85,6 +87,14 @@ impl Machine {
             pinned: self.pin_report(),
             window: self.window(),
             synced_for: self.synced_for.clone(),
+        }
+    }
+
+    fn phase_word(&self) -> &'static str {
+        match self.phase {
+            Phase::Idle if self.removal().is_some() && !self.rows.iter().any(Row::is_on_record) => "Deleted",
+            Phase::Applying | Phase::Pruning if self.removal().is_some() => "Deleting",
+            phase => phase.word(),
         }
     }
 
@@ -144,6 +154,7 @@ impl Machine {
         } else if objects.out_of_sync > 0
             || self.blocked.is_some()
             || self.next.is_some()
+            || self.removal().is_some()
             || self.pin_report().is_some_and(|pin| pin.differs || pin.problem.is_some())
             || self.rows.iter().any(|row| row.is_hook() && is_held_back(row))
         {

@@ -45,9 +45,16 @@ impl Machine {
             blocked.retry_at = None;
         }
         self.desired = Some(desired.clone());
+        if self.ended {
+            return;
+        }
         self.course.follow(desired.clone());
+        let desired = self.farewell(&desired);
         let held = self.show(&desired, is_newer && !same, now);
         self.give_up(now);
+        if self.removal().is_some() && self.orphans() {
+            return self.let_go(now);
+        }
         let release = self.release_of(&desired);
         self.release = Some(release);
         for at in 0..self.hooks.len() {
@@ -82,6 +89,7 @@ impl Machine {
             claims: &self.claims,
             assigned_before: self.assigned_before(desired),
             release,
+            removal: self.removal(),
         };
         let plan = plan::plan(&inputs);
         debug_assert_eq!(plan::check::check(&inputs, &plan), Vec::<String>::new());
@@ -138,7 +146,7 @@ impl Machine {
             let run = self.new_run(desired, plan, before, now);
             return self.begin_failed(failed, run, now, out);
         }
-        if plan.is_empty() && before.is_none() && self.hooks_left().is_empty() {
+        if plan.is_empty() && before.is_none() && self.hooks_left(&plan).is_empty() {
             return self.nothing_to_do(&desired, now);
         }
         self.ensure_shards();

@@ -9,7 +9,7 @@ use super::event::{Ask, LeaseTerm};
 use super::row::RowIx;
 use super::state::{Load, Machine, Phase};
 use super::yielding::LetGo;
-use crate::desired::{Desired, Interval, Problem, Revision};
+use crate::desired::{Desired, Interval, Listing, Problem, Revision};
 use crate::gate::window::{self, Opening};
 use crate::inventory::Record;
 use crate::object::ApiSet;
@@ -20,6 +20,7 @@ impl Machine {
     pub(super) fn wanted(&mut self, desired: Arc<Desired>, now: Timestamp) {
         self.render_problems = None;
         self.revision = Some(desired.revision.clone());
+        self.ended &= desired.listing != Listing::Listed;
         self.told_by_git(desired);
         self.changed(now);
     }
@@ -51,6 +52,7 @@ impl Machine {
         let problems = failed.1.iter().map(ToString::to_string).collect();
         out.push(Effect::Notice(Notice::RenderFailed { revision: Box::new(failed.0.clone()), problems }));
         out.push(Effect::Finished(Box::new(record)));
+        self.replan |= self.removal().is_some();
         self.render_problems = Some(failed);
     }
 
@@ -158,6 +160,8 @@ impl Machine {
         if ask.pin != self.ask.pin {
             self.pin_asked();
         }
+        // What is wanted is another thing then.
+        self.replan |= ask.delete != self.ask.delete;
         if ask.paused != self.ask.paused {
             // The time of a pause is nobody's delay.
             self.progressed(now);

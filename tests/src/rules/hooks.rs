@@ -75,7 +75,8 @@ pub(super) fn deleted(replica: &Replica, id: &ObjectId, uid: &Uid) -> Kept {
         (Some(hook), Task::Run(_)) => {
             hook.delete.before_creation && run.is_some_and(|run| run.before.as_ref() == Some(uid))
         }
-        (Some(hook), _) => run.is_some_and(|run| hook.delete.clears(run)),
+        // Nobody is left to remove them when the app is gone.
+        (Some(hook), _) => replica.goes() || run.is_some_and(|run| hook.delete.clears(run)),
         (None, _) => row.wanted.is_none(),
     };
     keep("a-hook-goes-as-its-policy-says", allowed, || format!("{row:#?}"))
@@ -99,10 +100,10 @@ pub fn ran_once(world: &mut World, replica: &Replica, id: &ObjectId) -> Kept {
 
 /// Returns the turn that a write of an object is part of.
 pub(super) fn turn(replica: &Replica, id: &ObjectId) -> Option<Turn> {
-    let desired = replica.desired.as_ref()?;
+    let desired = replica.wants()?;
     let row = desired.rows.iter().find(|row| row.id == *id)?;
     match phase(replica, id) {
         Some(phase) => Some((phase, row.wave)),
-        None => Some(order::places(desired).of(row).turn()),
+        None => Some(order::places(&desired).of(row).turn()),
     }
 }

@@ -98,7 +98,7 @@ pub(super) fn finishes(world: &World, replica: &Replica, id: &ObjectId, body: Bo
 
 /// A kind that comes with the sync itself has no objects before, nor has a Namespace that does.
 fn is_asked_first(replica: &Replica, id: &ObjectId) -> bool {
-    let Some(desired) = &replica.desired else { return true };
+    let Some(desired) = replica.wants() else { return true };
     let kind_comes = desired.rows.iter().any(|row| row.provides.as_ref() == Some(id.kind()));
     let home = |row: &&DesiredRow| row.id.is("", "Namespace") && id.namespace() == Some(row.id.name());
     let home = desired.rows.iter().find(home);
@@ -191,11 +191,13 @@ fn goes_early(id: &ObjectId) -> bool {
 /// Guards of pruning hold at the moment of the delete, too.
 pub(super) fn prunable(replica: &Replica, id: &ObjectId) -> Kept {
     let prune = replica.policy.prune;
+    let asked = replica.deletion;
     let row = replica.machine.rows().iter().find(|row| row.id == *id);
     let sensitive = ["Namespace", "CustomResourceDefinition", "StatefulSet"].contains(&&*id.kind().kind);
-    let guarded = row.is_none_or(|row| row.options.keep || row.options.confirm_prune)
-        || !prune.enabled
-        || sensitive && !prune.sensitive_kinds;
+    let confirmed = asked.is_some_and(|deletion| deletion.sensitive_kinds);
+    let guarded = row.is_none_or(|row| row.options.keep || row.options.confirm_prune && !confirmed)
+        || !prune.enabled && asked.is_none()
+        || sensitive && !prune.sensitive_kinds && !confirmed;
     keep("guarded-objects-are-not-deleted", !guarded, || format!("{id} under {prune:?}"))
 }
 

@@ -70,6 +70,23 @@ impl Sim {
         }
     }
 
+    /// Lets so much happen in the natural order; returns whether anything is left to happen.
+    ///
+    /// # Errors
+    /// Names the rule that is broken.
+    pub fn advance(&mut self, count: usize) -> Result<bool, crate::rules::Broken> {
+        for _ in 0..count {
+            if let Some(choice) = choose(&self.moves(), None) {
+                self.make(choice, None)?;
+            } else if let Some(wake) = self.next_wake() {
+                self.jump(wake)?;
+            } else {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// What changes when anything real happens.
     fn progress(&self) -> (usize, u64) {
         let saved: u64 =

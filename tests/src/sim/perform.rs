@@ -39,7 +39,8 @@ pub fn token(effect: &Effect) -> Option<Token> {
         | Effect::Delete(token, ..)
         | Effect::Save(token, ..)
         | Effect::Keep(token, ..)
-        | Effect::Pin(token, _) => Some(*token),
+        | Effect::Pin(token, _)
+        | Effect::Dissolve(token) => Some(*token),
         _ => None,
     }
 }
@@ -128,6 +129,17 @@ impl Sim {
             }
             Effect::Pin(_, release) => {
                 Some(release.map_or(Ok(Answer::Pinned(None)), |release| recall(world, &app, &release)))
+            }
+            Effect::Dissolve(_) => {
+                // What is still on record is let go of on purpose.
+                for row in world.stores.remove(&app).iter().flat_map(Store::rows) {
+                    if let Some(live) = world.objects.get_mut(&row.id) {
+                        live.written = false;
+                    }
+                }
+                world.apps.remove(&app);
+                self.replicas[at].revisions.clear();
+                Some(Ok(Answer::Dissolved))
             }
             Effect::Load => {
                 let (recorded, ask) = world.apps.get(&app).cloned().unwrap_or_default();

@@ -23,7 +23,7 @@ const NEEDED: [(&str, &str, &str, &[&str]); 6] = [
     ("", "configmaps", "", &["get", "list", "create", "update", "delete"]),
     ("", "secrets", "", &["get", "list", "create", "update", "delete"]),
     ("coordination.k8s.io", "leases", "", &["get", "create", "update"]),
-    ("skiff.dev", "apps", "", &["get", "list", "watch", "create"]),
+    ("skiff.dev", "apps", "", &["get", "list", "watch", "create", "delete"]),
     ("skiff.dev", "apps", "status", &["get", "patch"]),
     ("apiextensions.k8s.io", "customresourcedefinitions", "", &["list", "watch"]),
 ];

@@ -187,7 +187,7 @@ async fn tests_and_hooks_of_a_deletion_are_left_out_and_options_are_kept() {
             "apiVersion: batch/v1\nkind: Job\nmetadata:\n  generateName: run-\n  annotations: {helm.sh/hook: post-install}\n",
         ),
         ("skip.yaml", &with("skip", "argocd.argoproj.io/hook: Skip")),
-        ("gone.yaml", &with("gone", "argocd.argoproj.io/hook: PreDelete")),
+        ("gone.yaml", &with("gone", "argocd.argoproj.io/hook: Presync")),
         ("test.yaml", &with("test", "helm.sh/hook: test")),
         ("wave.yaml", &with("wave", "argocd.argoproj.io/sync-wave: '-3'\n    skiff.dev/prune: never")),
     ]);
@@ -195,7 +195,7 @@ async fn tests_and_hooks_of_a_deletion_are_left_out_and_options_are_kept() {
     ConfigMap/shop/hook hook.yaml:1
     ConfigMap/shop/wave wave.yaml:1
     Job/shop/run-4bc0131c51 run.yaml:1
-    warning: gone.yaml:1: ConfigMap/gone is a hook (PreDelete) that runs in no phase of a sync and is left out: hooks of an app's deletion are not run
+    warning: gone.yaml:1: ConfigMap/gone is a hook (Presync) that runs in no phase and is left out
     warning: wave.yaml:1: ConfigMap/wave: annotation skiff.dev/prune has the unknown value "never" and is ignored: write enabled, disabled or confirm
     "#);
     let rows = world.render().await.rows;

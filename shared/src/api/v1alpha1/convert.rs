@@ -24,6 +24,7 @@ impl AppStatus {
             revision: report.revision.as_ref().map(Revision::of),
             applied: report.applied.as_ref().map(Revision::of),
             assignment: report.assignment.as_ref().map(Assignment::of),
+            unlisted: report.unlisted,
             plan: report.plan.as_ref().map(PlanSummary::of),
             waiting_for: report.waiting_for.iter().map(|text| shortened(text, MAX_ROW_MESSAGE)).collect(),
             conditions: report

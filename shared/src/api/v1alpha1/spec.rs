@@ -5,7 +5,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::AppStatus;
-use crate::sync::event::{Approval, Ask, Pin};
+use crate::desired::Propagation;
+use crate::sync::event::{Approval, Ask, Deletion, Pin};
 
 /// What people ask of an app.
 #[derive(CustomResource, Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -46,6 +47,22 @@ pub struct AppSpec {
     /// The release that the app goes back to and stays at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pin: Option<PinRequest>,
+    /// Set to delete the app's objects. An app that the app list still has stays away until this is taken back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delete: Option<DeleteRequest>,
+}
+
+/// A person's word that an app is deleted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeleteRequest {
+    /// What becomes of what the app's objects own; `orphan` lets the objects themselves stay, and only forgets them.
+    #[serde(default)]
+    pub cascade: Propagation,
+    /// Also Namespaces, CustomResourceDefinitions, StatefulSets, PersistentVolumes and their claims, and what asks
+    /// for confirmation.
+    #[serde(default)]
+    pub sensitive_kinds: bool,
 }
 
 /// A person's word that an app goes back to a release of its history and stays there.
@@ -97,6 +114,9 @@ impl AppSpec {
                 let release = request.release.parse().ok()?;
                 Some(Pin { release, reason: request.reason.clone() })
             }),
+            delete: self
+                .delete
+                .map(|DeleteRequest { cascade, sensitive_kinds }| Deletion { cascade, sensitive_kinds }),
         }
     }
 }

@@ -28,6 +28,9 @@ pub struct AppStatus {
     /// The revision that the cluster was last made equal to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub applied: Option<Revision>,
+    /// The app list of the newest revision has the app no more.
+    #[serde(skip_serializing_if = "is_false")]
+    pub unlisted: bool,
     /// What the recorded objects were assigned by; a changed configuration does not prune them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub assignment: Option<Assignment>,

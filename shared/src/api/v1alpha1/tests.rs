@@ -5,12 +5,12 @@ use kube_core::CustomResourceExt as _;
 use jiff::Timestamp;
 
 use super::*;
-use crate::desired;
+use crate::desired::{self, Propagation};
 use crate::health::Health;
 use crate::object::Digest;
 use crate::plan::Action;
 use crate::report::{self, ObjectCounts, ObjectReport, Report, SyncStatus};
-use crate::sync::event::Approval;
+use crate::sync::event::{Approval, Deletion};
 
 fn report() -> Report {
     Report {
@@ -32,6 +32,7 @@ fn report() -> Report {
         rows: vec![row("web", "quota exceeded")],
         history: Vec::new(),
         pinned: None,
+        unlisted: false,
         window: None,
         synced_for: None,
     }
@@ -142,8 +143,11 @@ fn an_approval_is_taken_by_digest_and_anything_else_is_none() {
         approval: Some(ApprovalRequest { digest: digest.to_string(), by: "ops".into() }),
         pause: Some(Pause { reason: "holidays".into() }),
         sync: Some("2026-11-23T08:00:00Z".into()),
+        delete: Some(DeleteRequest { cascade: Propagation::Foreground, sensitive_kinds: true }),
     };
     let ask = spec.ask();
+    let deletion = Deletion { cascade: Propagation::Foreground, sensitive_kinds: true };
+    assert_eq!(ask.delete, Some(deletion));
     assert_eq!(ask.approval, Some(Approval { digest, by: "ops".into() }));
     assert_eq!(ask.paused.as_deref(), Some("holidays"));
     let odd =

@@ -35,8 +35,7 @@ pub(super) fn read<'a>(words: &Words<'a>) -> (Role, Vec<(&'a str, &'static str)>
 struct Reading<'a> {
     install: Phases,
     upgrade: Phases,
-    /// It runs when the app is deleted.
-    at_deletion: bool,
+    deletion: Phases,
     unknown: Vec<(&'a str, &'static str)>,
 }
 
@@ -49,7 +48,7 @@ impl<'a> Reading<'a> {
         for word in listed(types) {
             match (word, SyncPhase::read(word)) {
                 ("Skip", _) => return Role::Skip,
-                ("PreDelete" | "PostDelete", _) => self.at_deletion = true,
+                (_, Some(phase)) if phase.is_of_deletion() => self.deletion = self.deletion.with(phase),
                 (_, Some(phase)) => {
                     (self.install, self.upgrade) = (self.install.with(phase), self.upgrade.with(phase));
                 }
@@ -69,7 +68,8 @@ impl<'a> Reading<'a> {
                 "post-install" => self.install = self.install.with(SyncPhase::PostSync),
                 "pre-upgrade" => self.upgrade = self.upgrade.with(SyncPhase::PreSync),
                 "post-upgrade" => self.upgrade = self.upgrade.with(SyncPhase::PostSync),
-                "pre-delete" | "post-delete" => self.at_deletion = true,
+                "pre-delete" => self.deletion = self.deletion.with(SyncPhase::PreDelete),
+                "post-delete" => self.deletion = self.deletion.with(SyncPhase::PostDelete),
                 "crd-install" => defines = true,
                 "pre-rollback" | "post-rollback" | "test" | "test-success" | "test-failure" => {}
                 _ => self.unknown.push((word, "a hook of Helm")),
@@ -82,10 +82,11 @@ impl<'a> Reading<'a> {
     }
 
     fn role(&self, types: &str) -> Role {
-        let Self { install, upgrade, at_deletion, unknown } = self;
-        if !install.is_empty() || !upgrade.is_empty() {
-            Role::Hook(Hook { install: *install, upgrade: *upgrade, delete: DeletePolicy::default() })
-        } else if *at_deletion || !unknown.is_empty() {
+        let Self { install, upgrade, deletion, unknown } = self;
+        if [install, upgrade, deletion].iter().any(|phases| !phases.is_empty()) {
+            let (install, upgrade, deletion) = (*install, *upgrade, *deletion);
+            Role::Hook(Hook { install, upgrade, deletion, delete: DeletePolicy::default() })
+        } else if !unknown.is_empty() {
             Role::LeftOut(types.to_owned())
         } else {
             Role::Never
@@ -113,9 +114,14 @@ mod tests {
 
     fn role(hook: Option<&str>, helm: Option<&str>) -> String {
         match read(&Words { hook, helm, ..Words::default() }).0 {
-            Role::Hook(Hook { install, upgrade, .. }) => {
+            Role::Hook(Hook { install, upgrade, deletion, .. }) => {
                 let words = |phases: Phases| phases.iter().map(SyncPhase::word).collect::<Vec<_>>().join("+");
-                format!("install {} upgrade {}", words(install), words(upgrade))
+                let deletion = if deletion.is_empty() {
+                    String::new()
+                } else {
+                    format!(" deletion {}", words(deletion))
+                };
+                format!("install {} upgrade {}{deletion}", words(install), words(upgrade))
             }
             role => format!("{role:?}"),
         }
@@ -129,7 +135,11 @@ mod tests {
         );
         assert_eq!(role(Some("SyncFail"), Some("test")), "install SyncFail upgrade SyncFail");
         assert_eq!(role(Some("PreSync,Skip"), None), "Skip");
-        assert_eq!(role(Some("PreDelete"), None), r#"LeftOut("PreDelete")"#);
+        assert_eq!(role(Some("PreDelete"), None), "install  upgrade  deletion PreDelete");
+        assert_eq!(
+            role(Some("PreSync,PostDelete"), None),
+            "install PreSync upgrade PreSync deletion PostDelete"
+        );
         assert_eq!(role(Some("Presync"), None), r#"LeftOut("Presync")"#);
     }
 
@@ -142,7 +152,8 @@ mod tests {
         assert_eq!(role(None, Some("test")), "Never");
         assert_eq!(role(None, Some("post-rollback")), "Never");
         assert_eq!(role(None, Some("crd-install")), "Object");
-        assert_eq!(role(None, Some("pre-delete")), r#"LeftOut("pre-delete")"#);
+        assert_eq!(role(None, Some("pre-delete")), "install  upgrade  deletion PreDelete");
+        assert_eq!(role(None, Some("post-delete,test")), "install  upgrade  deletion PostDelete");
     }
 
     #[test]

@@ -144,6 +144,7 @@ impl Machine {
                 Some(gate::Verdict::Go { .. }) | None => (false, "Syncing", String::new()),
             },
             Phase::Idle => self.idle_readiness(objects),
+            _ if self.removal().is_some() => (false, "Deleting", self.waiting_for().join("; ")),
             _ => (false, "Syncing", self.waiting_for().join("; ")),
         }
     }
@@ -168,6 +169,19 @@ impl Machine {
         Some((failed.why.word(), format!("{}; {goes_on}", failed.message)))
     }
 
+    /// Says how far the end of an app has come that nothing holds up.
+    fn removal_readiness(&self) -> (bool, &'static str, String) {
+        let left = self.rows.iter().filter(|row| row.is_on_record()).count();
+        if left > 0 {
+            (false, "Deleting", format!("{left} objects are still to go"))
+        } else if self.is_unlisted() {
+            (false, "Deleting", "everything stored of the app is removed".to_owned())
+        } else {
+            let text = "its objects are deleted, as a person asked; `skiff resume` brings them back";
+            (false, "Deleted", text.to_owned())
+        }
+    }
+
     fn idle_readiness(&self, objects: &ObjectCounts) -> (bool, &'static str, String) {
         if self.desired.is_none() {
             let text = match &self.source_problem {
@@ -184,6 +198,9 @@ impl Machine {
             let named: Vec<String> =
                 held.filter_map(|row| Some(format!("{}: {}", row.id, row.held_reason()?))).collect();
             return (false, "Held", format!("{} objects are held back: {}", objects.held, named.join("; ")));
+        }
+        if self.removal().is_some() {
+            return self.removal_readiness();
         }
         if objects.drifted > 0 {
             let drifted = self.rows.iter().filter(|row| is_drifted(row)).take(NAMED).map(describe_drift);

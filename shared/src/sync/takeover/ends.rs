@@ -38,6 +38,7 @@ impl Machine {
             None => (now, source_stages(&desired), false, Vec::new(), None),
         };
         let digest = plan.digest();
+        let hooks = self.hooks_left(&plan);
         Run {
             digest,
             plan,
@@ -65,7 +66,7 @@ impl Machine {
             unanswered: BTreeSet::new(),
             awaiting_kind: BTreeSet::new(),
             unready: self.unready_by_wave(),
-            hooks: self.hooks_left(),
+            hooks,
             claiming: BTreeSet::new(),
             unlooked: BTreeSet::new(),
             failed,
@@ -88,8 +89,11 @@ impl Machine {
         unready
     }
 
-    /// Returns the runs of hooks that are left in this release, those after a failure apart.
-    pub(super) fn hooks_left(&self) -> BTreeSet<(SyncPhase, i32, RowIx)> {
+    /// Returns the runs of hooks that are left in this release, those after a failure apart; none where nothing is done.
+    pub(super) fn hooks_left(&self, plan: &Plan) -> BTreeSet<(SyncPhase, i32, RowIx)> {
+        if plan.stays {
+            return BTreeSet::new();
+        }
         let runs = self.hooks.iter().flat_map(|ix| {
             let wave = self.rows[ix.get()].wave;
             self.left(*ix).iter().map(move |phase| (phase, wave, *ix))
@@ -123,8 +127,11 @@ impl Machine {
             run.close_stage(last, now);
         }
         let revision = run.desired.revision.clone();
-        let (stored, without) =
-            if outcome == Outcome::Success { self.stored_now() } else { Default::default() };
+        let (stored, without) = if outcome == Outcome::Success && self.removal().is_none() {
+            self.stored_now()
+        } else {
+            Default::default()
+        };
         let entry = HistoryEntry {
             number: self.next_entry(),
             revision: revision.clone(),

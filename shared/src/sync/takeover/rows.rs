@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use crate::desired::Desired;
 use crate::desired::autoscaler::{self, Scaled};
+use crate::hook::Parting;
 use crate::inventory::Record;
 use crate::object::ObjectId;
 use crate::sync::row::{Hold, Row, RowIx, Task};
@@ -21,9 +22,11 @@ impl Machine {
         now: Timestamp,
     ) -> HashMap<ObjectId, Hold> {
         let mut held = HashMap::new();
+        let mut partings = HashMap::new();
         for row in &mut self.rows {
             row.wanted = None;
             row.hook = None;
+            let parting = row.parting.take();
             row.task = Task::None;
             if let Some(hold) = row.held.take() {
                 held.insert(row.id.clone(), hold);
@@ -31,6 +34,7 @@ impl Machine {
             if renewed {
                 row.trouble = None;
             }
+            partings.extend(parting.map(|parting| (row.id.clone(), parting)));
         }
         let (rendered, live) = (autoscaler::rendered(desired), self.autoscaled.clone());
         let scaled = Scaled { rendered: &rendered, live: live.as_deref() };
@@ -61,6 +65,7 @@ impl Machine {
             row.version = wanted.version.clone();
             row.options = wanted.options;
             row.hook.clone_from(&wanted.hook);
+            row.parting = Parting::of(wanted.body, wanted.hook.as_deref());
             if wanted.hook.is_some() {
                 row.drift = None;
             }
@@ -73,8 +78,22 @@ impl Machine {
                 self.mark_dirty(ix, now);
             }
         }
+        self.note_partings(&partings, now);
         self.compact(now);
         held
+    }
+
+    /// Has those rows stored whose part in the app's deletion is another than before.
+    fn note_partings(&mut self, before: &HashMap<ObjectId, Parting>, now: Timestamp) {
+        if before.is_empty() && self.rows.iter().all(|row| row.parting.is_none()) {
+            return;
+        }
+        for at in 0..self.rows.len() {
+            let row = &self.rows[at];
+            if row.parting.as_ref() != before.get(&row.id) {
+                self.mark_dirty(RowIx::of(at), now);
+            }
+        }
     }
 
     /// Drops rows that nothing speaks of any more and renames the others wherever they are named.
