@@ -114,7 +114,7 @@ impl std::fmt::Display for HeldReason {
             Self::ConfirmPrune => f.write_str("it is no longer in Git; objects of this kind are pruned only with prune: confirm"),
             Self::PruneBudget { pruned, owned, max_share } => write!(
                 f,
-                "refusing to prune {pruned} of {owned} owned objects: the limit is {max_share}%; raise prune.maxShare to allow it, or `skiff delete` an app that is to go"
+                "refusing to prune {pruned} of {owned} owned objects: the limit is {max_share}%; raise prune.maxShare to allow it"
             ),
             Self::EmptyRender => f.write_str("nothing was rendered, and an empty render never prunes: `skiff delete` removes the app's objects"),
             Self::LastApp => f.write_str("the app list is empty, which may be a mistake: `skiff delete` removes the app's objects"),
