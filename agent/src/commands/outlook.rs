@@ -143,7 +143,8 @@ fn recorded_rows(inventory: &Inventory) -> Vec<DesiredRow> {
         // What a hook was is not on record: without its annotations it would be planned as an object.
         .filter(|row| row.hook_run.is_none())
         .filter_map(|row| {
-            let InventoryRow { id, version, wave, options, record, hook_run: _, recreation: _, parting: _ } = row;
+            let InventoryRow { id, version, wave, options, record, hook_run: _, recreation: _, parting: _ } =
+                row;
             Some(DesiredRow {
                 id: id.clone(),
                 version: version.clone(),

@@ -98,7 +98,9 @@ impl Row {
         let same_object = self.seen.as_ref().is_none_or(|seen| seen.uid == applied.uid);
         // A position means another item in another body.
         let same_fields = applied.body == body || !yields.has_positions();
-        let is_free = applied.leaves(Some(yields)) && self.letting_go == LetGo::None;
+        // Another entry may be that of an apply of ours whose answer was lost, and which left nothing to others.
+        let as_recorded = self.seen.as_ref().is_none_or(|seen| seen.fields.ours == applied.fields.ours);
+        let is_free = applied.leaves(Some(yields)) && self.letting_go == LetGo::None && as_recorded;
         if same_object && same_fields && is_free {
             return Way::Apply(Content {
                 body,
