@@ -11,6 +11,7 @@ pub mod discovery;
 mod error;
 pub mod generations;
 mod live;
+pub mod marked;
 mod path;
 pub mod requests;
 pub mod secrets;

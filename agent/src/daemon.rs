@@ -56,6 +56,7 @@ use self::sources::Sources;
 use self::vital::Vital;
 use crate::charts::Charts;
 use crate::cluster::connection::KubeconfigChoice;
+use crate::cluster::marked::Marked;
 use crate::cluster::requests::Requests;
 use crate::cluster::secrets::Secrets;
 use crate::cluster::watch::{AppEvent, Autoscaled, Task, WatchEvent, Watches};
@@ -170,11 +171,10 @@ impl Daemon {
         let store = Arc::new(Store::open(fixed.state.directory.join("bodies"))?);
         let secrets = Arc::new(Secrets::new(connection.clone(), &namespace));
         let (cache, charts) = open_caches(&fixed.state.directory, &stop, secrets)?;
-        let registry = Arc::new(Registry::default());
+        let (registry, wanted) = (Arc::new(Registry::default()), Arc::new(WantedSets::default()));
         let (watched, seen) = mpsc::channel(1_024);
         let (definitions, changed) = mpsc::channel(4);
         let (asked, asks) = mpsc::channel(64);
-        let wanted = Arc::new(WantedSets::default());
         let discovery = Discovery { connection: connection.clone(), changed, wanted: wanted.clone() };
         let apis = discovery.start(&vital, stop.child_token());
         let generations = Generations::default();
@@ -187,7 +187,7 @@ impl Daemon {
             watched,
         )
         .judging_by(health.clone())
-        .within(fixed.agent.namespaces.iter().map(|name| name.as_str().into()).collect());
+        .within(namespaces(&fixed));
         let (scaled, autoscaled) = watch::channel(None);
         let side_watches =
             [watches.definitions(definitions), watches.autoscalers(scaled), watches.apps(&namespace, asked)];
@@ -202,6 +202,7 @@ impl Daemon {
             .judging_by(health.clone()),
             health,
             namespace: namespace.clone(),
+            marked: Marked::new(&connection, &apis.set, &instance, namespaces(&fixed)),
             watches,
             state: Arc::new(State::new(connection.client(), &namespace, &fixed.agent.instance)),
             store: store.clone(),
@@ -382,6 +383,11 @@ impl Daemon {
         self.telemetry.shutdown(SHUTDOWN_CAP).await;
         self.http.abort();
     }
+}
+
+/// Returns the namespaces that the agent works in; none where it works in all.
+fn namespaces(fixed: &Fixed) -> Vec<Arc<str>> {
+    fixed.agent.namespaces.iter().map(|name| name.as_str().into()).collect()
 }
 
 /// Starts the tasks that keep what is stored in the cluster small.

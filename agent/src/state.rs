@@ -32,6 +32,7 @@ use tokio::sync::RwLock;
 use self::failure::within;
 pub use self::leftovers::Removed;
 use self::shards::Version;
+use crate::cluster::ClusterError;
 
 const DEADLINE: Duration = Duration::from_secs(10);
 const ZSTD_LEVEL: i32 = 3;
@@ -41,7 +42,7 @@ const RENDER_KEY: &str = "bodies.zst";
 /// Labels of state objects. They do not carry `skiff.dev/instance`, which watches select by.
 const LABEL_APP: &str = "skiff.dev/state-of";
 pub const LABEL_AGENT: &str = "skiff.dev/agent";
-const LABEL_KIND: &str = "skiff.dev/state";
+pub const LABEL_KIND: &str = "skiff.dev/state";
 /// The annotation of a stored render that says how many bytes it has, so that they are counted without being read.
 const ANNOTATION_BYTES: &str = "skiff.dev/bytes";
 /// The label of an `App` that names the environment that it was made for.
@@ -99,6 +100,8 @@ pub enum StateError {
     ListAll { what: &'static str, failure: Failure },
     #[error("stored render {name} is damaged")]
     Damaged { name: String, source: std::io::Error },
+    #[error("the inventory is lost, and its objects cannot be looked for")]
+    Lost(#[source] ClusterError),
     #[error("failed to read the App object: {0:?}")]
     App(Failure),
     #[error("failed to keep a body of stored render {name} on disk")]

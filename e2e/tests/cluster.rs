@@ -40,6 +40,8 @@ mod http;
 mod incidents;
 #[path = "cluster/inputs.rs"]
 mod inputs;
+#[path = "cluster/loss.rs"]
+mod loss;
 #[path = "cluster/moves.rs"]
 mod moves;
 #[path = "cluster/production.rs"]

@@ -64,6 +64,9 @@ pub struct ObjectOptions {
     pub apply: ApplyWhen,
     /// What becomes of what it owns when it is deleted; `None`: as the app's policy says.
     pub propagation: Option<Propagation>,
+    /// Its record was lost and it was found by its marks: nobody has said since that it may be pruned. Git never
+    /// says so.
+    pub found: bool,
 }
 
 /// When an object is applied.

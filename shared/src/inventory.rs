@@ -4,8 +4,11 @@
 //! in shards by a stable hash, so that one changed object rewrites one small record. This module
 //! turns shards into bytes and back; the agent stores them.
 
+mod rebuilt;
+
 use std::sync::Arc;
 
+pub use rebuilt::Found;
 use serde::{Deserialize, Serialize};
 
 use crate::desired::yields::Yields;
@@ -111,6 +114,10 @@ pub struct Inventory {
     /// Number of shards, a power of two; 0 where nothing is stored.
     pub count: u32,
     pub shards: Vec<Shard>,
+    /// Shards of this number that are not stored, where no smaller number of them is complete.
+    pub missing: u32,
+    /// Rows of it are not stored: they were found by their marks.
+    pub rebuilt: bool,
 }
 
 /// Returns how many shards `rows` objects need; `have` shards are never given up.
@@ -226,6 +233,7 @@ enum StoredOption {
     IgnoreExtraneous,
     ApplyOnce,
     ApplyNever,
+    Found,
     Background,
     Foreground,
     Orphan,
@@ -315,6 +323,7 @@ impl StoredRow {
             ignore_extraneous,
             apply,
             propagation,
+            found,
             skip_dry_run: _,
             recreate: _,
         } = row.options;
@@ -325,6 +334,7 @@ impl StoredRow {
             (ignore_extraneous, StoredOption::IgnoreExtraneous),
             (apply == ApplyWhen::Once, StoredOption::ApplyOnce),
             (apply == ApplyWhen::Never, StoredOption::ApplyNever),
+            (found, StoredOption::Found),
             (propagation == Some(Propagation::Background), StoredOption::Background),
             (propagation == Some(Propagation::Foreground), StoredOption::Foreground),
             (propagation == Some(Propagation::Orphan), StoredOption::Orphan),
@@ -421,6 +431,7 @@ fn stored_options(stored: &[StoredOption]) -> ObjectOptions {
             StoredOption::IgnoreExtraneous => options.ignore_extraneous = true,
             StoredOption::ApplyOnce => options.apply = ApplyWhen::Once,
             StoredOption::ApplyNever => options.apply = ApplyWhen::Never,
+            StoredOption::Found => options.found = true,
             StoredOption::Background => options.propagation = Some(Propagation::Background),
             StoredOption::Foreground => options.propagation = Some(Propagation::Foreground),
             StoredOption::Orphan => options.propagation = Some(Propagation::Orphan),

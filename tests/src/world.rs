@@ -129,6 +129,8 @@ pub struct World {
     pub sets: HashMap<Digest, Arc<Desired>>,
     /// Git cannot be reached: what is not stored cannot be rendered again.
     pub git_away: bool,
+    /// Somebody has deleted the inventory: until it is rebuilt, what is there is in none.
+    pub forgotten: bool,
     /// Kinds whose CRD is there and not yet established, with the steps left.
     coming: Vec<(Arc<GroupKind>, u32)>,
     pub changes: Vec<Change>,
@@ -221,6 +223,7 @@ impl Default for World {
             bodies: HashMap::new(),
             sets: HashMap::new(),
             git_away: false,
+            forgotten: false,
             coming: Vec::new(),
             changes: Vec::new(),
             disturbed: HashMap::new(),

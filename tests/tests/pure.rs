@@ -25,6 +25,7 @@ mod pure {
     mod gates;
     mod hooks;
     mod lives;
+    mod loss;
     mod machine;
     mod options;
     mod pins;

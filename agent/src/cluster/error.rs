@@ -21,6 +21,12 @@ pub enum ClusterError {
     Stored { what: String, source: std::io::Error },
     #[error("{what} was written by another program version")]
     Inventory { what: String, source: skiff_shared::inventory::ShardError },
+    #[error("the kinds that the cluster serves are not known yet")]
+    Undiscovered,
+    #[error("failed to look for objects of a lost inventory among {kind}")]
+    Marks { kind: String, source: Box<kube::Error> },
+    #[error("no answer in time to looking for objects of a lost inventory among {kind}")]
+    MarksDeadline { kind: String },
     #[error("{what} does not hold what its name says; it was changed by hand: delete it")]
     Corrupt { what: String },
 }

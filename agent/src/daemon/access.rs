@@ -6,9 +6,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use skiff_shared::desired::BodyDigest;
 use skiff_shared::object::Interner;
+use skiff_shared::report::Recorded;
 use skiff_shared::sync::event::{Cause, Failure, Loaded, Refusal};
 use tokio_util::sync::CancellationToken;
 
+use crate::cluster::marked::Marked;
 use crate::cluster::requests::Requests;
 use crate::cluster::watch::Watches;
 use crate::expr::HealthBook;
@@ -32,6 +34,7 @@ pub struct ClusterAccess {
     /// The agent's own namespace: where objects are dry-run whose own does not exist yet.
     pub namespace: String,
     pub watches: Watches,
+    pub marked: Marked,
     pub state: Arc<State>,
     pub store: Arc<Store>,
     pub lanes: Lanes,
@@ -58,14 +61,26 @@ impl ClusterAccess {
     }
 
     async fn try_load(&self, app: &str) -> Result<Loaded, StateError> {
-        let inventory = self.state.load(app, &self.interner).await?;
+        let mut inventory = self.state.load(app, &self.interner).await?;
         self.state.restore(&inventory, &self.store).await?;
         // Where there is none yet the first status makes it: a definition that was installed in this moment answers
         // the first creation only after two seconds.
         let found = self.state.find_app(app).await.map_err(StateError::App)?;
         let recorded = found.as_ref().and_then(|found| Some(found.status.as_ref()?.recorded()));
         let ask = found.map(|found| found.spec.ask()).unwrap_or_default();
-        Ok(Loaded { inventory, recorded: recorded.unwrap_or_default(), ask })
+        let recorded: Recorded = recorded.unwrap_or_default();
+        if recorded.applied.is_some() && inventory.is_incomplete() {
+            let found = self.marked.of_app(app).await.map_err(StateError::Lost)?;
+            let objects = inventory.rebuild(found);
+            if objects > 0 {
+                tracing::warn!(
+                    app,
+                    objects,
+                    "the inventory was lost: what carries the app's labels is taken for its own, and nothing of it is pruned until `skiff sync`"
+                );
+            }
+        }
+        Ok(Loaded { inventory, recorded, ask })
     }
 
     /// Returns a body as it is sent.

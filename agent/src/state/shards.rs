@@ -185,7 +185,10 @@ pub(super) fn complete_count(slots: impl IntoIterator<Item = ShardSlot>) -> Opti
 /// those are complete: a row that they lack has been pruned since.
 fn merge(mut found: BTreeMap<ShardSlot, Shard>) -> Inventory {
     let Some(count) = found.keys().map(|slot| slot.count).max() else { return Inventory::default() };
-    let complete = complete_count(found.keys().copied()).unwrap_or(0);
+    let complete = complete_count(found.keys().copied());
+    let stored = found.keys().filter(|slot| slot.count == count && slot.index < count).count();
+    let missing = if complete.is_some() { 0 } else { count - u32::try_from(stored).unwrap_or(count) };
+    let complete = complete.unwrap_or(0);
     found.retain(|slot, _| slot.count >= complete);
     let older: Vec<Shard> =
         found.extract_if(.., |slot, _| slot.count < count).map(|(_, shard)| shard).collect();
@@ -202,7 +205,7 @@ fn merge(mut found: BTreeMap<ShardSlot, Shard>) -> Inventory {
             first.renders.extend(shard.renders);
         }
     }
-    Inventory { count, shards }
+    Inventory { count, shards, missing, rebuilt: false }
 }
 
 #[cfg(test)]

@@ -45,6 +45,8 @@ pub enum HeldReason {
     AssignmentChanged { before: Arc<Assignment> },
     /// It was wanted with other facts of the cluster: a changed configuration never prunes.
     FactsChanged,
+    /// The inventory was lost, and this was found by its labels: nobody knows that it may go.
+    InventoryLost,
     /// It exists already, and asks to be created only where it is not there.
     AlreadyThere,
     /// It asks not to be applied.
@@ -72,6 +74,7 @@ impl HeldReason {
             Self::HandedOver { .. } => "HandedOver",
             Self::AssignmentChanged { .. } => "AssignmentChanged",
             Self::FactsChanged => "FactsChanged",
+            Self::InventoryLost => "InventoryLost",
             Self::AlreadyThere => "AlreadyThere",
             Self::LeftAlone => "LeftAlone",
             Self::Undecided { .. } => "Undecided",
@@ -131,6 +134,9 @@ impl std::fmt::Display for HeldReason {
             ),
             Self::FactsChanged => f.write_str(
                 "it was wanted with another name, label or variable of the cluster, and a changed configuration never prunes: ask for a sync (skiff sync) to prune it",
+            ),
+            Self::InventoryLost => f.write_str(
+                "it is not in Git, and was found by its labels after the inventory was lost: ask for a sync (skiff sync) to prune it, or take its label skiff.dev/instance away to keep it",
             ),
             Self::AlreadyThere => f.write_str("it exists, and asks to be created only where it is not there"),
             Self::LeftAlone => f.write_str("it asks not to be applied"),

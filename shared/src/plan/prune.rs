@@ -67,6 +67,9 @@ fn guard(candidate: &Candidate<'_>, inputs: &Inputs<'_>) -> Option<HeldReason> {
             HeldReason::AssignmentChanged { before: before.clone() }
         });
     }
+    if candidate.options.found {
+        return Some(HeldReason::InventoryLost);
+    }
     if let Some(app) = claims.undecided.first() {
         return Some(HeldReason::Undecided { app: app.clone() });
     }

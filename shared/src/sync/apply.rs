@@ -173,7 +173,7 @@ impl Machine {
     pub(super) fn complete(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         let Some(run) = self.run.take() else { return };
         self.applied = Some(self.revision_of(&run.desired));
-        self.synced_for.clone_from(&self.ask.sync);
+        self.carried_out(now);
         self.granted = None;
         self.phase = Phase::Idle;
         if run.plan.is_empty() && run.cause == Cause::Resync {

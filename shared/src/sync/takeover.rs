@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::effect::{Effect, Notice};
 use super::row::{Hold, RowIx, Task};
 use super::state::{Machine, Phase, SecureState, ShardState};
-use crate::desired::{Assignment, Desired, Revision};
+use crate::desired::{Assignment, Desired, ObjectOptions, Revision};
 use crate::hook::Release;
 use crate::inventory::{Record, shard_count};
 use crate::object::ObjectId;
@@ -74,7 +74,7 @@ impl Machine {
                 version: &row.version,
                 wanted: wanted.get(&row.id).copied(),
                 record: &row.record,
-                options: row.options,
+                options: ObjectOptions { found: row.options.found && !self.asked_for_sync(), ..row.options },
                 wave: row.wave,
                 yields: row.yields.as_ref(),
                 rewrite: row.drift.is_some() && !self.policy.self_heal && self.asked_for_sync(),
@@ -175,8 +175,21 @@ impl Machine {
         }
         self.applied = Some(self.revision_of(desired));
         self.released = Some(desired.revision.commit.clone());
-        self.synced_for.clone_from(&self.ask.sync);
+        self.carried_out(now);
         self.phase = Phase::Idle;
+    }
+
+    /// Notes that the newest word to sync is carried out. What was found after a loss may be pruned from then on, as
+    /// far as the other guards let it.
+    pub(super) fn carried_out(&mut self, now: Timestamp) {
+        if self.asked_for_sync() {
+            for at in 0..self.rows.len() {
+                if std::mem::take(&mut self.rows[at].options.found) {
+                    self.mark_dirty(RowIx::of(at), now);
+                }
+            }
+        }
+        self.synced_for.clone_from(&self.ask.sync);
     }
 
     /// Says why a sync to this revision runs: the first one to a commit is its release.

@@ -3,13 +3,15 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use skiff_shared::desired::Desired;
+use skiff_shared::desired::{Desired, ObjectOptions};
+use skiff_shared::inventory::Found;
+use skiff_shared::object::ObjectId;
 use skiff_shared::sync::effect::{Effect, Release};
 use skiff_shared::sync::event::{Answer, Event, Failure, Loaded, Refusal, Token};
 
 use super::Sim;
 use crate::rules::{self, Kept};
-use crate::world::{Store, World, cause};
+use crate::world::{Live, Store, World, cause};
 
 /// What becomes of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -143,8 +145,12 @@ impl Sim {
             }
             Effect::Load => {
                 let (recorded, ask) = world.apps.get(&app).cloned().unwrap_or_default();
+                let marked = marked(world, &app);
                 let store = world.stores.entry(app).or_default();
-                let (inventory, revisions) = (store.load(), store.revisions());
+                let (mut inventory, revisions) = (store.load(), store.revisions());
+                if recorded.applied.is_some() && inventory.is_incomplete() {
+                    inventory.rebuild(marked);
+                }
                 let replica = &mut self.replicas[at];
                 replica.revisions = revisions;
                 let loaded = Loaded { inventory, recorded, ask };
@@ -184,6 +190,20 @@ fn recall(world: &World, app: &Arc<str>, release: &Release) -> Result<Answer, Fa
     set.revision = release.revision.clone();
     set.assignment = release.assignment.clone();
     Ok(Answer::Pinned(Some(Arc::new(set))))
+}
+
+/// Returns the objects that carry an app's marks, as the agent finds them where an inventory is lost.
+fn marked(world: &World, app: &Arc<str>) -> Vec<Found> {
+    let is_its =
+        |live: &Live| live.labelled && live.written && !live.has_owner && live.app.as_ref() == Some(app);
+    let objects = world.objects.iter().filter(|(_, live)| is_its(live) && !live.deleting);
+    let found = |id: &ObjectId| Found {
+        id: id.clone(),
+        version: "v1".into(),
+        wave: 0,
+        options: ObjectOptions::default(),
+    };
+    objects.map(|(id, _)| found(id)).collect()
 }
 
 fn store<'a>(world: &'a mut crate::world::World, app: &std::sync::Arc<str>) -> &'a mut Store {

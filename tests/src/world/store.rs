@@ -72,7 +72,8 @@ impl Store {
     pub fn load(&self) -> Inventory {
         let count = self.count();
         let shards = self.shards.iter().filter(|(slot, _)| slot.count == count);
-        Inventory { count, shards: shards.map(|(_, (_, shard))| shard.clone()).collect() }
+        let shards = shards.map(|(_, (_, shard))| shard.clone()).collect();
+        Inventory { count, shards, ..Inventory::default() }
     }
 
     /// Returns the revisions of all shards, as a reader learns them.

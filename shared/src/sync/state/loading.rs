@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Load, Machine, Phase, ShardState};
+use super::{Load, Machine, Phase, SecureState, ShardState};
 use crate::object::ObjectId;
 use crate::report::Recorded;
 use crate::sync::effect::Effect;
@@ -62,6 +62,13 @@ impl Machine {
                 let ix = RowIx::of(self.rows.len());
                 self.index.insert(stored.id.clone(), ix);
                 self.rows.push(Row::of(stored));
+            }
+        }
+        if inventory.rebuilt {
+            // What was found again is on record before anything of it is written.
+            for shard in &mut self.shards {
+                shard.claim = SecureState::Needed;
+                shard.dirty.get_or_insert(now);
             }
         }
         self.find_hooks();

@@ -44,6 +44,7 @@ impl Machine {
                 message: cut(&all.join("; ")),
             });
         }
+        conditions.extend(self.recorded_condition());
         conditions.extend(self.watched_condition());
         conditions.extend(self.authorized_condition());
         let contested =
@@ -62,6 +63,21 @@ impl Machine {
             });
         }
         conditions
+    }
+
+    /// Says that the inventory was lost, as long as something that was found again waits for a person's word.
+    fn recorded_condition(&self) -> Option<Condition> {
+        let found = || self.rows.iter().filter(|row| row.options.found);
+        let count = found().count();
+        (count > 0).then(|| Condition {
+            kind: "Recorded",
+            status: false,
+            reason: "InventoryLost".to_owned(),
+            message: cut(&format!(
+                "the inventory was lost and is rebuilt from labels; {count} objects that are not known to be in Git are kept until `skiff sync`: {}",
+                first_few(found().map(|row| row.id.to_string())).join(", ")
+            )),
+        })
     }
 
     /// Says which objects of the app cannot be seen, if there are any: their drift and health are unknown.
