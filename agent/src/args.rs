@@ -40,6 +40,10 @@ pub enum Verb {
     Pause(PauseArgs),
     /// Go on with an app that was paused, pinned to a release or deleted while Git has it
     Resume(ResumeArgs),
+    /// Print everything that an agent remembers of its cluster, as one file
+    Export(ExportArgs),
+    /// Bring back what `export` has printed, while no agent is at work
+    Import(ImportArgs),
     /// Print the objects that a folder renders to
     Render(RenderArgs),
     /// Check a folder for every cluster that reads it, without asking one
@@ -158,6 +162,30 @@ pub struct PatienceArgs {
     /// How long to wait at most
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = crate::config::parse_duration)]
     pub timeout: Duration,
+}
+
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// The agent's namespace
+    #[arg(short, long, default_value = "skiff")]
+    pub namespace: String,
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// What `skiff export` has printed
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// The agent's namespace; it has to be there
+    #[arg(short, long, default_value = "skiff")]
+    pub namespace: String,
+    /// Remove the inventory that is there: what it alone knows is forgotten
+    #[arg(long)]
+    pub replace: bool,
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
 }
 
 #[derive(Debug, Args)]

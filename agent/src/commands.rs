@@ -11,8 +11,10 @@ mod described;
 mod diff;
 mod doctor;
 mod elsewhere;
+mod export;
 mod get;
 mod history;
+mod import;
 mod local;
 mod outlook;
 mod pause;
@@ -60,6 +62,8 @@ pub async fn run(cli: Cli) -> ExitCode {
         Verb::Delete(arguments) => delete::run(arguments).await,
         Verb::Pause(arguments) => pause::pause(arguments).await,
         Verb::Resume(arguments) => pause::resume(arguments).await,
+        Verb::Export(arguments) => export::run(arguments).await,
+        Verb::Import(arguments) => import::run(arguments).await,
         Verb::Render(arguments) => render::run(arguments).await,
         Verb::Validate(arguments) => validate::run(arguments).await,
         Verb::Schema(arguments) => Ok(schema::run(&arguments)),
