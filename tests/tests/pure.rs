@@ -29,6 +29,7 @@ mod pure {
     mod machine;
     mod options;
     mod pins;
+    mod properties;
     mod recreation;
     mod removal;
     mod rights;

@@ -163,6 +163,21 @@ impl Sim {
         }
     }
 
+    /// Runs in order for so many things, time among them; returns whether there was as much to do.
+    ///
+    /// # Errors
+    /// Names the rule that is broken.
+    pub fn run_moves(&mut self, count: u32) -> Result<bool, crate::rules::Broken> {
+        for _ in 0..count {
+            match (choose(&self.moves(), None), self.next_wake()) {
+                (Some(choice), _) => self.make(choice, None)?,
+                (None, Some(wake)) => self.jump(wake)?,
+                (None, None) => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
     /// Everything that may happen next without time passing.
     pub(crate) fn moves(&self) -> Vec<Move> {
         let mut moves = Vec::new();
