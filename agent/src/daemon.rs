@@ -59,7 +59,7 @@ use crate::cluster::connection::KubeconfigChoice;
 use crate::cluster::marked::Marked;
 use crate::cluster::requests::Requests;
 use crate::cluster::secrets::Secrets;
-use crate::cluster::watch::{AppEvent, Autoscaled, Task, WatchEvent, Watches};
+use crate::cluster::watch::{AppEvent, KnownAutoscalers, Task, WatchEvent, Watches};
 use crate::cluster::{Connection, Generations};
 use crate::config::{self, Config, ConfigErrors, EnvironmentConfig, Watched};
 use crate::expr::HealthBook;
@@ -257,7 +257,7 @@ struct Heard {
     seen: mpsc::Receiver<WatchEvent>,
     asks: mpsc::Receiver<AppEvent>,
     lease: watch::Receiver<LeaseTerm>,
-    autoscaled: watch::Receiver<Autoscaled>,
+    autoscaled: watch::Receiver<KnownAutoscalers>,
     apis: watch::Receiver<Arc<ApiSet>>,
 }
 
@@ -496,7 +496,7 @@ async fn tell_lease(mut lease: watch::Receiver<LeaseTerm>, registry: Arc<Registr
     }
 }
 
-async fn tell_autoscaled(mut autoscaled: watch::Receiver<Autoscaled>, registry: Arc<Registry>) {
+async fn tell_autoscaled(mut autoscaled: watch::Receiver<KnownAutoscalers>, registry: Arc<Registry>) {
     while autoscaled.changed().await.is_ok() {
         let targets = autoscaled.borrow_and_update().clone();
         registry.broadcast(&Event::Autoscaled(targets));

@@ -40,6 +40,8 @@ pub struct DesiredRow {
     pub provides: Option<Arc<GroupKind>>,
     /// The object whose replicas this one, an autoscaler, decides.
     pub scales: Option<ObjectId>,
+    /// Whether it has `/spec/replicas`, which an autoscaler may decide.
+    pub declares_replicas: bool,
     /// What makes it a hook, if it is one.
     pub hook: Option<Arc<Hook>>,
     /// `file:line` in the repository, or the renderer's name for it.

@@ -92,6 +92,7 @@ pub fn wanted(app: &str, line: &str) -> Wanted {
             (word, _) => panic!("unknown word {word:?} in {line:?}"),
         }
     }
+    let declares_replicas = body.replicas.is_some();
     body.replicas = body.replicas.map(|_| number(variant));
     body.content = number(&format!("{id} {variant}"));
     let extra = if variant >= "v3" { " and one more field" } else { "" };
@@ -115,6 +116,7 @@ pub fn wanted(app: &str, line: &str) -> Wanted {
         yields: yields.shared(),
         provides: body.provides.clone(),
         scales: None,
+        declares_replicas,
         hook: hook.map(Arc::new),
         origin: "test".into(),
     };

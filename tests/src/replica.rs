@@ -2,10 +2,11 @@
 
 mod heard;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use skiff_shared::desired::autoscaler::Autoscaled;
 use skiff_shared::desired::{Desired, Listing};
 use skiff_shared::object::{ApiSet, Digest, GroupKind, ObjectId};
 use skiff_shared::policy::{Mode, Policy};
@@ -149,8 +150,8 @@ impl Replica {
     }
 
     /// Tells a process that has just started which replicas live autoscalers decide.
-    pub fn know_autoscaled(&mut self, targets: &Arc<BTreeSet<ObjectId>>) {
-        let step = self.machine.step([Event::Autoscaled(Some(targets.clone()))], Timestamp::UNIX_EPOCH);
+    pub fn know_autoscaled(&mut self, known: &Arc<Autoscaled>) {
+        let step = self.machine.step([Event::Autoscaled(Some(known.clone()))], Timestamp::UNIX_EPOCH);
         assert!(step.effects.is_empty(), "a process without a Lease does nothing");
     }
 

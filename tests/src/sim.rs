@@ -3,11 +3,11 @@
 mod converge;
 mod perform;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use skiff_shared::desired::Desired;
+use skiff_shared::desired::autoscaler::Autoscaled;
 use skiff_shared::inventory::Applied;
 use skiff_shared::object::ObjectId;
 use skiff_shared::policy::Policy;
@@ -37,8 +37,8 @@ pub struct Sim {
     pub world: World,
     pub replicas: Vec<Replica>,
     pub limits: Limits,
-    /// The objects whose replicas live autoscalers decide.
-    pub autoscaled: Arc<BTreeSet<ObjectId>>,
+    /// The live autoscalers.
+    pub autoscaled: Arc<Autoscaled>,
     /// What happened, line by line; kept only when asked for.
     pub trace: Option<Vec<String>>,
     /// Effects in order; kept only when asked for.

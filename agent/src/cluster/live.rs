@@ -102,14 +102,15 @@ impl Live {
         })
     }
 
-    /// Returns until when the object is to be left as it is. A time that cannot be read is none.
+    /// Returns until when the object is to be left as it is; without an end where the time cannot be read, as whoever wrote
+    /// it believes that it holds.
     fn hold_until(&self) -> Option<Timestamp> {
         let annotations = &self.metadata.annotations;
         let disabled = |value: &String| value.eq_ignore_ascii_case("disabled");
         if annotations.get(FLUX_RECONCILE).is_some_and(disabled) {
             return Some(Timestamp::MAX);
         }
-        annotations.get(HOLD_UNTIL)?.trim().parse().ok()
+        Some(annotations.get(HOLD_UNTIL)?.trim().parse().unwrap_or(Timestamp::MAX))
     }
 
     /// Returns the app that the object says it is of.

@@ -75,7 +75,16 @@ pub struct Sending {
     pub yields: Option<Arc<Yields>>,
     /// The only object that it is for.
     pub uid: Option<Uid>,
+    /// What is let go of afterwards, if that can be: a dry run tells.
+    pub releases: Option<Arc<Yields>>,
     pub with_fields: WithFields,
+}
+
+/// A body without what is left to others.
+struct Prepared {
+    body: Bytes,
+    /// The version of the object that told what managers own, where that was asked.
+    version: Option<u64>,
 }
 
 /// Where a dry run is sent.
@@ -109,16 +118,21 @@ impl Requests {
 
     /// Applies a body.
     pub async fn apply(&self, sending: &Sending) -> Result<Answer, Failure> {
-        let body = self.prepared(sending).await?;
-        match self.written(sending, body).await {
-            // Nothing stands there that has the uid.
-            Err(Failure::Unavailable(cause))
-                if cause.reason == Refusal::Conflict && sending.uid.is_some() =>
-            {
-                Err(Failure::Replaced(cause))
+        for _ in 0..REWRITE_TRIES {
+            let Prepared { body, version } = self.prepared(sending).await?;
+            let Some(version) = version else {
+                let written = self.written(sending, body).await;
+                // Nothing stands there that has the uid.
+                return if sending.uid.is_some() { written.map_err(of_precondition) } else { written };
+            };
+            match self.written(sending, with_version(&body, &version.to_string())?).await {
+                // Somebody wrote in between: what a manager has given up would be nobody's, and go.
+                Err(Failure::Unavailable(cause)) if cause.reason == Refusal::Conflict => {}
+                other => return other,
             }
-            other => other,
         }
+        let message = format!("{} kept changing while it was asked what others own of it", sending.target.id);
+        Err(Failure::Unavailable(Cause { reason: Refusal::Conflict, code: 409, message }))
     }
 
     /// Applies a body where no object stands: the API server takes a version that no object can have for a creation,
@@ -148,7 +162,7 @@ impl Requests {
     /// Has the server go through an apply without storing anything.
     pub async fn dry_run(&self, sending: &Sending, place: DryRunPlace<'_>) -> Result<Answer, Failure> {
         let Sending { target, with_fields, .. } = sending;
-        let body = self.prepared(sending).await?;
+        let Prepared { body, .. } = self.prepared(sending).await?;
         let (target, body) = match place {
             DryRunPlace::Own => (target.clone(), body),
             DryRunPlace::Substitute(namespace) => moved(target, &body, namespace)?,
@@ -160,6 +174,11 @@ impl Requests {
         let fields = live.fields().map_err(|error| unreadable(&error))?;
         // What would be created has been stored nowhere, so it has no version.
         let exists = live.metadata.resource_version != 0;
+        if let Some(yields) = &sending.releases {
+            let entries = live.entries().map_err(|error| unreadable(&error))?;
+            let object: Value = serde_json::from_slice(&sending.body).map_err(|error| unreadable(&error))?;
+            release_fields(&entries, &yields.paths(), &object).map_err(unreleased)?;
+        }
         Ok(Answer::DryRun { exists, fields, owned: owned(&live, *with_fields)? })
     }
 
@@ -251,15 +270,22 @@ impl Requests {
     }
 
     /// Returns the body as it is sent: without what is left to others, and for one object only.
-    async fn prepared(&self, sending: &Sending) -> Result<Bytes, Failure> {
+    async fn prepared(&self, sending: &Sending) -> Result<Prepared, Failure> {
         let Sending { target, body, yields, uid, .. } = sending;
         if yields.is_none() && uid.is_none() {
-            return Ok(body.clone());
+            return Ok(Prepared { body: body.clone(), version: None });
         }
+        let mut version = None;
         let mut object: Value = serde_json::from_slice(body).map_err(|error| unreadable(&error))?;
         if let Some(yields) = yields {
             let live =
                 if yields.managers.is_empty() { None } else { self.metadata(&self.path(target)?).await? };
+            if let (Some(live), Some(uid)) = (&live, uid)
+                && live.metadata.uid != uid.0
+            {
+                return Err(Failure::Replaced(replaced(target)));
+            }
+            version = live.as_ref().map(|live| live.metadata.resource_version);
             let entries = live.map(|live| live.entries()).transpose().map_err(|error| unreadable(&error))?;
             yields
                 .take_from(&mut object, &entries.unwrap_or_default())
@@ -268,7 +294,7 @@ impl Requests {
         if let (Some(uid), Some(metadata)) = (uid, object.get_mut("metadata")) {
             metadata["uid"] = (&*uid.0).into();
         }
-        Ok(object.to_string().into())
+        Ok(Prepared { body: object.to_string().into(), version })
     }
 
     fn path(&self, target: &Target) -> Result<String, Failure> {
@@ -325,6 +351,12 @@ fn moved(target: &Target, body: &[u8], namespace: &str) -> Result<(Target, Bytes
     }
     let id = ObjectId::new(target.id.kind().clone(), Some(namespace.into()), target.id.name());
     Ok((Target { id, version: target.version.clone() }, object.to_string().into()))
+}
+
+/// Says that another object has the name of the one that is meant.
+fn replaced(target: &Target) -> Cause {
+    let message = format!("{} is another object than the one that is meant", target.id);
+    Cause { reason: Refusal::Conflict, code: 409, message }
 }
 
 /// Reads a conflict as what it is to a request whose only precondition says which object stands there.

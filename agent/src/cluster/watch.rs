@@ -35,7 +35,7 @@ use feed::{Place, Source, channel, feed};
 use stream::{Collection, Form};
 use teller::Teller;
 
-pub use autoscalers::Autoscaled;
+pub use autoscalers::KnownAutoscalers;
 
 /// Lists that are read at once: each passes every object of a kind through memory.
 const LISTS: usize = 2;
@@ -218,7 +218,7 @@ impl Watches {
     }
 
     /// Watches the autoscalers of all namespaces, and says what they scale.
-    pub fn autoscalers(&self, out: watch::Sender<Autoscaled>) -> Task {
+    pub fn autoscalers(&self, out: watch::Sender<KnownAutoscalers>) -> Task {
         let source = self.source(Place::Kind(Arc::new(autoscaler::kind())), Form::Whole, None);
         let (sink, events) = channel();
         Task::spawn(async move {

@@ -156,6 +156,7 @@ fn recorded_rows(inventory: &Inventory) -> Vec<DesiredRow> {
                 provides: None,
                 hook: None,
                 scales: None,
+                declares_replicas: false,
                 origin: "stored render".into(),
             })
         })
@@ -190,8 +191,8 @@ fn plan_of(
         .rows
         .iter()
         .map(|row| {
-            let recorded = recorded.get(&row.id).and_then(|row| row.record.applied()?.yields.as_deref());
-            scaled.yields_of(row, recorded)
+            let record = recorded.get(&row.id).map_or(&Record::None, |row| &row.record);
+            scaled.yields_of(row, record)
         })
         .collect();
     let wanted = desired.rows.iter().zip(&effective).map(|(row, yields)| {

@@ -22,7 +22,7 @@ use super::past::Past;
 use super::performer::Performer;
 use super::registry::Registry;
 use super::vital::Vital;
-use crate::cluster::watch::Autoscaled;
+use crate::cluster::watch::KnownAutoscalers;
 use crate::telemetry::{AppName, Telemetry};
 
 /// What every driver is made of.
@@ -33,7 +33,7 @@ pub struct Launcher {
     pub telemetry: Telemetry,
     pub apis: watch::Receiver<Arc<ApiSet>>,
     pub lease: watch::Receiver<LeaseTerm>,
-    pub autoscaled: watch::Receiver<Autoscaled>,
+    pub autoscaled: watch::Receiver<KnownAutoscalers>,
     /// Until then an app waits for the first list of autoscalers.
     pub autoscaled_by: Instant,
     pub limits: Limits,
@@ -74,7 +74,16 @@ impl Launcher {
             wanted: self.wanted.clone(),
             past: self.past.clone(),
         };
-        mailbox.send(Event::Autoscaled(self.autoscaled().await));
+        let mut autoscaled = self.autoscaled().await;
+        loop {
+            mailbox.send(Event::Autoscaled(autoscaled.clone()));
+            // What was told to all apps meanwhile must not be taken back by what was known before.
+            let newest = self.autoscaled.borrow().clone();
+            if newest == autoscaled {
+                break;
+            }
+            autoscaled = newest;
+        }
         mailbox.send(Event::Lease(*self.lease.borrow()));
         let driver = Driver { machine, mailbox: mailbox.clone(), performer, registry: self.registry.clone() };
         let (tasks, before) = self.succeed(app);
@@ -116,7 +125,7 @@ impl Launcher {
 
     /// Returns what is scaled as far as it is known: without the first list a replica count that an autoscaler has set
     /// could be taken for drift.
-    async fn autoscaled(&self) -> Autoscaled {
+    async fn autoscaled(&self) -> KnownAutoscalers {
         let mut autoscaled = self.autoscaled.clone();
         let listed = tokio::time::timeout_at(self.autoscaled_by, autoscaled.wait_for(Option::is_some)).await;
         listed.ok().and_then(Result::ok).and_then(|known| known.clone())

@@ -235,9 +235,9 @@ impl Performer {
         content: Content,
         with_fields: WithFields,
     ) -> Result<Sending, Failure> {
-        let Content { body: digest, yields, uid } = content;
+        let Content { body: digest, yields, uid, releases } = content;
         let body = self.cluster.body(digest).await?;
-        Ok(Sending { target, digest, body, yields, uid, with_fields })
+        Ok(Sending { target, digest, body, yields, uid, releases, with_fields })
     }
 
     async fn release(&self, target: &Target, body: BodyDigest, yields: &Yields) -> Result<Answer, Failure> {

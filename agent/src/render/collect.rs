@@ -373,10 +373,23 @@ impl<'a> Collector<'a> {
         };
         let yields = self.yields_of(&id, &manifest);
         let scales = self.scaled_by(&id, &manifest);
+        let declares_replicas = autoscaler::declares_replicas(manifest.written());
         let sent = manifest.into_sent(namespace.as_deref(), &setting);
         let (body, bytes) = self.keep(&sent)?;
-        let row =
-            DesiredRow { id, version, body, bytes, wave, options, yields, provides, scales, hook, origin };
+        let row = DesiredRow {
+            id,
+            version,
+            body,
+            bytes,
+            wave,
+            options,
+            yields,
+            provides,
+            scales,
+            declares_replicas,
+            hook,
+            origin,
+        };
         self.parts[self.current].add(Numbered { number, row });
         Ok(())
     }
@@ -462,21 +475,19 @@ impl<'a> Collector<'a> {
         let (body, bytes) = self.keep(&value)?;
         let options = ObjectOptions { keep: true, ..ObjectOptions::default() };
         let version = Arc::from("v1");
-        let origin = CREATED.into();
-        let (yields, provides, scales, hook) = (None, None, None, None);
-        let wave = 0;
         Ok(Some(DesiredRow {
             id,
             version,
             body,
             bytes,
-            wave,
+            wave: 0,
             options,
-            yields,
-            provides,
-            scales,
-            hook,
-            origin,
+            yields: None,
+            provides: None,
+            scales: None,
+            declares_replicas: false,
+            hook: None,
+            origin: CREATED.into(),
         }))
     }
 }

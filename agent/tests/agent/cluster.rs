@@ -163,7 +163,15 @@ fn target(object: &Value) -> Target {
 fn sending(object: &Value) -> Sending {
     let body = Bytes::from(object.to_string());
     let digest = Digest::of(&body);
-    Sending { target: target(object), digest, body, yields: None, uid: None, with_fields: WithFields::Yes }
+    Sending {
+        target: target(object),
+        digest,
+        body,
+        yields: None,
+        uid: None,
+        releases: None,
+        with_fields: WithFields::Yes,
+    }
 }
 
 /// Repeats `probe` until it answers, and gives up after a while.

@@ -39,8 +39,10 @@ pub fn row(body: &[u8], digest: BodyDigest, interner: &mut Interner) -> Result<D
         let target = autoscaler::target(&id, spec)?;
         Some(interner.object(target.group, target.kind, id.namespace(), target.name))
     });
+    let declares_replicas = autoscaler::declares_replicas(manifest.written());
     Ok(DesiredRow {
         id,
+        declares_replicas,
         version: interner.string(&manifest.version),
         body: digest,
         bytes: u32::try_from(body.len()).unwrap_or(u32::MAX),

@@ -27,6 +27,8 @@ pub enum FieldError {
         "{text:?} is no plain path: of jq only .spec.replicas, .metadata.annotations[\"a/b\"] and .items[0] are read; write managedFieldsManagers, or a JSON pointer"
     )]
     NotPlain { text: String },
+    #[error("{text:?} names several fields at once: write one line for each, or managedFieldsManagers")]
+    Several { text: String },
     #[error("{text:?} cannot be left to others: Skiff finds the object by it")]
     Identity { text: String },
 }
@@ -55,6 +57,10 @@ impl Field {
         if Path::from_pointer(&pointer).is_err() || pointer.ends_with('/') {
             return Err(FieldError::NotAField { text: text.to_owned() });
         }
+        // Such a segment would be taken for a name, which nothing has.
+        if pointer.split('/').any(|segment| matches!(segment, "*" | "-")) {
+            return Err(FieldError::Several { text: text.to_owned() });
+        }
         let holds = |part: &&str| {
             part.strip_prefix(pointer.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
@@ -76,6 +82,12 @@ impl Field {
     fn path(&self) -> Path {
         Path::from_pointer(&self.0).unwrap_or_default()
     }
+}
+
+/// Whether an object is found by a field, or by something in it: whoever owns it too, it stays ours.
+fn is_identity(path: &Path) -> bool {
+    let identities = IDENTITY.iter().filter_map(|pointer| Path::from_pointer(pointer).ok());
+    identities.into_iter().any(|identity| identity.starts_with(path))
 }
 
 /// Returns the pointer of `.spec.a["b/c"][0]`; `None` for everything else that jq can say.
@@ -151,7 +163,7 @@ impl Yields {
     pub fn take_from(&self, object: &mut Value, entries: &[Entry]) -> Result<(), EntryError> {
         let mut paths = self.paths();
         if !self.managers.is_empty() {
-            paths.extend(owned_by(entries, &self.managers)?);
+            paths.extend(owned_by(entries, &self.managers)?.into_iter().filter(|path| !is_identity(path)));
         }
         omit(object, &paths);
         Ok(())

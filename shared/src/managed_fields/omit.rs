@@ -13,7 +13,8 @@ use super::{Element, Entry, EntryError, FieldSet, Path};
 /// is ours". What the object does not have is passed over, and so is a field that names an item of a list.
 pub fn omit(object: &mut Value, paths: &[Path]) {
     let mut paths: Vec<&Path> = paths.iter().collect();
-    // The last item of a list goes first, so that the places of the others stay.
+    // The last position of a list goes first, and items that are named otherwise after all positions, so that the places
+    // of the others stay.
     paths.sort_by(|a, b| in_order(b.elements(), a.elements()));
     for path in paths {
         omit_one(object, path.elements(), None);
@@ -41,7 +42,9 @@ fn in_order(a: &[Element], b: &[Element]) -> Ordering {
     };
     let pairs = a.iter().zip(b).map(|(a, b)| match (position(a), position(b)) {
         (Some(a), Some(b)) => a.cmp(&b),
-        _ => a.cmp(b),
+        (Some(_), None) => Ordering::Greater,
+        (None, Some(_)) => Ordering::Less,
+        (None, None) => a.cmp(b),
     });
     pairs.into_iter().find(|order| order.is_ne()).unwrap_or_else(|| a.len().cmp(&b.len()))
 }

@@ -86,19 +86,26 @@ pub enum ReleaseError {
 /// list a position means.
 ///
 /// # Errors
-/// Fails if our stored field set cannot be read, or has a field only as a part of a whole.
+/// Fails if a stored field set cannot be read, or if a field is only a part of what some manager has as a whole.
 pub fn release_fields(
     entries: &[Entry],
     pointers: &[Path],
     object: &Value,
 ) -> Result<Vec<Entry>, ReleaseError> {
     let ours = field_set_of(entries).map_err(ReleaseError::Entry)?;
+    let sets = entries.iter().filter(|entry| entry.subresource.is_empty()).map(Entry::field_set);
+    let all = sets.collect::<Result<Vec<_>, _>>().map_err(ReleaseError::Entry)?;
+    // Where another manager has written the whole since, our entry says nothing of it.
+    let all = all.iter().fold(ours.clone(), |all, set| all.union(set));
     let mut paths = Vec::new();
     for pointer in pointers {
         let field = ours.spell(pointer, object);
         if ours.at_or_below(&field).next().is_some() {
             paths.push(field);
-        } else if let Some(whole) = ours.whole_of(&field).filter(|_| has(object, pointer)) {
+            continue;
+        }
+        let field = all.spell(pointer, object);
+        if let Some(whole) = all.whole_of(&field).filter(|_| has(object, pointer)) {
             return Err(ReleaseError::PartOfWhole { field, whole });
         }
     }

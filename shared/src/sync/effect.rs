@@ -48,12 +48,19 @@ pub struct Content {
     pub yields: Option<Arc<Yields>>,
     /// The only object that it is for: where another one stands, or none, nothing is written.
     pub uid: Option<Uid>,
+    /// What is let go of afterwards: a dry run tells whether that can be.
+    pub releases: Option<Arc<Yields>>,
 }
 
 impl Content {
+    /// All but what is left to others, for one object only.
+    pub fn left(body: BodyDigest, yields: &Arc<Yields>, uid: &Uid) -> Self {
+        Self { yields: Some(yields.clone()), uid: Some(uid.clone()), ..Self::whole(body) }
+    }
+
     /// Everything that Git declares, for whatever object there is.
     pub fn whole(body: BodyDigest) -> Self {
-        Self { body, yields: None, uid: None }
+        Self { body, yields: None, uid: None, releases: None }
     }
 }
 

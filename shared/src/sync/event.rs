@@ -9,6 +9,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::desired::autoscaler::Autoscaled;
 use crate::desired::{Desired, Interval, Problem, Propagation, Revision};
 use crate::gate::depend::Standings;
 use crate::health::Assessment;
@@ -309,8 +310,8 @@ pub enum Event {
     Apis(Arc<ApiSet>),
     /// Objects of these kinds are judged in another way: what was seen is looked at again.
     HealthRules(BTreeSet<GroupKind>),
-    /// The objects whose replicas live autoscalers decide; `None` while nobody knows them.
-    Autoscaled(Option<Arc<BTreeSet<ObjectId>>>),
+    /// The live autoscalers; `None` while nobody knows them.
+    Autoscaled(Option<Arc<Autoscaled>>),
     Observed(ObjectId, Observation),
     /// A list of all our objects of the kind is complete: what it did not show is gone or unlabelled.
     Relisted {

@@ -64,7 +64,7 @@ impl Machine {
             self.timers.insert((comparable, ix, Timer::Compare));
             return;
         }
-        let content = Content { body: applied.body, yields: applied.yields.clone(), uid: None };
+        let content = Content { yields: applied.yields.clone(), ..Content::whole(applied.body) };
         let target = row.target();
         let token = self.depart(ix, Op::Diagnose);
         out.push(Effect::DryRun(token, target, content, DryRunIn::Place, WithFields::Yes));

@@ -126,9 +126,13 @@ impl Machine {
         };
         let leaves = place == DryRunIn::Place && !row.absent && row.leaves_already();
         // What is left to others only later is sent at the creation, and must be valid.
-        let yields = row.yields.clone().filter(|_| leaves);
+        let (yields, releases) = match place {
+            _ if leaves => (row.yields.clone(), None),
+            DryRunIn::Place | DryRunIn::Substitute => (None, row.yields.clone()),
+            DryRunIn::Aside => (None, None),
+        };
         let token = self.depart(ix, Op::DryRun);
-        let content = Content { yields, ..Content::whole(body) };
+        let content = Content { yields, releases, ..Content::whole(body) };
         out.push(Effect::DryRun(token, target, content, place, WithFields::No));
     }
 

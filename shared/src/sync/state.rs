@@ -16,6 +16,7 @@ use super::row::{Flight, Op, Row, RowIx};
 use super::run::Run;
 use super::secure::Granted;
 use super::waits::Timer;
+use crate::desired::autoscaler::Autoscaled;
 use crate::desired::{Assignment, Desired, Interval, Problem, Revision};
 use crate::gate;
 use crate::gate::depend::Standings;
@@ -145,8 +146,8 @@ pub struct Machine {
     pub(super) told_wait: Option<gate::Wait>,
     pub(super) claims: Claims,
     pub(super) apis: Arc<ApiSet>,
-    /// The objects whose replicas live autoscalers decide; `None` while nobody knows them.
-    pub(super) autoscaled: Option<Arc<BTreeSet<ObjectId>>>,
+    /// The live autoscalers; `None` while nobody knows them.
+    pub(super) autoscaled: Option<Arc<Autoscaled>>,
     pub(super) ask: Ask,
     /// A word of people's came after the recorded state was asked for: it is newer than what that has.
     pub(super) ask_is_newer: bool,

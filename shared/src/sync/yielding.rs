@@ -4,7 +4,6 @@
 //! made to let go of the fields; then the rest is applied, to that very object. Only leaving them out would have the
 //! API server reset them, and what was read before could not be sent without taking back what was set since.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::effect::{Content, Effect, Urgency, WithFields};
@@ -12,10 +11,9 @@ use super::event::Answer;
 use super::row::{Op, Row, RowIx, Task};
 use super::state::Machine;
 use crate::desired::BodyDigest;
-use crate::desired::autoscaler::{self, Scaled};
+use crate::desired::autoscaler::{self, Autoscaled, Scaled};
 use crate::desired::yields::{Field, Yields};
 use crate::inventory::Uid;
-use crate::object::ObjectId;
 
 /// How far a row is on the way to an apply that leaves fields to others. On this way its entry is not judged: what
 /// others take is theirs already. A way that was begun is gone to its end, whatever becomes of the sync.
@@ -87,7 +85,7 @@ impl Row {
         if let LetGo::Done { yields: gone, uid, .. } = &self.letting_go
             && gone == yields
         {
-            return Way::Apply(Content { body, yields: Some(yields.clone()), uid: Some(uid.clone()) });
+            return Way::Apply(Content::left(body, yields, uid));
         }
         if self.seen.is_none() && self.absent {
             return Way::Apply(Content::whole(body));
@@ -102,11 +100,7 @@ impl Row {
         let as_recorded = self.seen.as_ref().is_none_or(|seen| seen.fields.ours == applied.fields.ours);
         let is_free = applied.leaves(Some(yields)) && self.letting_go == LetGo::None && as_recorded;
         if same_object && same_fields && is_free {
-            return Way::Apply(Content {
-                body,
-                yields: Some(yields.clone()),
-                uid: Some(applied.uid.clone()),
-            });
+            return Way::Apply(Content::left(body, yields, &applied.uid));
         }
         Way::Release(yields.clone())
     }
@@ -124,7 +118,7 @@ impl Machine {
             return Some(begun.clone());
         }
         let recorded = row.record.applied().and_then(|applied| applied.yields.clone());
-        if !self.autoscaled.as_ref().is_some_and(|targets| targets.contains(&row.id)) {
+        if !self.autoscaled.as_ref().is_some_and(|known| known.targets.contains(&row.id)) {
             return recorded;
         }
         let mut all = recorded.as_deref().cloned().unwrap_or_default();
@@ -197,17 +191,17 @@ impl Machine {
     }
 
     /// Takes over which replicas live autoscalers decide.
-    pub(super) fn autoscaled(&mut self, targets: Option<Arc<BTreeSet<ObjectId>>>) {
-        if self.autoscaled == targets {
+    pub(super) fn autoscaled(&mut self, known: Option<Arc<Autoscaled>>) {
+        if self.autoscaled == known {
             return;
         }
-        self.autoscaled = targets;
+        self.autoscaled = known;
         let Some(desired) = self.desired.clone() else { return };
         let rendered = autoscaler::rendered(&desired);
         let scaled = Scaled { rendered: &rendered, live: self.autoscaled.as_deref() };
         self.replan |= desired.rows.iter().any(|wanted| {
             let row = self.index.get(&wanted.id).map(|ix| &self.rows[ix.get()]);
-            row.is_some_and(|row| row.yields != scaled.yields_of(wanted, row.recorded_yields()))
+            row.is_some_and(|row| row.yields != scaled.yields_of(wanted, &row.record))
         });
     }
 }

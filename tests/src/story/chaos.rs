@@ -281,11 +281,11 @@ impl Story {
     fn autoscale(&mut self) {
         let scaled = *self.random.pick(&["Deployment/shop/web", "Deployment/shop/api"]);
         let target = notation::object(scaled);
-        let mut targets = (*self.sim.autoscaled).clone();
-        if !targets.remove(&target) {
-            targets.insert(target);
+        let mut known = (*self.sim.autoscaled).clone();
+        if !known.targets.remove(&target) {
+            known.targets.insert(target);
         }
-        self.sim.autoscaled = Arc::new(targets);
+        self.sim.autoscaled = Arc::new(known);
         self.say(&Event::Autoscaled(Some(self.sim.autoscaled.clone())));
     }
 

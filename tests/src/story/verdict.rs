@@ -77,7 +77,7 @@ impl Story {
             return rows.iter().find(|have| have.id == row.id).and_then(|have| have.yields.clone());
         }
         let none = BTreeSet::new();
-        Scaled { rendered: &none, live: Some(&self.sim.autoscaled) }.yields_of(row, None)
+        Scaled { rendered: &none, live: Some(&self.sim.autoscaled) }.yields_of(row, &Record::None)
     }
 
     fn applied(&self, id: &ObjectId) -> Option<&Applied> {

@@ -26,7 +26,7 @@ impl World {
         place: DryRunIn,
         fields: WithFields,
     ) -> Response {
-        let Content { body: digest, yields, uid: _ } = content;
+        let Content { body: digest, yields, uid: _, releases: _ } = content;
         let yields = yields.as_deref();
         self.admit(target, *digest, yields, place)?;
         let live = self.objects.get(&target.id).filter(|_| place != DryRunIn::Aside);
@@ -39,7 +39,7 @@ impl World {
     }
 
     pub fn apply(&mut self, target: &Target, content: &Content, fields: WithFields) -> Response {
-        let Content { body: digest, yields, uid } = content;
+        let Content { body: digest, yields, uid, releases: _ } = content;
         self.admit(target, *digest, yields.as_deref(), DryRunIn::Place)?;
         let body = self.bodies[digest].clone();
         let found = self.objects.get(&target.id).map(|live| &live.uid);

@@ -1,8 +1,8 @@
 //! Fields that others decide: sent at the creation, then let go of, and neither reset nor healed.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use skiff_shared::desired::autoscaler::Autoscaled;
 use skiff_shared::policy::{Mode, Policy};
 use skiff_shared::report::SyncStatus;
 use skiff_shared::sync::effect::{Effect, Notice};
@@ -157,13 +157,36 @@ fn a_position_is_let_go_of_anew_in_another_body() {
     assert_eq!(sim.counts().releases, 0, "what is named is the same in each body");
 }
 
+fn scaling_web() -> Arc<Autoscaled> {
+    Arc::new(Autoscaled { targets: [object(WEB)].into(), ..Autoscaled::default() })
+}
+
+#[test]
+fn replicas_are_not_reset_while_nobody_knows_the_autoscalers() {
+    let dark = Autoscaled { dark: ["shop".into()].into(), ..Autoscaled::default() };
+    for unknown in [None, Some(Arc::new(dark))] {
+        let mut sim = Sim::shop();
+        sim.world.plant(&object(WEB), None);
+        sim.meddle(WEB, Meddling::Scale);
+        let scaled = replicas(&sim);
+        sim.say(0, Event::Autoscaled(unknown));
+        sim.commit("c1", ["Deployment/shop/web replicas", "Deployment/shop/new replicas"]);
+        settle(&mut sim);
+        assert_eq!(replicas(&sim), scaled, "it is taken over");
+        sim.say(0, Event::Autoscaled(Some(scaling_web())));
+        settle(&mut sim);
+        assert_eq!(replicas(&sim), scaled);
+        assert_eq!(sim.world.objects[&object("Deployment/shop/new")].scaled_by, Scaler::Us);
+    }
+}
+
 #[test]
 fn replicas_that_a_live_autoscaler_decides_are_left_to_it_before_it_sets_them() {
     let mut sim = Sim::shop();
     sim.commit("c1", ["Deployment/shop/web replicas"]);
     settle(&mut sim);
     let (first, _) = replicas(&sim);
-    sim.autoscaled = Arc::new(BTreeSet::from([object(WEB)]));
+    sim.autoscaled = scaling_web();
     sim.say(0, Event::Autoscaled(Some(sim.autoscaled.clone())));
     settle(&mut sim);
     assert_eq!(replicas(&sim), (first, Scaler::Nobody));

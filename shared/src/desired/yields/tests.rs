@@ -112,3 +112,35 @@ fn what_a_manager_owns_is_left_to_it_but_not_what_names_an_item() {
             {"name": "web"}, {"name": "log", "image": "log:1"}]}}}})
     );
 }
+
+#[test]
+fn several_fields_at_once_are_refused() {
+    for text in ["/spec/containers/*/image", "/spec/list/-"] {
+        assert!(matches!(Field::parse(text), Err(FieldError::Several { .. })), "{text}");
+    }
+}
+
+#[test]
+fn what_an_object_is_found_by_is_never_left_to_a_manager() {
+    let entries: Vec<Entry> = serde_json::from_value(serde_json::json!([{
+        "manager": "other", "operation": "Update", "apiVersion": "v1", "fieldsType": "FieldsV1",
+        "fieldsV1": {"f:metadata": {"f:labels": {"f:skiff.dev/instance": {}, "f:team": {}}}},
+    }]))
+    .expect("entries");
+    let mut object =
+        serde_json::json!({"metadata": {"labels": {"skiff.dev/instance": "prod", "team": "shop"}}});
+    yields(&[], &["other"]).take_from(&mut object, &entries).expect("readable");
+    assert_eq!(object, serde_json::json!({"metadata": {"labels": {"skiff.dev/instance": "prod"}}}));
+}
+
+#[test]
+fn positions_are_taken_before_items_that_are_named_otherwise() {
+    let entries: Vec<Entry> = serde_json::from_value(serde_json::json!([{
+        "manager": "other", "operation": "Update", "apiVersion": "v1", "fieldsType": "FieldsV1",
+        "fieldsV1": {"f:spec": {"f:set": {"v:\"a\"": {}}}},
+    }]))
+    .expect("entries");
+    let mut object = serde_json::json!({"spec": {"set": ["a", "b", "c"]}});
+    yields(&["/spec/set/1"], &["other"]).take_from(&mut object, &entries).expect("readable");
+    assert_eq!(object, serde_json::json!({"spec": {"set": ["c"]}}));
+}

@@ -120,3 +120,20 @@ fn damaged_field_set_names_the_manager() {
     let error = release(&list, &[]).expect_err("damaged");
     insta::assert_snapshot!(error, @r#"field set of manager "skiff" cannot be read; managedFields of the object are damaged"#);
 }
+
+#[test]
+fn part_of_what_is_one_field_is_refused_whoever_has_it() {
+    let list = entries(
+        r#"[{"manager":"skiff","operation":"Apply","apiVersion":"v1","time":"2026-11-23T07:00:00Z",
+             "fieldsType":"FieldsV1","fieldsV1":{"f:metadata":{"f:labels":{"f:app":{}}}}},
+            {"manager":"injector","operation":"Update","apiVersion":"v1","time":"2026-11-23T07:00:01Z",
+             "fieldsType":"FieldsV1","fieldsV1":{"f:spec":{}}}]"#,
+    );
+    let object =
+        serde_json::json!({"metadata": {"labels": {"app": "x"}}, "spec": {"caBundle": "placeholder"}});
+    let error = super::release_fields(&list, &pointers(&["/spec/caBundle"]), &object).expect_err("a part");
+    insta::assert_snapshot!(error, @".spec.caBundle cannot be left to others alone: to the API server .spec is one field; name that one");
+    let same = super::release_fields(&list, &pointers(&["/spec/other"]), &object)
+        .expect("nothing is declared there");
+    assert_eq!(same, list);
+}

@@ -55,7 +55,7 @@ impl Machine {
                 self.mark_dirty(ix, now);
             }
             let row = self.row(ix);
-            let mut yields = scaled.yields_of(wanted, row.recorded_yields());
+            let mut yields = scaled.yields_of(wanted, &row.record);
             if let Some(recorded) = row.recorded_yields().filter(|_| is_pinned && wanted.hook.is_none()) {
                 // A stored release does not say what its app left to others.
                 let mut all = yields.as_deref().cloned().unwrap_or_default();
