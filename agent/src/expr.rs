@@ -1,14 +1,16 @@
 //! Users' expressions: how the kinds of an app say how they are.
 //!
 //! Beside the observer: what it reads of an object is judged here where the app says how, else by the built-in rules.
-//! CEL itself knows no limit of time, so the limits are set before: an expression is short, no loop stands within a
-//! loop, and what it sees of an object is small. What is left takes time in proportion to both.
+//! CEL itself knows no limit of time, so the limits are set before: an expression is short and shallow, no loop stands
+//! within a loop, nor what goes through a list without saying so, and what it sees of an object is small.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::thread;
 
-use cel::common::ast::{ComprehensionExpr, EntryExpr, Expr, IdedEntryExpr, IdedExpr, MapExpr, StructExpr};
+use cel::common::ast::{
+    CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedEntryExpr, IdedExpr, MapExpr, StructExpr, operators,
+};
 use cel::{Context, ExecutionError, Program, Value};
 use serde_json::value::RawValue;
 use skiff_shared::desired::Problem;
@@ -19,8 +21,21 @@ use skiff_shared::object::{Digest, GroupKind};
 /// Bytes of an expression.
 const LONGEST: usize = 4_096;
 
+/// Operators, selections and brackets of an expression: each may be another level of the evaluation, which recurses.
+const DEEPEST: usize = 256;
+
+/// Bytes of the stack that expressions are read and evaluated on: enough for the deepest, where the stacks of the threads
+/// that watch are not.
+const STACK: usize = 32 << 20;
+
+/// Comparisons of two values of the object in the loops of an expression: each may go through all of both.
+const COMPARISONS: usize = 16;
+
 /// Bytes of an object's spec and status together that are still read.
-const LARGEST: usize = 256 * 1_024;
+const LARGEST: usize = 64 * 1_024;
+
+/// Values in both together: what a loop goes through, and what a comparison in it compares.
+const MOST_VALUES: usize = 2_000;
 
 /// What an expression may speak of.
 const VARIABLES: [&str; 3] = ["metadata", "spec", "status"];
@@ -34,8 +49,16 @@ pub enum ExprError {
     Variable { expr: String, name: String },
     #[error("the expression is longer than {LONGEST} bytes")]
     TooLong,
+    #[error("the expression has more than {DEEPEST} operators, dots and brackets: split it, or write less")]
+    TooDeep,
     #[error("the expression {expr:?} goes through a list within another: write one after the other")]
     Nested { expr: String },
+    #[error(
+        "the expression {expr:?} has {what:?} within a loop, which goes through a list or a text each time"
+    )]
+    Costly { expr: String, what: String },
+    #[error("the expression {expr:?} compares more than {COMPARISONS} times two values within loops")]
+    Comparisons { expr: String },
 }
 
 /// How the kinds of one app say how they are.
@@ -100,20 +123,34 @@ pub fn problems(apps: &[AppSpec]) -> Vec<Problem> {
     apps.iter().filter_map(|app| HealthChecks::compile(&app.health_checks).err()).flatten().collect()
 }
 
+/// Does what recurses, on a stack of its own; `None` where that panics or there is no thread for it.
+fn on_deep_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
+    thread::scope(|scope| {
+        let builder = thread::Builder::new().name("expression".to_owned()).stack_size(STACK);
+        builder.spawn_scoped(scope, work).ok()?.join().ok()
+    })
+}
+
 fn compile(text: &str) -> Result<Program, ExprError> {
-    let expr = || text.to_owned();
     if text.len() > LONGEST {
         return Err(ExprError::TooLong);
     }
-    let syntax = |message: String| ExprError::Syntax { expr: expr(), message };
-    // The parser is generated, and is given what anybody commits.
-    let compiled = catch_unwind(AssertUnwindSafe(|| Program::compile(text)));
-    let program = match compiled {
-        Ok(Ok(program)) => program,
-        Ok(Err(error)) => return Err(syntax(error.to_string())),
-        Err(_) => return Err(syntax("it cannot be read".to_owned())),
-    };
-    Survey { text, bound: Vec::new(), in_loop: false }.visit(program.expression())?;
+    // Before it is parsed: the parser recurses, too. What stands in quotes is counted, as nobody has read it yet.
+    let deepens = |char: &char| char.is_ascii_punctuation() && !matches!(char, ',' | '_' | '\'' | '"');
+    if text.chars().filter(deepens).count() > DEEPEST {
+        return Err(ExprError::TooDeep);
+    }
+    // The parser is given what anybody commits.
+    on_deep_stack(|| surveyed(text)).unwrap_or_else(|| {
+        let message = "it cannot be read".to_owned();
+        Err(ExprError::Syntax { expr: text.to_owned(), message })
+    })
+}
+
+fn surveyed(text: &str) -> Result<Program, ExprError> {
+    let program = Program::compile(text)
+        .map_err(|error| ExprError::Syntax { expr: text.to_owned(), message: error.to_string() })?;
+    Survey { text, bound: Vec::new(), in_loop: false, comparisons: 0 }.visit(program.expression())?;
     Ok(program)
 }
 
@@ -123,6 +160,8 @@ struct Survey<'a> {
     /// The names that loops around the present place give to their items.
     bound: Vec<&'a str>,
     in_loop: bool,
+    /// Of two values, within loops.
+    comparisons: usize,
 }
 
 impl<'a> Survey<'a> {
@@ -137,6 +176,9 @@ impl<'a> Survey<'a> {
             Expr::Ident(name) => Err(ExprError::Variable { expr: self.text.to_owned(), name: name.clone() }),
             Expr::Select(select) => self.visit(&select.operand),
             Expr::Call(call) => {
+                if self.in_loop {
+                    self.weigh(call)?;
+                }
                 call.target.iter().map(Box::as_ref).chain(&call.args).try_for_each(|part| self.visit(part))
             }
             Expr::List(list) => list.elements.iter().try_for_each(|element| self.visit(element)),
@@ -145,6 +187,26 @@ impl<'a> Survey<'a> {
             }
             Expr::Comprehension(each) => self.visit_loop(each),
         }
+    }
+
+    /// Refuses what goes through a list or a text each time that a loop comes to it.
+    fn weigh(&mut self, call: &CallExpr) -> Result<(), ExprError> {
+        let expr = || self.text.to_owned();
+        let has_literal = call.args.iter().any(|part| matches!(part.expr, Expr::Literal(_)));
+        // What a loop gathers is added to without being copied.
+        let gathers = |part: &IdedExpr| matches!(&part.expr, Expr::Ident(name) if name.starts_with('@'));
+        let what = match call.func_name.as_str() {
+            operators::IN => "in",
+            "matches" => "matches",
+            operators::ADD if !has_literal && !call.args.iter().any(gathers) => "+",
+            operators::EQUALS | operators::NOT_EQUALS | "contains" if !has_literal => {
+                self.comparisons += 1;
+                let few = self.comparisons <= COMPARISONS;
+                return if few { Ok(()) } else { Err(ExprError::Comparisons { expr: expr() }) };
+            }
+            _ => return Ok(()),
+        };
+        Err(ExprError::Costly { expr: expr(), what: what.to_owned() })
     }
 
     fn visit_entry(&mut self, entry: &'a IdedEntryExpr) -> Result<(), ExprError> {
@@ -174,6 +236,11 @@ impl<'a> Survey<'a> {
 
 impl Check {
     fn assess(&self, subject: &Subject<'_>) -> Result<Assessment, String> {
+        let assessed = on_deep_stack(|| self.judge(subject));
+        assessed.unwrap_or_else(|| Err("healthCheckExprs: an expression cannot be evaluated".to_owned()))
+    }
+
+    fn judge(&self, subject: &Subject<'_>) -> Result<Assessment, String> {
         let Subject { namespace, name, generation, labels, spec, status } = subject;
         let size = [spec, status].iter().map(|raw| raw.map_or(0, |raw| raw.get().len())).sum::<usize>();
         if size > LARGEST {
@@ -187,6 +254,10 @@ impl Check {
             None => Ok(serde_json::json!({})),
         };
         let (spec, status): (serde_json::Value, serde_json::Value) = (read(spec)?, read(status)?);
+        let values = values_in(&spec) + values_in(&status);
+        if values > MOST_VALUES {
+            return Err(format!("the object is too large for healthCheckExprs: {values} values"));
+        }
         let observed = status.get("observedGeneration").and_then(serde_json::Value::as_i64);
         if observed.is_some_and(|observed| observed < *generation) {
             return Ok(progressing("its controller has not seen the newest generation"));
@@ -221,6 +292,15 @@ fn truth(program: &Program, context: &Context<'_, '_>) -> Result<bool, String> {
         Ok(_) => Err("an expression of healthCheckExprs is neither true nor false".to_owned()),
         Err(ExecutionError::NoSuchKey(_)) => Ok(false),
         Err(error) => Err(format!("an expression of healthCheckExprs fails: {error}")),
+    }
+}
+
+/// Counts the values in a value, itself included.
+fn values_in(json: &serde_json::Value) -> usize {
+    match json {
+        serde_json::Value::Array(items) => 1 + items.iter().map(values_in).sum::<usize>(),
+        serde_json::Value::Object(fields) => 1 + fields.values().map(values_in).sum::<usize>(),
+        _ => 1,
     }
 }
 

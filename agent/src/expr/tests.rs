@@ -76,3 +76,44 @@ fn bad_expressions_name_themselves_and_their_line() {
     let after = "status.a.filter(x, x == '(all(').map(x, x).size() == 0";
     HealthChecks::compile(&[exprs(after, None, None)]).expect("one loop after the other");
 }
+
+#[test]
+fn what_goes_through_a_list_within_a_loop_is_refused() {
+    let refused = |text: &str| compile(text).err().map(|error| error.to_string()).unwrap_or_default();
+    insta::assert_snapshot!(refused("status.items.all(x, x in status.items)"), @r#"the expression "status.items.all(x, x in status.items)" has "in" within a loop, which goes through a list or a text each time"#);
+    assert!(refused("status.items.all(x, x.matches('a+'))").contains("matches"));
+    assert!(refused("status.items.all(x, size(status.items + status.items) > 1)").contains("\"+\""));
+    let often = vec!["status.items == status.items"; COMPARISONS + 1].join(" && ");
+    assert!(refused(&format!("status.items.all(x, {often})")).contains("compares more than"));
+    for good in [
+        "status.items.all(x, x.generation == metadata.generation && x.type == 'Ready')",
+        "status.items.exists_one(x, x.name == 'a') && status.phase in ['Ready', 'Done']",
+        "status.items.filter(x, x.ok).map(x, x.size + 1).all(x, x > 2)",
+    ] {
+        assert_eq!(refused(good), "");
+    }
+}
+
+#[test]
+fn a_deep_expression_is_refused_and_one_at_the_limit_fits_the_stack() {
+    for (first, more) in [("1", "+1"), ("status", ".a"), ("true", "?true:true"), ("", "!")] {
+        let last = if first.is_empty() { "true" } else { "" };
+        let of = |times: usize| format!("{first}{}{last}", more.repeat(times));
+        assert!(matches!(compile(&of(DEEPEST + 1)), Err(ExprError::TooDeep)), "{more}");
+        let levels = DEEPEST / more.matches(|char: char| char.is_ascii_punctuation()).count();
+        // The parser has a limit of its own for what it nests.
+        if compile(&of(levels)).is_err() {
+            continue;
+        }
+        let (health, message) = assess(&exprs(&of(levels), None, None), 0, &json!({"a": 1}));
+        assert_ne!(message, "healthCheckExprs: an expression cannot be evaluated", "{more}: {health:?}");
+    }
+}
+
+#[test]
+fn an_object_of_many_values_is_not_judged() {
+    let exprs = exprs("status.items.all(x, x == 0)", None, None);
+    let (health, message) = assess(&exprs, 0, &json!({"items": vec![0; MOST_VALUES]}));
+    assert_eq!(health, Health::Unknown);
+    assert_eq!(message, "the object is too large for healthCheckExprs: 2003 values");
+}

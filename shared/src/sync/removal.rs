@@ -154,6 +154,7 @@ fn on_record(row: &Row) -> Option<DesiredRow> {
         yields: None,
         provides: None,
         scales: None,
+        declares_replicas: false,
         hook: Some(Arc::new(parting.hook())),
         origin: "the inventory".into(),
     })
