@@ -166,7 +166,10 @@ impl<'a> Registry<'a, '_> {
         if reply.status() != StatusCode::UNAUTHORIZED {
             return Ok(reply);
         }
-        let challenge = reply.header(WWW_AUTHENTICATE.as_str()).and_then(Challenge::read);
+        // Only the registry itself says who gets its credentials, not who a redirect led to (CVE-2020-15157).
+        let is_its_own = reply.url().origin() == url.origin();
+        let challenge =
+            reply.header(WWW_AUTHENTICATE.as_str()).filter(|_| is_its_own).and_then(Challenge::read);
         let Some(challenge) = challenge else { return Err(ChartError::Server(reply.refused())) };
         let token = self.token(&challenge, &scope)?;
         exchange.hide(token.text.clone());

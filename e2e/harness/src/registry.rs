@@ -12,7 +12,7 @@ use axum::extract::State;
 use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, LINK, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, LINK, LOCATION, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -38,6 +38,8 @@ struct Shared {
     /// Tokens that were given out, the last one of which counts.
     given: usize,
     page: Option<usize>,
+    /// Where archives are, if not here.
+    redirect: Option<String>,
     /// By repository and tag, and by digest.
     manifests: BTreeMap<(String, String), Vec<u8>>,
     blobs: BTreeMap<String, Vec<u8>>,
@@ -106,6 +108,11 @@ impl Registry {
         self.lock().page = Some(tags);
     }
 
+    /// Sends who asks for an archive to another server.
+    pub fn redirect_archives_to(&self, other: &Self) {
+        self.lock().redirect = Some(format!("http://{}", other.address));
+    }
+
     /// Returns method-less lines of the requests so far, `/v2/charts/web/manifests/1.0.0 200`.
     #[must_use]
     pub fn asked(&self) -> Vec<String> {
@@ -161,6 +168,10 @@ impl Shared {
             let Some(manifest) = manifest else { return missing() };
             let response = plain(StatusCode::OK, MANIFEST, manifest.clone());
             return with(response, HeaderName::from_static("docker-content-digest"), digest(manifest));
+        }
+        if let Some(base) = &self.redirect {
+            let response = plain(StatusCode::TEMPORARY_REDIRECT, "text/plain", Vec::new());
+            return with(response, LOCATION, format!("{base}{path}"));
         }
         let blob = rest.split_once("/blobs/").and_then(|(_, digest)| self.blobs.get(digest));
         blob.map_or_else(missing, |blob| plain(StatusCode::OK, "application/octet-stream", blob.clone()))

@@ -53,6 +53,20 @@ fn token_is_asked_for_once_with_the_credentials_and_again_when_it_is_refused() {
 }
 
 #[test]
+fn credentials_are_not_for_whom_a_redirect_leads_to() {
+    let (world, registry, other) = (World::new(), registry(), Registry::start().unwrap());
+    registry.demand("ada", "secret-1");
+    registry.redirect_archives_to(&other);
+    other.demand("eve", "secret-2");
+    let mut wanted = wanted(&registry.url("charts"), "web", "1.0.0");
+    wanted.access.credentials = world.login("ada", "secret-1");
+    assert!(world.update(&wanted, None).is_err());
+    let asked = other.asked();
+    assert_eq!(asked.len(), 1, "{asked:?}");
+    assert!(asked[0].contains("/blobs/") && asked[0].ends_with(" 401"), "{asked:?}");
+}
+
+#[test]
 fn every_fault_has_its_word_and_a_way_out() {
     let (world, registry) = (World::new(), registry());
     let folder = registry.url("charts");
