@@ -119,7 +119,8 @@ pub use renderer::{HelmOptions, KustomizeOptions, Parameter, Renderer, RendererK
 pub use selector::{Operator, Requirement, RequirementError, Selector};
 pub use skiff::{EnvironmentErrors, FILE_NAME, ListReason, Setting, parse, patterns, schema};
 pub use source::{
-    AppSource, ChartSource, ChartVersion, GitSource, RawReference, Reference, ReferenceError, RepositoryError,
+    AppSource, ChartSource, ChartVersion, GitSource, RawReference, Reference, ReferenceError,
+    RepositoryError, spelled,
 };
 pub use trust::{RawRewrites, Rewrites, Signed, TrustError};
 

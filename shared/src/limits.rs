@@ -3,7 +3,7 @@
 //! Asked while an app is rendered, before anything is planned. An app that is outside of a limit is not synced; what was
 //! applied of it before stays, and is never pruned because of a limit.
 
-use crate::environment::AppSource;
+use crate::environment::{AppSource, spelled};
 use crate::glob;
 use crate::object::{Digest, GroupKind, Hashing};
 
@@ -123,7 +123,8 @@ impl Allowed {
 impl Limits {
     /// Says whether an app may come from a repository.
     pub fn repository(&self, url: &str) -> Result<(), Refusal> {
-        match self.repositories.has(url, glob::matches) {
+        let matches = |pattern: &str, url: &str| glob::matches(&spelled(pattern), url);
+        match self.repositories.has(&spelled(url), matches) {
             true => Ok(()),
             false => Err(Refusal::Repository { url: url.to_owned(), limit: self.limit("repositories") }),
         }
@@ -133,8 +134,8 @@ impl Limits {
     pub fn source(&self, source: &AppSource) -> Result<(), Refusal> {
         match source {
             AppSource::Environment => Ok(()),
-            AppSource::Git(git) => self.repository(&spelled(&git.url)),
-            AppSource::Chart(chart) => self.repository(&spelled(&chart.repository)),
+            AppSource::Git(git) => self.repository(&git.url),
+            AppSource::Chart(chart) => self.repository(&chart.repository),
         }
     }
 
@@ -180,23 +181,6 @@ impl Limits {
     fn limit(&self, key: &'static str) -> Limit {
         Limit::OfEnvironment { environment: self.environment.clone(), key }
     }
-}
-
-/// Returns a URL with its server as people write it, so that another spelling of a refused one is refused too.
-fn spelled(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let (server, path) = rest.split_once('/').map_or((rest, None), |(server, path)| (server, Some(path)));
-    let (user, host) = server.rsplit_once('@').map_or((None, server), |(user, host)| (Some(user), host));
-    let port = match scheme {
-        "http" => ":80",
-        "ssh" => ":22",
-        _ => ":443",
-    };
-    let host = host.to_ascii_lowercase();
-    let host = host.strip_suffix(port).unwrap_or(&host).trim_end_matches('.');
-    let user = user.map(|user| format!("{user}@")).unwrap_or_default();
-    let path = path.map(|path| format!("/{path}")).unwrap_or_default();
-    format!("{scheme}://{user}{host}{path}")
 }
 
 /// Returns a kind as patterns have it.
@@ -299,6 +283,27 @@ mod tests {
         }
         assert_eq!(limits.source(&chart("oci://charts.example/a")), Ok(()));
         assert_eq!(limits.source(&AppSource::Environment), Ok(()));
+    }
+
+    #[test]
+    fn repository_that_is_refused_is_refused_in_every_spelling() {
+        let refused = |pattern: &str, url: &str| {
+            let repositories = Allowed::only(vec![pattern.to_owned()]).unwrap();
+            Limits { repositories, ..Limits::default() }.repository(url).is_err()
+        };
+        for pattern in ["!git@git.example:team/secret", "!ssh://git@git.example/team/secret.git"] {
+            for url in [
+                "git@git.example:team/secret",
+                "ada@GIT.example:/team/secret.git",
+                "ssh://git@git.example:22/team/secret/",
+                "ssh://git.example./team/secret",
+            ] {
+                assert!(refused(pattern, url), "{pattern} and {url}");
+            }
+            assert!(!refused(pattern, "git@git.example:team/shop"), "{pattern}");
+        }
+        assert!(refused("!https://git.example/secret", "https://git.example/secret.git/"));
+        assert!(!refused("git@git.example:team/*", "ssh://git@git.example/team/shop"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! How the repositories of apps are reached and what they are trusted with: as the agent's own file says for their
 //! address. Git may ask for more, and never for less.
 
-use skiff_shared::environment::{self, ChartSource, GitSource};
+use skiff_shared::environment::{self, ChartSource, GitSource, spelled};
 
 use super::{Credentials, EnvironmentConfig, Proxy, RepositoryAccess, Source};
 use crate::git::{IdError, Rewrites, SignaturePolicy};
@@ -78,15 +78,15 @@ impl EnvironmentConfig {
     /// else, if it is the environment's own, the same as for that, else nothing. What the environment's own repository
     /// has to prove, it has to prove whatever reference of it an app names.
     fn access(&self, url: &str) -> Access {
-        let wanted = plain(url);
-        let entries = self.repositories.iter().map(|entry| (plain(&entry.url), entry));
+        let wanted = spelled(url);
+        let entries = self.repositories.iter().map(|entry| (spelled(&entry.url), entry));
         let above = entries.filter(|(entry, _)| is_at_or_below(&wanted, entry));
         let entry = above.max_by_key(|(url, _)| url.len()).map(|(_, entry)| {
             let RepositoryAccess { url: _, credentials, proxy, verify, rewrites } = entry.clone();
             Access { credentials, proxy, verify, rewrites }
         });
         let Source { url, reference: _, path: _, credentials, proxy, verify, rewrites } = self.source.clone();
-        if plain(&url.to_string()) != wanted {
+        if spelled(&url.to_string()) != wanted {
             return entry.unwrap_or_default();
         }
         let Some(entry) = entry else { return Access { credentials, proxy, verify, rewrites } };
@@ -97,22 +97,6 @@ impl EnvironmentConfig {
 
 fn is_at_or_below(url: &str, entry: &str) -> bool {
     url.strip_prefix(entry).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
-/// Returns an address in the one spelling in which two are compared.
-fn plain(url: &str) -> String {
-    let url = url.trim_end_matches('/');
-    let url = url.strip_suffix(".git").unwrap_or(url);
-    let (scheme, rest) = match url.split_once("://") {
-        Some((scheme, rest)) => (scheme, rest.to_owned()),
-        None if GitSource::check_url(url).is_ok() => ("ssh", url.replacen(':', "/", 1)),
-        None => ("", url.to_owned()),
-    };
-    let (server, path) = rest.split_once('/').unwrap_or((&rest, ""));
-    let server = server.rsplit('@').next().unwrap_or_default().to_ascii_lowercase();
-    let path = path.trim_start_matches('/');
-    let slash = if path.is_empty() { "" } else { "/" };
-    format!("{}://{server}{slash}{path}", scheme.to_ascii_lowercase())
 }
 
 #[cfg(test)]

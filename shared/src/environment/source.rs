@@ -170,14 +170,22 @@ impl GitSource {
     pub fn check_url(url: &str) -> Result<(), RepositoryError> {
         if let Some(rest) = url.strip_prefix("ssh://") {
             // A user is what SSH is asked for; a password has no place there.
-            let (user, rest) = rest.split_once('@').unwrap_or(("", rest));
-            return if user.contains(':') { Err(RepositoryError::Credentials) } else { check_place(rest) };
+            let (server, path) = rest.split_once('/').unwrap_or((rest, ""));
+            let (user, host) = server.rsplit_once('@').unwrap_or(("", server));
+            return match user.contains(':') {
+                true => Err(RepositoryError::Credentials),
+                false => check_place(&format!("{host}/{path}")),
+            };
         }
         if let Some(rest) = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")) {
             return check_place(rest);
         }
         match url.split_once(':') {
-            Some((server, path)) if is_scp_form(server, path) => Ok(()),
+            // Nothing is decoded in this form: a % stands for itself.
+            Some((server, path)) if is_scp_form(server, path) => match leads_elsewhere(path) {
+                true => Err(RepositoryError::Malformed),
+                false => Ok(()),
+            },
             _ => Err(RepositoryError::GitScheme),
         }
     }
@@ -190,12 +198,51 @@ fn check_place(rest: &str) -> Result<(), RepositoryError> {
     if server.contains('@') {
         return Err(RepositoryError::Credentials);
     }
-    // A limit is compared with what is written: it must not lead elsewhere.
-    let leaves = |name: &str| matches!(name.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..");
-    if server.is_empty() || !visible || rest.contains(['?', '#', '\\']) || rest.split('/').any(leaves) {
+    let path = rest.strip_prefix(server).unwrap_or_default().trim_start_matches('/');
+    let elsewhere = leads_elsewhere(path) || hides_letters(rest);
+    if server.is_empty() || !visible || rest.contains(['?', '#']) || elsewhere {
         return Err(RepositoryError::Malformed);
     }
     Ok(())
+}
+
+/// Says whether a server may take a path for another one than is written: limits are compared with what is written.
+fn leads_elsewhere(path: &str) -> bool {
+    let path = path.trim_start_matches('/').trim_end_matches('/');
+    path.contains('\\') || path.split('/').any(|name| matches!(name, "" | "." | "..") && !path.is_empty())
+}
+
+/// Says whether a URL holds an escape for what could stand there itself: a letter, a digit, `-._~` (RFC 3986, 2.3), or a
+/// slash of either kind.
+fn hides_letters(text: &str) -> bool {
+    text.split('%').skip(1).any(|escape| {
+        let code = escape.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        code.is_none_or(|code| code.is_ascii_alphanumeric() || b"-._~/\\".contains(&code))
+    })
+}
+
+/// Returns an address, or a pattern of addresses, in the one spelling in which two are compared: a URL whose server is in
+/// lower case, without user, default port, `.git` and slashes at the end.
+pub fn spelled(url: &str) -> String {
+    let (scheme, rest) = match (url.split_once("://"), url.split_once(':')) {
+        (Some((scheme, rest)), _) => (scheme.to_ascii_lowercase(), rest.to_owned()),
+        (None, Some((server, path))) if is_scp_form(server, path) => {
+            ("ssh".to_owned(), format!("{server}/{}", path.trim_start_matches('/')))
+        }
+        _ => return url.to_owned(),
+    };
+    let rest = rest.trim_end_matches('/');
+    let rest = rest.strip_suffix(".git").unwrap_or(rest).trim_end_matches('/');
+    let (server, path) = rest.split_once('/').map_or((rest, None), |(server, path)| (server, Some(path)));
+    let host = server.rsplit('@').next().unwrap_or_default().to_ascii_lowercase();
+    let port = match scheme.as_str() {
+        "http" => ":80",
+        "ssh" => ":22",
+        _ => ":443",
+    };
+    let host = host.strip_suffix(port).unwrap_or(&host).trim_end_matches('.');
+    let path = path.map(|path| format!("/{}", path.trim_start_matches('/'))).unwrap_or_default();
+    format!("{scheme}://{host}{path}")
 }
 
 /// Says whether the parts around a colon are those of `git@host:path`.
@@ -262,6 +309,23 @@ mod tests {
             assert!(GitSource::check_url(url).is_err(), "{url}");
         }
         assert_eq!(GitSource::check_url("ssh://ada:x@git.example/shop"), Err(RepositoryError::Credentials));
+        // A limit on `…/team/*` must not be got round.
+        for url in [
+            "git@git.example:team/../other/secret",
+            "git@git.example:team//secret",
+            "ssh://git@git.example/team/..%2fother",
+            "ssh://git@git.example/team/%2E./other",
+            "https://git.example/te%61m/secret",
+            "https://git.example/team//secret",
+            "https://git.example/team/%zz",
+        ] {
+            assert_eq!(GitSource::check_url(url), Err(RepositoryError::Malformed), "{url}");
+        }
+        for url in
+            ["https://git.example/my%20shop", "git@git.example:100%/shop", "ssh://git@git.example/~ada/x"]
+        {
+            assert_eq!(GitSource::check_url(url), Ok(()), "{url}");
+        }
         assert_eq!(GitSource::check_url("https://ada@git.example/shop"), Err(RepositoryError::Credentials));
     }
 
