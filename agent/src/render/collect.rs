@@ -240,8 +240,10 @@ impl<'a> Collector<'a> {
         let Some(facts) = self.request.facts else { return Some(value) };
         let variables = Variables { facts, app: Some(self.request.app) };
         let faults = substitute::object(&mut value, &variables);
+        let is_secret = value.get("kind").is_some_and(|kind| kind == "Secret");
         for fault in &faults {
-            let message = format!("{}: {}: {}", manifest::described(&value), fault.field(), fault.error);
+            let error = if is_secret { fault.error.withheld() } else { fault.error.to_string() };
+            let message = format!("{}: {}: {error}", manifest::described(&value), fault.field());
             self.problem(Reason::UnknownVariable, origin, message);
         }
         faults.is_empty().then_some(value)

@@ -42,6 +42,20 @@ pub enum SubstituteError {
     Unclosed,
 }
 
+impl SubstituteError {
+    /// Says it without the text, which may be part of a password.
+    pub fn withheld(&self) -> String {
+        match self {
+            Self::Unknown { .. } => {
+                "it holds a variable that is unknown here and withheld, as it stands in a Secret: write \"$${…}\" for a \
+                 text of that form, or skiff.dev/substitute: disabled on the object"
+                    .to_owned()
+            }
+            Self::Unclosed => self.to_string(),
+        }
+    }
+}
+
 /// An error with the JSON pointer of the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {

@@ -52,6 +52,16 @@ async fn objects_are_left_as_they_are_where_nobody_asks() {
 }
 
 #[tokio::test]
+async fn a_secret_is_never_quoted() {
+    let world = with_facts(
+        "apiVersion: v1\nkind: Secret\nmetadata: {name: db}\nstringData: {password: \"${DB_PASS:-hunter2}\"}\n",
+    );
+    let problems = world.problems().await;
+    assert!(problems.contains("Secret/db: .stringData.password: it holds a variable"), "{problems}");
+    assert!(!problems.contains("hunter2") && !problems.contains("DB_PASS"), "{problems}");
+}
+
+#[tokio::test]
 async fn an_unknown_variable_of_an_object_is_named_with_its_place() {
     let world = with_facts(&format!(
         "{OBJECTS}---\napiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: Service\n  metadata: {{name: web}}\n  spec: {{ports: [{{port: \"${{vars.prot}}\"}}]}}\n"
