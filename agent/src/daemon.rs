@@ -349,8 +349,9 @@ impl Daemon {
 
     async fn reconfigure(&mut self, config: Config) {
         let Config { cluster, agent, environments, telemetry, http, render, state, lease } = config;
-        let facts = Arc::new(cluster.facts());
-        // Labels and variables are taken up at once.
+        // Labels and variables are taken up at once, the name is the one that traces, metrics and trace ids have.
+        let name = self.fixed.cluster.name.clone();
+        let facts = Arc::new(config::Cluster { name, ..cluster.clone() }.facts());
         let cluster = config::Cluster { name: cluster.name, ..self.fixed.cluster.clone() };
         let fixed = Fixed { cluster, agent, telemetry, http, render, state, lease };
         self.readiness.known("config", "read");
