@@ -244,6 +244,15 @@ pub fn render_digest(rows: &[DesiredRow]) -> Digest {
         .finish()
 }
 
+/// Why a revision gives no set.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Unrendered {
+    /// The word of the kind of mistake, `InvalidYaml`: of the first where there are several.
+    pub reason: &'static str,
+    /// At least one, in the order in which they were met.
+    pub problems: Vec<Problem>,
+}
+
 /// One thing wrong with an input, with the place it is written at.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Problem {

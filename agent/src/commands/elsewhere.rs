@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use skiff_shared::desired::Problem;
+use skiff_shared::desired::Unrendered;
 use skiff_shared::environment::{AppSpec, Renderer, RepoPath};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -43,14 +43,6 @@ pub struct Place {
     pub spec: AppSpec,
 }
 
-/// Why an app's files are not here.
-pub struct Unfetched {
-    /// The word for it.
-    pub reason: &'static str,
-    /// At least one.
-    pub problems: Vec<Problem>,
-}
-
 /// What the person's own Git says of repositories, by their address.
 #[derive(Default)]
 struct OwnCredentials(Mutex<BTreeMap<String, BTreeMap<String, Vec<u8>>>>);
@@ -73,7 +65,7 @@ impl Elsewhere {
         spec: &AppSpec,
         described: &Described,
         root: &Path,
-    ) -> Result<Option<Place>, Unfetched> {
+    ) -> Result<Option<Place>, Unrendered> {
         let Some(subject) = subject(spec, described)? else { return Ok(None) };
         let (fetching, spec, root) = (self.clone(), spec.clone(), root.to_owned());
         let brought = tokio::task::spawn_blocking(move || match subject {
@@ -83,9 +75,9 @@ impl Elsewhere {
         brought.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())).map(Some)
     }
 
-    fn repository(&self, mut source: git::Source, spec: AppSpec) -> Result<Place, Unfetched> {
+    fn repository(&self, mut source: git::Source, spec: AppSpec) -> Result<Place, Unrendered> {
         self.own.complete(&mut source);
-        let failed = |reason, message| Unfetched::new(&spec, reason, message);
+        let failed = |reason, message| own::unusable(&spec, reason, message);
         let revision = match self.cache.update(&source, None) {
             Ok(git::Update::Moved(revision)) => revision,
             // Nothing is known that it could be the same as.
@@ -99,14 +91,13 @@ impl Elsewhere {
         let inputs = inputs::find(&snapshot, &spec).map_err(unread)?;
         let directory = self.folder.join(spec.name.as_str());
         for root in &inputs.roots {
-            job::export(&snapshot, root, &directory)
-                .map_err(|problems| Unfetched { reason: Reason::PathMissing.word(), problems })?;
+            job::export(&snapshot, root, &directory)?;
         }
         Ok(Place { directory, spec })
     }
 
-    fn chart(&self, wanted: &Wanted, mut spec: AppSpec, root: &Path) -> Result<Place, Unfetched> {
-        let failed = |reason, message| Unfetched::new(&spec, reason, message);
+    fn chart(&self, wanted: &Wanted, mut spec: AppSpec, root: &Path) -> Result<Place, Unrendered> {
+        let failed = |reason, message| own::unusable(&spec, reason, message);
         let chart = match self.charts.update(wanted, None, Duration::ZERO) {
             Ok(charts::Update::Moved(chart)) => chart,
             Ok(charts::Update::Unchanged) => {
@@ -129,19 +120,12 @@ impl Elsewhere {
     }
 }
 
-impl Unfetched {
-    pub fn new(spec: &AppSpec, reason: &'static str, message: String) -> Self {
-        Self { reason, problems: vec![Problem { place: spec.place.clone(), message }] }
-    }
-}
-
 /// Returns what the app comes from, if it may: without an agent's file from everywhere, without credentials.
-fn subject(spec: &AppSpec, described: &Described) -> Result<Option<Subject>, Unfetched> {
-    let subject = match &described.agent {
+fn subject(spec: &AppSpec, described: &Described) -> Result<Option<Subject>, Unrendered> {
+    match &described.agent {
         Some(agent) => own::subject_of(spec, agent, &described.limits),
         None => own::subject(spec, None),
-    };
-    subject.map_err(|problem| Unfetched { reason: Reason::OutsideLimits.word(), problems: vec![problem] })
+    }
 }
 
 /// Copies a file of the work tree; one that is not there, or not of the tree, is left to the renderer to tell of.

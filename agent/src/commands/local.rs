@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::{Context as _, bail};
 use skiff_shared::desired::scope;
-use skiff_shared::desired::{DesiredRow, Problem};
+use skiff_shared::desired::{DesiredRow, Problem, Unrendered};
 use skiff_shared::environment::{
     self, AppName, AppSource, AppSpec, ChartSource, Environment, GitSource, ListReason, Pattern, RepoPath,
     Setting,
@@ -15,8 +15,9 @@ use skiff_shared::environment::{
 use skiff_shared::object::{ApiSet, GroupKind, Interner};
 
 use super::described::Described;
-use super::elsewhere::{Elsewhere, Place, Unfetched};
+use super::elsewhere::{Elsewhere, Place};
 use crate::args::ToolArgs;
+use crate::daemon::own;
 use crate::expr;
 use crate::render::{self, Bounds, RenderError, Tools};
 use crate::sandbox;
@@ -61,14 +62,14 @@ pub fn origin(spec: &AppSpec) -> Option<String> {
 pub enum NotHere {
     /// It comes from elsewhere, and nobody asked to fetch it; says where from, and what to do.
     LeftOut(String),
-    Failed(Unfetched),
+    Failed(Unrendered),
 }
 
 impl fmt::Display for NotHere {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::LeftOut(why) => f.write_str(why),
-            Self::Failed(Unfetched { reason, problems }) => {
+            Self::Failed(Unrendered { reason, problems }) => {
                 let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
                 write!(f, "{reason}: {}", problems.join("; "))
             }
@@ -177,7 +178,7 @@ impl Local {
         };
         if let Err(refusal) = self.described.limits.source(&spec.source) {
             let reason = render::Reason::OutsideLimits.word();
-            return Err(NotHere::Failed(Unfetched::new(spec, reason, refusal.to_string())));
+            return Err(NotHere::Failed(own::unusable(spec, reason, refusal.to_string())));
         }
         let left_out =
             || NotHere::LeftOut(format!("it is left out, as it comes from {from}: --fetch fetches it"));

@@ -5,12 +5,11 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
 use serde::Serialize;
-use skiff_shared::desired::{DesiredRow, Problem};
+use skiff_shared::desired::{DesiredRow, Problem, Unrendered};
 use skiff_shared::environment::AppSpec;
 use skiff_shared::object::{ApiSet, GroupKind, Interner};
 
 use super::described::Described;
-use super::elsewhere::Unfetched;
 use super::local::{KUBE_VERSION, Local, LocalApp, NotHere, Served, Unlisted, origin, unknown_kinds};
 use super::{USAGE, ui};
 use crate::args::{Output, ValidateArgs};
@@ -152,7 +151,7 @@ fn app_verdict(spec: &AppSpec, ended: Ended, provided: &BTreeSet<Arc<GroupKind>>
             verdict.problems = error.problems;
         }
         Ended::NotHere(NotHere::LeftOut(why)) => verdict.warnings.push(why),
-        Ended::NotHere(NotHere::Failed(Unfetched { reason, problems })) => {
+        Ended::NotHere(NotHere::Failed(Unrendered { reason, problems })) => {
             verdict.reason = Some(reason);
             verdict.problems = problems;
         }

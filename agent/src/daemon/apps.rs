@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use skiff_shared::desired::{Assignment, Desired, Interval, Listing, Problem, Revision, render_digest};
+use skiff_shared::desired::{Assignment, Desired, Interval, Listing, Revision, Unrendered, render_digest};
 use skiff_shared::environment::AppName;
 use skiff_shared::object::{ApiSet, Digest, ObjectId};
 use skiff_shared::ownership::{self, AppObjects, Known};
@@ -252,9 +252,9 @@ impl Apps {
     }
 
     /// Tells every app that the list it is in cannot be read.
-    pub fn list_is_bad(&self, revision: &Revision, problems: &[Problem]) {
-        let (revision, problems) = (revision.clone(), problems.to_vec());
-        self.tell_all(&Event::RenderFailed { revision, problems, tried: None });
+    pub fn list_is_bad(&self, revision: &Revision, why: &Unrendered) {
+        let (revision, why) = (revision.clone(), why.clone());
+        self.tell_all(&Event::RenderFailed { revision, why, tried: None });
     }
 
     /// Goes on with objects that are on their way from one app to another: somebody owns something else.
@@ -293,12 +293,12 @@ impl AppSender {
     }
 
     /// Tells an app that its newest revision cannot be rendered.
-    pub fn failed(&self, app: &Arc<str>, revision: Revision, problems: Vec<Problem>, tried: Interval) {
+    pub fn failed(&self, app: &Arc<str>, revision: Revision, why: Unrendered, tried: Interval) {
         if !self.is_listed(app) {
             return;
         }
         self.wanted.unknown(app);
-        let failed = Event::RenderFailed { revision, problems, tried: Some(tried) };
+        let failed = Event::RenderFailed { revision, why, tried: Some(tried) };
         match self.waiting.lock().get_mut(app) {
             Some(set) => set.failed = Some(failed),
             None => self.registry.send_from(&self.environment, app, failed),

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
-use skiff_shared::desired::{Interval, Problem};
+use skiff_shared::desired::{Interval, Problem, Unrendered};
 use skiff_shared::environment::{
     self, AppName, AppSource, AppSpec, Environment as AppList, Facts, ListReason, RepoPath, Setting,
 };
@@ -21,7 +21,7 @@ use tokio::task::{JoinError, JoinSet};
 
 use super::apps::{Apps, Ensured};
 use super::inputs;
-use super::job::{AppFiles, Job, Unrendered, blocking, desired, unreadable};
+use super::job::{AppFiles, Failed, Job, blocking, desired, unreadable};
 use super::own::{self, News, OwnSources};
 use super::source::{Fetched, Sourced, State, Subject, Trouble};
 use super::sources::{Following, Sources, Told};
@@ -29,7 +29,7 @@ use crate::charts::{Chart, Charts};
 use crate::cluster::discovery::Discovered;
 use crate::config::EnvironmentConfig;
 use crate::expr::{self, HealthChecks};
-use crate::git::{self, Cache, CommitId, ReadError, Snapshot};
+use crate::git::{self, Cache, CommitId, Snapshot};
 use crate::http::Readiness;
 use crate::render::{FileCache, FilesRead, Tools};
 use crate::store::Store;
@@ -94,7 +94,7 @@ pub struct Environment {
     /// Keeps the environment's own source polled.
     pub following: Following,
     /// Why the newest list could not be read; it is tried again at every poll.
-    pub unlisted: Option<Vec<Problem>>,
+    pub unlisted: Option<Unrendered>,
     pub readiness: Readiness,
     /// Failures of the source in a row, and the last one as it was told.
     pub failures: u32,
@@ -300,9 +300,9 @@ impl Environment {
                 wanted.extend(subject.map(|subject| (app.clone(), subject)));
                 true
             }
-            Err(problem) => {
+            Err(why) => {
                 let tried = Interval { start: tried, end: tried };
-                self.apps.sender().failed(app, revision.what.record(), vec![problem], tried);
+                self.apps.sender().failed(app, revision.what.record(), why, tried);
                 self.last.remove(app);
                 false
             }
@@ -414,30 +414,28 @@ impl Environment {
         }
     }
 
-    async fn list_failed(&mut self, revision: &Fetched<git::Revision>, unlisted: Unlisted) {
-        let Unlisted { reason, problems } = unlisted;
+    async fn list_failed(&mut self, revision: &Fetched<git::Revision>, why: Unrendered) {
         let revision = revision.what.record();
-        let is_news = self.unlisted.as_ref() != Some(&problems);
-        for problem in problems.iter().filter(|_| is_news) {
+        let is_news = self.unlisted.as_ref() != Some(&why);
+        for problem in why.problems.iter().filter(|_| is_news) {
             let environment = &self.config.name;
-            tracing::error!(%environment, %revision, "error.type" = reason, %problem, "the app list cannot be read");
+            tracing::error!(%environment, %revision, "error.type" = why.reason, %problem, "the app list cannot be read");
         }
         self.apps.ensure_one(&self.config.name, &self.config.policy).await;
-        self.apps.list_is_bad(&revision, &problems);
-        self.unlisted = Some(problems);
+        self.apps.list_is_bad(&revision, &why);
+        self.unlisted = Some(why);
     }
 
     /// Reads the app list of a revision.
-    async fn list(&self, revision: &Fetched<git::Revision>, rules: &Rules) -> Result<AppList, Unlisted> {
+    async fn list(&self, revision: &Fetched<git::Revision>, rules: &Rules) -> Result<AppList, Unrendered> {
         let (cache, source, rules) = (self.workshop.cache.clone(), self.source.clone(), rules.clone());
         let (path, name) = (self.config.source.path.clone(), self.config.name.clone());
         let commit = revision.what.commit;
         let read = blocking(move || {
-            let snapshot = cache.snapshot(&source, commit);
-            let snapshot = snapshot.map_err(|error| Unlisted::unreadable(&path, &error));
-            Ok(snapshot.and_then(|snapshot| read_list(&snapshot, name, &path, &rules)))
+            let snapshot = cache.snapshot(&source, commit).map_err(|error| unreadable(&path, &error))?;
+            read_list(&snapshot, name, &path, &rules)
         });
-        read.await.unwrap_or_else(|problems| Err(Unlisted { reason: "Internal", problems }))
+        read.await
     }
 
     /// Renders one app if what it reads has changed, and tells its driver.
@@ -449,14 +447,14 @@ impl Environment {
         let assignment = self.apps.assignment.clone();
         let (measured, config) = (self.measured(&name), self.config.clone());
         async move {
-            let _bench = workshop.benches.clone().acquire_owned().await;
             let revision = from.record();
-            let start = Timestamp::now();
             let mut job = Job::new(workshop, spec, from, apis, rules, config);
+            job.take_bench().await;
+            let start = Timestamp::now();
             let prepared = match job.prepare().await {
                 Ok(inputs) => inputs,
-                Err(problems) => {
-                    apps.failed(&name, revision, problems, Interval { start, end: Timestamp::now() });
+                Err(why) => {
+                    apps.failed(&name, revision, why, Interval { start, end: Timestamp::now() });
                     measured(Rendering::Failed, start);
                     // Disk and cache fail in passing; what is wrong in Git is told again, which changes nothing.
                     let outcome = Outcome::FailedInPassing;
@@ -480,9 +478,9 @@ impl Environment {
                     apps.wanted(&name, desired, hold);
                     Outcome::Good
                 }
-                Err(Unrendered { problems, outcome }) => {
+                Err(Failed { why, outcome }) => {
                     measured(Rendering::Failed, start);
-                    apps.failed(&name, revision, problems, Interval { start, end: Timestamp::now() });
+                    apps.failed(&name, revision, why, Interval { start, end: Timestamp::now() });
                     outcome
                 }
             };
@@ -502,42 +500,30 @@ impl Environment {
     }
 }
 
-/// Why there is no app list.
-pub(super) struct Unlisted {
-    reason: &'static str,
-    pub(super) problems: Vec<Problem>,
-}
-
-impl Unlisted {
-    fn unreadable(path: &RepoPath, error: &ReadError) -> Self {
-        Self { reason: error.reason(), problems: unreadable(path, error) }
-    }
-}
-
 /// Reads the list in a folder of a revision; without one the folder is the app.
 pub(super) fn read_list(
     snapshot: &Snapshot,
     name: AppName,
     path: &RepoPath,
     rules: &Rules,
-) -> Result<AppList, Unlisted> {
+) -> Result<AppList, Unrendered> {
     let Rules { policy, facts, limits: _ } = rules;
-    let names = inputs::names(snapshot, path).map_err(|error| Unlisted::unreadable(path, &error))?;
+    let names = inputs::names(snapshot, path).map_err(|error| unreadable(path, &error))?;
     if !names.iter().any(|name| name == environment::FILE_NAME) {
         return Ok(environment::single_app(name, path.clone(), policy));
     }
     let file = path.join(environment::FILE_NAME).expect("a file in a folder is in the repository");
-    let text = snapshot.read(file.as_str()).map_err(|error| Unlisted::unreadable(&file, &error))?;
-    let text = String::from_utf8(text).map_err(|_| Unlisted {
+    let text = snapshot.read(file.as_str()).map_err(|error| unreadable(&file, &error))?;
+    let text = String::from_utf8(text).map_err(|_| Unrendered {
         reason: ListReason::InvalidAppList.word(),
         problems: vec![Problem { place: file.to_string(), message: "it is not UTF-8".to_owned() }],
     })?;
     let patterns = environment::patterns(&text, path, facts);
-    let folders = inputs::matching(snapshot, patterns).map_err(|error| Unlisted::unreadable(path, &error))?;
+    let folders = inputs::matching(snapshot, patterns).map_err(|error| unreadable(path, &error))?;
     let setting = Setting { folder: path, policy, facts, folders: &folders };
     let list = environment::parse(&text, &setting)
-        .map_err(|errors| Unlisted { reason: errors.reason().word(), problems: errors.problems })?;
+        .map_err(|errors| Unrendered { reason: errors.reason().word(), problems: errors.problems })?;
     let problems = expr::problems(&list.apps);
     let reason = ListReason::InvalidAppList.word();
-    if problems.is_empty() { Ok(list) } else { Err(Unlisted { reason, problems }) }
+    if problems.is_empty() { Ok(list) } else { Err(Unrendered { reason, problems }) }
 }

@@ -4,9 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use skiff_shared::desired::{Assignment, Desired, Interval, Listing, Problem, Revision, render_digest};
+use skiff_shared::desired::{
+    Assignment, Desired, Interval, Listing, Problem, Revision, Unrendered, render_digest,
+};
 use skiff_shared::environment::{AppSpec, RendererKind, RepoPath};
 use skiff_shared::object::Hashing;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::environment::{Outcome, Rules, Workshop};
 use super::inputs::{self, Inputs};
@@ -45,9 +48,9 @@ impl AppFiles {
     }
 }
 
-/// Why there are no rows.
-pub struct Unrendered {
-    pub problems: Vec<Problem>,
+/// Why there are no rows, and whether there may be at another time.
+pub struct Failed {
+    pub why: Unrendered,
     pub outcome: Outcome,
 }
 
@@ -61,6 +64,8 @@ pub struct Job {
     config: EnvironmentConfig,
     /// What its chart depends on and does not bring, once it is rendered.
     pub dependencies: Vec<Arc<Chart>>,
+    /// Its place among the renders that may run at once.
+    bench: Option<OwnedSemaphorePermit>,
 }
 
 impl Job {
@@ -75,11 +80,17 @@ impl Job {
         if let Some(chart) = &files.chart {
             spec.path = chart.what.folder();
         }
-        Self { workshop, files, spec, apis, rules, config, dependencies: Vec::new() }
+        Self { workshop, files, spec, apis, rules, config, dependencies: Vec::new(), bench: None }
+    }
+
+    /// Waits for a place among the renders that may run at once.
+    pub async fn take_bench(&mut self) {
+        // Nobody closes the semaphore.
+        self.bench = self.workshop.benches.clone().acquire_owned().await.ok();
     }
 
     /// Finds out what the app reads; the key covers also what the cluster and the options add.
-    pub async fn prepare(&self) -> Result<Inputs, Vec<Problem>> {
+    pub async fn prepare(&self) -> Result<Inputs, Unrendered> {
         let snapshot = self.snapshot().await?;
         let (spec, chart) = (self.spec.clone(), self.files.chart.clone());
         let inputs = blocking(move || {
@@ -97,16 +108,12 @@ impl Job {
         Ok(Inputs { key, ..inputs })
     }
 
-    pub async fn render(&mut self, inputs: &Inputs, files: &mut FileCache) -> Result<Rendered, Unrendered> {
-        let failed = |error: std::io::Error| Unrendered {
-            problems: vec![Problem {
-                place: self.spec.path.to_string(),
-                message: format!("failed to make a folder: {error}"),
-            }],
-            outcome: Outcome::FailedInPassing,
-        };
+    pub async fn render(&mut self, inputs: &Inputs, files: &mut FileCache) -> Result<Rendered, Failed> {
         // Disk and cache fail in passing, here as where the inputs are looked for.
-        let unread = |problems| Unrendered { problems, outcome: Outcome::FailedInPassing };
+        let unread = |why| Failed { why, outcome: Outcome::FailedInPassing };
+        let failed = |error: std::io::Error| {
+            unread(internal(self.spec.path.as_str(), format!("failed to make a folder: {error}")))
+        };
         let store = self.workshop.store.clone();
         let rendered = if inputs.kind == RendererKind::Plain {
             let snapshot = self.snapshot().await.map_err(unread)?;
@@ -122,19 +129,21 @@ impl Job {
         rendered.map_err(|error| {
             let outcome =
                 if error.reason().is_transient() { Outcome::FailedInPassing } else { Outcome::Failed };
-            Unrendered { problems: error.problems, outcome }
+            let why = Unrendered { reason: error.reason().word(), problems: error.problems };
+            Failed { why, outcome }
         })
     }
 
     /// Puts the files that the app reads into a folder of their own.
-    async fn export(&self, inputs: &Inputs, directory: &Path) -> Result<(), Vec<Problem>> {
+    async fn export(&self, inputs: &Inputs, directory: &Path) -> Result<(), Unrendered> {
         let snapshot = self.snapshot().await?;
         let (roots, directory) = (inputs.roots.clone(), directory.to_owned());
         let (charts, chart) = (self.workshop.charts.clone(), self.files.chart.clone());
         blocking(move || {
             if let Some(Fetched { what: chart, .. }) = chart {
-                let unusable = |error: ChartProblem| {
-                    vec![Problem { place: chart.release.to_string(), message: chain(&error) }]
+                let unusable = |error: ChartProblem| Unrendered {
+                    reason: error.reason(),
+                    problems: vec![Problem { place: chart.release.to_string(), message: chain(&error) }],
                 };
                 let folder = directory.join(chart.folder().as_str());
                 charts::unpack(&charts.archive(&chart), &folder).map_err(unusable)?;
@@ -145,7 +154,7 @@ impl Job {
     }
 
     /// Fetches what a chart in Git depends on and does not bring, if the agent's file allows it.
-    async fn complete(&mut self, directory: &Path) -> Result<(), Unrendered> {
+    async fn complete(&mut self, directory: &Path) -> Result<(), Failed> {
         if !self.workshop.fetch_dependencies || self.files.chart.is_some() {
             return Ok(());
         }
@@ -155,15 +164,18 @@ impl Job {
         let completed = tokio::task::spawn_blocking(move || {
             ChartFolder { directory: &directory, path: &path }.complete(&charts, &config, &limits)
         });
+        // A repository may take its time: others render meanwhile.
+        self.bench = None;
         let completed = completed.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
-        self.dependencies = completed.map_err(|Missing { problems, in_passing }| Unrendered {
-            problems,
+        self.dependencies = completed.map_err(|Missing { why, in_passing }| Failed {
+            why,
             outcome: if in_passing { Outcome::FailedInPassing } else { Outcome::Failed },
         })?;
+        self.take_bench().await;
         Ok(())
     }
 
-    async fn snapshot(&self) -> Result<Snapshot, Vec<Problem>> {
+    async fn snapshot(&self) -> Result<Snapshot, Unrendered> {
         let (cache, source) = (self.workshop.cache.clone(), self.files.source.clone());
         let (path, commit) = (self.spec.path.clone(), self.files.revision.what.commit);
         blocking(move || cache.snapshot(&source, commit).map_err(|error| unreadable(&path, &error))).await
@@ -219,11 +231,10 @@ pub fn desired(
 }
 
 /// Puts one folder or file of the repository where it stands in there.
-pub fn export(snapshot: &Snapshot, root: &RepoPath, directory: &Path) -> Result<(), Vec<Problem>> {
+pub fn export(snapshot: &Snapshot, root: &RepoPath, directory: &Path) -> Result<(), Unrendered> {
     let target = directory.join(root.as_str());
-    let written = |error: std::io::Error| {
-        vec![Problem { place: root.to_string(), message: format!("failed to write it to disk: {error}") }]
-    };
+    let written =
+        |error: std::io::Error| internal(root.as_str(), format!("failed to write it to disk: {error}"));
     match snapshot.export(root.as_str(), &target) {
         Ok(_) => Ok(()),
         Err(ReadError::NotAFolder { .. }) => {
@@ -235,17 +246,21 @@ pub fn export(snapshot: &Snapshot, root: &RepoPath, directory: &Path) -> Result<
     }
 }
 
-pub fn unreadable(path: &RepoPath, error: &ReadError) -> Vec<Problem> {
-    vec![Problem { place: path.to_string(), message: chain(error) }]
+pub fn unreadable(path: &RepoPath, error: &ReadError) -> Unrendered {
+    let problem = Problem { place: path.to_string(), message: chain(error) };
+    Unrendered { reason: error.reason(), problems: vec![problem] }
+}
+
+/// What fails that is not the input's fault.
+fn internal(place: &str, message: String) -> Unrendered {
+    let problem = Problem { place: place.to_owned(), message };
+    Unrendered { reason: render::Reason::Internal.word(), problems: vec![problem] }
 }
 
 pub async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Vec<Problem>> + Send + 'static,
-) -> Result<T, Vec<Problem>> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
-        Err(vec![Problem {
-            place: String::new(),
-            message: format!("reading the revision ended early: {error}"),
-        }])
-    })
+    work: impl FnOnce() -> Result<T, Unrendered> + Send + 'static,
+) -> Result<T, Unrendered> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(internal("", format!("reading the revision ended early: {error}"))))
 }

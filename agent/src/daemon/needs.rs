@@ -6,13 +6,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use skiff_shared::chart::{Declared, Dependency, Undecided, dependencies};
-use skiff_shared::desired::Problem;
+use skiff_shared::desired::{Problem, Unrendered};
 use skiff_shared::environment::{AppSource, RepoPath};
 use skiff_shared::limits::Limits;
 
 use super::own;
 use crate::charts::{Chart, Charts};
 use crate::config::EnvironmentConfig;
+use crate::render::Reason;
 use crate::telemetry::chain;
 
 /// The files that name dependencies: those of today, and those of charts for Helm 2.
@@ -20,7 +21,7 @@ const FILES: [(&str, &str); 2] = [("Chart.yaml", "Chart.lock"), ("requirements.y
 
 /// Why dependencies are missing.
 pub struct Missing {
-    pub problems: Vec<Problem>,
+    pub why: Unrendered,
     /// Whether the same files may do at another time.
     pub in_passing: bool,
 }
@@ -44,7 +45,7 @@ impl ChartFolder<'_> {
     ) -> Result<Vec<Arc<Chart>>, Missing> {
         let folder = self.directory.join(self.path.as_str());
         let present = names(&folder.join("charts"));
-        let (mut fetched, mut missing) = (Vec::new(), Missing { problems: Vec::new(), in_passing: false });
+        let (mut fetched, mut faults) = (Vec::new(), Vec::new());
         for (file, lock) in FILES {
             let Ok(chart) = fs::read_to_string(folder.join(file)) else { continue };
             let lock = fs::read_to_string(folder.join(lock)).ok();
@@ -54,31 +55,37 @@ impl ChartFolder<'_> {
                 let file = self.path.join(file).map_or_else(|_| file.to_owned(), |path| path.to_string());
                 format!("{file}:{line}")
             };
-            missing.problems.extend(undecided.into_iter().map(|Undecided { line, problem }| Problem {
-                place: place(line),
-                message: problem.to_string(),
+            faults.extend(undecided.into_iter().map(|Undecided { line, problem }| {
+                let (reason, message) = (Reason::HelmFailed.word(), problem.to_string());
+                (place(line), Fault { reason, message, in_passing: false })
             }));
             for Dependency { chart, line } in wanted {
                 match fetch(charts, &chart, config, limits) {
                     Ok(chart) => fetched.push(chart),
-                    Err((message, in_passing)) => {
-                        missing.in_passing |= in_passing;
-                        missing.problems.push(Problem { place: place(line), message });
-                    }
+                    Err(fault) => faults.push((place(line), fault)),
                 }
             }
         }
-        if !missing.problems.is_empty() {
-            return Err(missing);
+        if faults.is_empty()
+            && let Err(error) = self.bring(charts, &fetched)
+        {
+            let message = format!("failed to write a dependency to disk: {error}");
+            let fault = Fault { reason: Reason::Internal.word(), message, in_passing: true };
+            faults.push((self.path.to_string(), fault));
         }
-        self.bring(charts, &fetched).map_err(|error| Missing {
-            problems: vec![Problem {
-                place: self.path.to_string(),
-                message: format!("failed to write a dependency to disk: {error}"),
-            }],
-            in_passing: true,
-        })?;
-        Ok(fetched)
+        match faults.first() {
+            None => Ok(fetched),
+            Some((_, Fault { reason, .. })) => Err(Missing {
+                in_passing: faults.iter().any(|(_, fault)| fault.in_passing),
+                why: Unrendered {
+                    reason,
+                    problems: faults
+                        .into_iter()
+                        .map(|(place, Fault { message, .. })| Problem { place, message })
+                        .collect(),
+                },
+            }),
+        }
     }
 
     fn bring(&self, charts: &Charts, fetched: &[Arc<Chart>]) -> std::io::Result<()> {
@@ -91,17 +98,35 @@ impl ChartFolder<'_> {
     }
 }
 
-/// Returns a dependency; fails with a message, and with whether it may do at another time.
+/// Why one dependency is missing.
+struct Fault {
+    reason: &'static str,
+    message: String,
+    in_passing: bool,
+}
+
 fn fetch(
     charts: &Charts,
     chart: &skiff_shared::environment::ChartSource,
     config: &EnvironmentConfig,
     limits: &Limits,
-) -> Result<Arc<Chart>, (String, bool)> {
+) -> Result<Arc<Chart>, Fault> {
     let named = |message: String| format!("dependency {:?}: {message}", chart.name);
-    limits.source(&AppSource::Chart(chart.clone())).map_err(|refusal| (named(refusal.to_string()), false))?;
-    let wanted = own::wanted(chart.clone(), config).map_err(|error| (named(error.to_string()), false))?;
-    charts.locked(&wanted).map_err(|error| (named(chain(&error)), true))
+    limits.source(&AppSource::Chart(chart.clone())).map_err(|refusal| Fault {
+        reason: Reason::OutsideLimits.word(),
+        message: named(refusal.to_string()),
+        in_passing: false,
+    })?;
+    let wanted = own::wanted(chart.clone(), config).map_err(|error| Fault {
+        reason: Reason::OutsideLimits.word(),
+        message: named(error.to_string()),
+        in_passing: false,
+    })?;
+    charts.locked(&wanted).map_err(|error| Fault {
+        reason: error.reason(),
+        message: named(chain(&error)),
+        in_passing: true,
+    })
 }
 
 fn names(folder: &Path) -> Vec<String> {

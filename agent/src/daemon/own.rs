@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use skiff_shared::desired::Problem;
-use skiff_shared::environment::{AppSource, AppSpec, ChartSource};
-use skiff_shared::limits::Limits;
+use skiff_shared::desired::{Problem, Unrendered};
+use skiff_shared::environment::{AppSource, AppSpec, ChartSource, ListReason};
+use skiff_shared::limits::{Limits, Refusal};
 use tokio::sync::mpsc;
 
 use super::environments::{credentials_of, proxy_of};
@@ -17,6 +17,7 @@ use super::sources::{Following, Sources, Told};
 use crate::charts::{Access, Wanted};
 use crate::config::{self, AccessError, EnvironmentConfig};
 use crate::git;
+use crate::render::Reason;
 use crate::telemetry::chain;
 
 /// The own sources of one environment's apps.
@@ -117,25 +118,30 @@ pub fn subject_of(
     spec: &AppSpec,
     config: &EnvironmentConfig,
     limits: &Limits,
-) -> Result<Option<Subject>, Problem> {
-    let refused = |message: String| Problem { place: spec.place.clone(), message };
-    limits.source(&spec.source).map_err(|refusal| refused(refusal.to_string()))?;
+) -> Result<Option<Subject>, Unrendered> {
+    let outside = |refusal: Refusal| unusable(spec, Reason::OutsideLimits.word(), refusal.to_string());
+    limits.source(&spec.source).map_err(outside)?;
     subject(spec, Some(config))
 }
 
+/// Says why an app cannot have what it comes from.
+pub fn unusable(spec: &AppSpec, reason: &'static str, message: String) -> Unrendered {
+    Unrendered { reason, problems: vec![Problem { place: spec.place.clone(), message }] }
+}
+
 /// Returns the source that an app has of its own, as the agent's file reaches it; without one nothing is asked of it.
-pub fn subject(spec: &AppSpec, config: Option<&EnvironmentConfig>) -> Result<Option<Subject>, Problem> {
-    let problem = |message: String| Problem { place: spec.place.clone(), message };
+pub fn subject(spec: &AppSpec, config: Option<&EnvironmentConfig>) -> Result<Option<Subject>, Unrendered> {
+    let invalid = |message: String| unusable(spec, ListReason::InvalidAppList.word(), message);
     match &spec.source {
         AppSource::Environment => Ok(None),
         AppSource::Git(asked) => {
             let reference = asked.reference.clone().try_into();
-            let reference = reference.map_err(|error: git::IdError| problem(chain(&error)))?;
+            let reference = reference.map_err(|error: git::IdError| invalid(chain(&error)))?;
             let access = config.map_or_else(|| Ok(config::Access::default()), |it| it.git_access(asked));
-            let access = access.map_err(|error| problem(error.to_string()))?;
+            let access = access.map_err(|error| invalid(error.to_string()))?;
             let config::Access { credentials, proxy, verify, rewrites } = access;
             Ok(Some(Subject::Git(git::Source {
-                url: asked.url.parse().map_err(|error: git::UrlError| problem(chain(&error)))?,
+                url: asked.url.parse().map_err(|error: git::UrlError| invalid(chain(&error)))?,
                 reference,
                 credentials: credentials_of(credentials),
                 proxy: proxy.map(proxy_of),
@@ -146,7 +152,7 @@ pub fn subject(spec: &AppSpec, config: Option<&EnvironmentConfig>) -> Result<Opt
         }
         AppSource::Chart(chart) => match config {
             Some(config) => {
-                let wanted = wanted(chart.clone(), config).map_err(|error| problem(error.to_string()))?;
+                let wanted = wanted(chart.clone(), config).map_err(|error| invalid(error.to_string()))?;
                 Ok(Some(Subject::Chart(wanted)))
             }
             None => {

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use super::environment::Outcome;
 use super::environment::{Rules, Workshop, read_list};
-use super::job::{AppFiles, Job, Unrendered, desired};
+use super::job::{AppFiles, Failed, Job, desired};
 use super::own;
 use super::source::Fetched;
 use crate::charts::Chart;
@@ -66,17 +66,17 @@ impl Place {
         let apis = self.apis.borrow().clone().ok_or_else(unknown)?;
         let rules = self.rules.borrow().clone();
         let Self { config, workshop, .. } = self.clone();
-        let _bench = workshop.benches.clone().acquire_owned().await;
         let (name, wanted) = (app.to_owned(), release.clone());
         let found = tokio::task::spawn_blocking(move || self.find(&name, &wanted)).await;
         let (spec, files) = found.map_err(|_| Failure::NotSent)??;
         let began = Timestamp::now();
         let mut job = Job::new(workshop, spec, files, apis, rules, config);
-        let inputs = job.prepare().await.map_err(|problems| refused(&first(&problems)))?;
+        job.take_bench().await;
+        let inputs = job.prepare().await.map_err(|why| refused(&first(&why.problems)))?;
         let rendered = job.render(&inputs, &mut FileCache::default()).await;
-        let rendered = rendered.map_err(|Unrendered { problems, outcome }| match outcome {
-            Outcome::FailedInPassing => later(&first(&problems)),
-            Outcome::Good | Outcome::Failed => refused(&first(&problems)),
+        let rendered = rendered.map_err(|Failed { why, outcome }| match outcome {
+            Outcome::FailedInPassing => later(&first(&why.problems)),
+            Outcome::Good | Outcome::Failed => refused(&first(&why.problems)),
         })?;
         let rendered_at = Interval { start: began, end: Timestamp::now() };
         let (set, _hold) = desired(&job.files, release.assignment.clone(), rendered, rendered_at);
@@ -107,7 +107,7 @@ impl Place {
             AppSource::Git(_) => {
                 let limits = self.rules.borrow().limits.clone();
                 let own = own::subject_of(&spec, &self.config, &limits);
-                let own = own.map_err(|problem| refused(&problem.to_string()))?;
+                let own = own.map_err(|why| refused(&first(&why.problems)))?;
                 let Some(super::source::Subject::Git(own)) = own else {
                     return Err(refused("its repository is not known"));
                 };

@@ -3,7 +3,7 @@
 //! Lines name objects, fields, managers and reasons, never a body; what an API server says of a Secret is
 //! withheld, as it may quote it.
 
-use skiff_shared::desired::Revision;
+use skiff_shared::desired::{Revision, Unrendered};
 use skiff_shared::hook::Ended;
 use skiff_shared::managed_fields::Actor;
 use skiff_shared::sync::effect::{Drift, DriftKind, Notice};
@@ -101,7 +101,7 @@ pub(super) fn line(notice: &Notice) -> Line {
             Line::new(Level::Info, "waiting", format!("the plan is {message}")).failed(reason)
         }
         Notice::SyncBlocked { problems, first } => blocked(*problems, first),
-        Notice::RenderFailed { revision, problems } => render_failed(revision, problems),
+        Notice::RenderFailed { revision, why } => render_failed(revision, why),
         Notice::SourceFailed { reason, message } => {
             Line::new(Level::Warn, "source_failed", format!("failed to read the source: {reason}: {message}"))
                 .failed(reason)
@@ -117,13 +117,11 @@ fn blocked(problems: u32, first: &str) -> Line {
     Line::new(Level::Error, "sync_blocked", text).failed("PreflightFailed")
 }
 
-fn render_failed(revision: &Revision, problems: &[String]) -> Line {
-    let text = match problems {
-        [] => format!("failed to render {revision}"),
-        [only] => format!("failed to render {revision}: {only}"),
-        [first, rest @ ..] => format!("failed to render {revision}: {first} (and {} more)", rest.len()),
-    };
-    Line::new(Level::Error, "render_failed", text).failed("RenderFailed")
+/// Has everything that is wrong: the status has only its beginning.
+fn render_failed(revision: &Revision, why: &Unrendered) -> Line {
+    let problems: Vec<String> = why.problems.iter().map(ToString::to_string).collect();
+    let text = format!("failed to render {revision}: {}", problems.join("; "));
+    Line::new(Level::Error, "render_failed", text).failed(why.reason)
 }
 
 /// Says who did what, as far as it is known: `"kubectl" (Update) changed .spec.replicas`.

@@ -122,9 +122,9 @@ async fn sources_that_cannot_be_read_any_more_are_told_and_the_others_go_on() ->
         Mistake {
             app: "pathless",
             condition: "Rendered",
-            reason: "RenderFailed",
+            reason: "PathNotFound",
             words: vec!["apps: path \"apps\" not found in sha1:".to_owned()],
-            error_type: "RenderFailed",
+            error_type: "PathNotFound",
         },
     ];
     for mistake in &mistakes {
@@ -166,16 +166,16 @@ async fn what_cannot_be_rendered_is_told_with_file_and_line_and_the_others_go_on
         Mistake {
             app: "syntax",
             condition: "Rendered",
-            reason: "RenderFailed",
+            reason: "InvalidYaml",
             words: vec!["syntax/broken.yaml:5:11: unclosed bracket".to_owned()],
-            error_type: "RenderFailed",
+            error_type: "InvalidYaml",
         },
         Mistake {
             app: "chart",
             condition: "Rendered",
-            reason: "RenderFailed",
+            reason: "HelmFailed",
             words: vec!["chart/templates/map.yaml".to_owned(), "set .Values.a".to_owned()],
-            error_type: "RenderFailed",
+            error_type: "HelmFailed",
         },
     ];
     for mistake in &mistakes {

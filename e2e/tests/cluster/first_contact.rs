@@ -19,7 +19,7 @@ async fn environment_that_could_never_be_read_shows_why() -> anyhow::Result<()> 
         Site::environment("production", &site.git.url("none"), ""),
     ]))?;
     site.app("development", "the missing path is told", |app| {
-        says(app, "Rendered", "RenderFailed", "no/such")
+        says(app, "Rendered", "PathNotFound", "no/such")
     })
     .await?;
     site.app("staging", "the missing branch is told", |app| {

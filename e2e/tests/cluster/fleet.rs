@@ -75,7 +75,7 @@ async fn limits_hold_an_app_back_and_prune_nothing() -> anyhow::Result<()> {
         "apps/web/secret.yaml:1: Secret/kube-system/token: kind \"Secret\" is outside of limits.kinds",
         "namespace \"kube-system\" is outside of limits.namespaces of environment \"development\"",
     ] {
-        site.app("web", word, |app| says(app, "Rendered", "RenderFailed", word)).await?;
+        site.app("web", word, |app| says(app, "Rendered", "OutsideLimits", word)).await?;
     }
     let maps = config_maps(&site);
     assert_eq!(maps("web-lab").get("web").await?.data.unwrap_or_default()["value"], "one");
@@ -85,7 +85,7 @@ async fn limits_hold_an_app_back_and_prune_nothing() -> anyhow::Result<()> {
     fleet.commit("within the limits of before")?;
     site.configure(json!([environment]))?;
     let word = "namespace \"web-lab\" is outside of limits.namespaces";
-    site.app("web", word, |app| says(app, "Rendered", "RenderFailed", word)).await?;
+    site.app("web", word, |app| says(app, "Rendered", "OutsideLimits", word)).await?;
     assert!(maps("web-lab").get_opt("web").await?.is_some(), "a limit prunes nothing");
     Ok(())
 }

@@ -42,7 +42,7 @@ async fn an_agent_with_rights_in_chosen_namespaces_needs_none_elsewhere() -> any
     shop.commit("a third namespace")?;
     let word = r#"namespace "default" is outside of agent.namespaces in the agent's file"#;
     site.app("development", "the namespace is refused by name", |app| {
-        says(app, "Rendered", "RenderFailed", word)
+        says(app, "Rendered", "OutsideLimits", word)
     })
     .await?;
 

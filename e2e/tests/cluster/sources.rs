@@ -182,7 +182,7 @@ async fn apps_follow_repositories_of_their_own_as_far_as_the_agents_file_allows(
     site.synced("docs", &first).await?;
     site.synced("web", &listed).await?;
     shows(&site, "web", "colour=green version=1.0.0").await?;
-    let refused = |app: &App| says(app, "Rendered", "RenderFailed", "is outside of limits.repositories");
+    let refused = |app: &App| says(app, "Rendered", "OutsideLimits", "is outside of limits.repositories");
     site.app("refused", "the app may not have its source", refused).await?;
     assert_eq!(team.count(RequestKind::Fetch).requests, 1, "apps of one repository share what is fetched");
 

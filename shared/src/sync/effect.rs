@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::event::{Cause, Token};
 use crate::desired::yields::Yields;
-use crate::desired::{Assignment, BodyDigest, Propagation, Revision};
+use crate::desired::{Assignment, BodyDigest, Propagation, Revision, Unrendered};
 use crate::hook::{Ended, SyncPhase};
 use crate::inventory::{Shard, Uid};
 use crate::managed_fields::{Actor, Path};
@@ -184,7 +184,7 @@ pub enum Notice {
     },
     RenderFailed {
         revision: Box<Revision>,
-        problems: Vec<String>,
+        why: Unrendered,
     },
     SourceFailed {
         reason: String,

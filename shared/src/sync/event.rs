@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::desired::autoscaler::Autoscaled;
-use crate::desired::{Desired, Interval, Problem, Propagation, Revision};
+use crate::desired::{Desired, Interval, Propagation, Revision, Unrendered};
 use crate::gate::depend::Standings;
 use crate::health::Assessment;
 use crate::inventory::{Applied, Inventory, Uid};
@@ -288,7 +288,7 @@ pub enum Event {
     /// The newest revision could not be rendered; the last good set stays.
     RenderFailed {
         revision: Revision,
-        problems: Vec<Problem>,
+        why: Unrendered,
         /// When it was tried.
         tried: Option<Interval>,
     },

@@ -27,7 +27,7 @@ impl Machine {
                 .then_some(Removal::Asked { sensitive_kinds: deletion.sensitive_kinds });
         }
         // An app that is listed again and cannot be rendered is not to go.
-        let desired = self.desired.as_ref().filter(|_| self.render_problems.is_none())?;
+        let desired = self.desired.as_ref().filter(|_| self.unrendered.is_none())?;
         match desired.listing {
             Listing::Listed => None,
             Listing::Unlisted => Some(Removal::Unlisted),

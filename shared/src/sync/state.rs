@@ -17,7 +17,7 @@ use super::run::Run;
 use super::secure::Granted;
 use super::waits::Timer;
 use crate::desired::autoscaler::Autoscaled;
-use crate::desired::{Assignment, Desired, Interval, Problem, Revision};
+use crate::desired::{Assignment, Desired, Interval, Revision, Unrendered};
 use crate::gate;
 use crate::gate::depend::Standings;
 use crate::gate::window::Opening;
@@ -183,7 +183,7 @@ pub struct Machine {
     pub(super) applied: Option<Revision>,
     /// What the recorded objects were assigned by; `None` where nobody has said so yet.
     pub(super) assignment: Option<Arc<Assignment>>,
-    pub(super) render_problems: Option<(Revision, Vec<Problem>)>,
+    pub(super) unrendered: Option<(Revision, Unrendered)>,
     pub(super) source_problem: Option<(String, String)>,
     pub(super) config_problem: Option<String>,
     pub(super) history: VecDeque<HistoryEntry>,
@@ -252,7 +252,7 @@ impl Machine {
             revision: None,
             applied: None,
             assignment: None,
-            render_problems: None,
+            unrendered: None,
             source_problem: None,
             config_problem: None,
             history: VecDeque::new(),
@@ -290,9 +290,9 @@ impl Machine {
             Event::Loaded(loaded) => self.loaded(*loaded, now, out),
             Event::Desired(desired) => self.wanted(desired, now),
             Event::Unmoved(revision) => self.unmoved(revision, now),
-            Event::RenderFailed { revision, problems, tried } => {
+            Event::RenderFailed { revision, why, tried } => {
                 let tried = tried.unwrap_or(Interval { start: now, end: now });
-                self.render_failed(revision, problems, tried, out);
+                self.render_failed(revision, why, tried, out);
                 self.changed(now);
             }
             Event::SourceFailed { reason, message } => self.source_failed(reason, message, now, out),

@@ -43,7 +43,7 @@ impl Machine {
 
     /// Whether a report of this machine says more than that it has just been started, or stands by.
     fn has_something_to_say(&self) -> bool {
-        let failed = self.source_problem.is_some() || self.render_problems.is_some();
+        let failed = self.source_problem.is_some() || self.unrendered.is_some();
         let told = self.desired.is_some() || failed || self.course.problem().is_some();
         let dissolves = self.open.values().any(|open| *open == Open::Dissolve);
         told && !self.ended && !dissolves && !matches!(self.phase, Phase::Standby | Phase::Loading)
@@ -119,7 +119,7 @@ impl Machine {
 
     /// Returns what the app tells those that depend on it.
     pub fn standing(&self) -> Standing {
-        let rests = self.phase == Phase::Idle && self.next.is_none() && self.render_problems.is_none();
+        let rests = self.phase == Phase::Idle && self.next.is_none() && self.unrendered.is_none();
         // Who waits for this app waits for those that it waits for itself, also where it has nothing to do.
         let alone = |revision: &Revision| depend::waits_for(&self.standings, revision).is_empty();
         let arrived = rests

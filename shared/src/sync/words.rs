@@ -9,7 +9,7 @@ use super::event::{Ask, LeaseTerm};
 use super::row::RowIx;
 use super::state::{Load, Machine, Phase};
 use super::yielding::LetGo;
-use crate::desired::{Desired, Interval, Listing, Problem, Revision};
+use crate::desired::{Desired, Interval, Listing, Revision, Unrendered};
 use crate::gate::window::{self, Opening};
 use crate::inventory::Record;
 use crate::object::ApiSet;
@@ -18,7 +18,7 @@ use crate::report::{MAX_FAILURES, Outcome, RunRecord, Stage};
 
 impl Machine {
     pub(super) fn wanted(&mut self, desired: Arc<Desired>, now: Timestamp) {
-        self.render_problems = None;
+        self.unrendered = None;
         self.revision = Some(desired.revision.clone());
         self.ended &= desired.listing != Listing::Listed;
         self.told_by_git(desired);
@@ -26,10 +26,10 @@ impl Machine {
     }
 
     pub(super) fn unmoved(&mut self, revision: Revision, now: Timestamp) {
-        if self.revision.as_ref() == Some(&revision) && self.render_problems.is_none() {
+        if self.revision.as_ref() == Some(&revision) && self.unrendered.is_none() {
             return;
         }
-        self.render_problems = None;
+        self.unrendered = None;
         if self.run.is_none() && self.blocked.is_none() && self.applied.is_some() && self.follows_git() {
             self.applied = Some(revision.clone());
         }
@@ -40,25 +40,28 @@ impl Machine {
     pub(super) fn render_failed(
         &mut self,
         revision: Revision,
-        problems: Vec<Problem>,
+        why: Unrendered,
         tried: Interval,
         out: &mut Vec<Effect>,
     ) {
-        let failed = (revision, problems);
-        if self.render_problems.as_ref() == Some(&failed) {
+        let failed = (revision, why);
+        if self.unrendered.as_ref() == Some(&failed) {
             return;
         }
-        let record = self.failed_render(&failed.0, &failed.1, tried);
-        let problems = failed.1.iter().map(ToString::to_string).collect();
-        out.push(Effect::Notice(Notice::RenderFailed { revision: Box::new(failed.0.clone()), problems }));
+        let (revision, why) = &failed;
+        let record = self.failed_render(revision, why, tried);
+        out.push(Effect::Notice(Notice::RenderFailed {
+            revision: Box::new(revision.clone()),
+            why: why.clone(),
+        }));
         out.push(Effect::Finished(Box::new(record)));
         self.replan |= self.removal().is_some();
-        self.render_problems = Some(failed);
+        self.unrendered = Some(failed);
     }
 
     /// Returns the record of a sync that ended before there was a plan.
-    fn failed_render(&self, revision: &Revision, problems: &[Problem], tried: Interval) -> RunRecord {
-        let failures = problems.iter().take(MAX_FAILURES);
+    fn failed_render(&self, revision: &Revision, why: &Unrendered, tried: Interval) -> RunRecord {
+        let failures = why.problems.iter().take(MAX_FAILURES);
         RunRecord {
             revision: revision.clone(),
             cause: self.cause_of(revision),
@@ -68,7 +71,7 @@ impl Machine {
             ended: tried.end,
             counts: Vec::new(),
             failures: failures
-                .map(|problem| (problem.place.clone(), "RenderFailed", problem.message.clone()))
+                .map(|problem| (problem.place.clone(), why.reason, problem.message.clone()))
                 .collect(),
             approved_by: None,
         }

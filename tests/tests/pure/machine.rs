@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use skiff_shared::desired::{Problem, Revision};
+use skiff_shared::desired::{Problem, Revision, Unrendered};
 use skiff_shared::plan::Claims;
 use skiff_shared::report::{Outcome, SyncStatus};
 use skiff_shared::sync::event::{Ask, Event};
@@ -183,8 +183,8 @@ fn a_revision_that_cannot_be_rendered_is_a_failed_sync_once() {
     let revision = Revision { commit: "sha1:c2".into(), ..Revision::default() };
     let problems = vec![Problem { place: "web.yaml:3".into(), message: "a mapping is not closed".into() }];
     for _ in 0..2 {
-        let (revision, problems) = (revision.clone(), problems.clone());
-        sim.say(0, Event::RenderFailed { revision, problems, tried: None });
+        let why = Unrendered { reason: "InvalidYaml", problems: problems.clone() };
+        sim.say(0, Event::RenderFailed { revision: revision.clone(), why, tried: None });
         sim.settle().expect("sound");
     }
     let [record] = &sim.replicas[0].records[..] else { panic!("{:?}", sim.replicas[0].records) };
@@ -193,7 +193,7 @@ fn a_revision_that_cannot_be_rendered_is_a_failed_sync_once() {
     [
         (
             "web.yaml:3",
-            "RenderFailed",
+            "InvalidYaml",
             "a mapping is not closed",
         ),
     ]

@@ -212,7 +212,14 @@ fn an_app_that_is_listed_again_and_cannot_be_rendered_stays() {
     let mut sim = synced(["ConfigMap/shop/a", "StatefulSet/shop/db"]);
     unlist(&mut sim, Listing::Unlisted);
     let revision = sim.report().revision.expect("seen");
-    sim.say(0, Event::RenderFailed { revision, problems: Vec::new(), tried: None });
+    sim.say(
+        0,
+        Event::RenderFailed {
+            revision,
+            why: Unrendered { reason: "InvalidYaml", problems: Vec::new() },
+            tried: None,
+        },
+    );
     sim.settle().expect("sound");
     assert!(exists(&sim, "ConfigMap/shop/a"));
 }

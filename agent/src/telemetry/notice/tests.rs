@@ -1,5 +1,5 @@
 use jiff::Timestamp;
-use skiff_shared::desired::Revision;
+use skiff_shared::desired::Problem;
 use skiff_shared::managed_fields::Path;
 use skiff_shared::object::{Interner, ObjectId};
 use skiff_shared::plan::{Action, HeldReason};
@@ -37,6 +37,11 @@ fn text(notices: &[Notice]) -> String {
     lines.join("\n")
 }
 
+fn unrendered(messages: &[&str]) -> Unrendered {
+    let problem = |message: &&str| Problem { place: "a:1".to_owned(), message: (*message).to_owned() };
+    Unrendered { reason: "InvalidYaml", problems: messages.iter().map(problem).collect() }
+}
+
 fn revision(commit: &str) -> Box<Revision> {
     let commit = format!("sha1:{commit}");
     Box::new(Revision { reference: "main".to_owned(), commit, ..Revision::default() })
@@ -54,7 +59,7 @@ fn lines_say_what_happened_to_which_object() {
         Notice::WaitingForApproval { digest: "0123abcd".to_owned() },
         Notice::Waiting { reason: "Paused", message: "paused: incident 7".to_owned() },
         Notice::SyncBlocked { problems: 2, first: "Deployment/shop/web: Invalid: too long".to_owned() },
-        Notice::RenderFailed { revision: revision("4f2c"), problems: vec!["a:1: bad".to_owned(); 3] },
+        Notice::RenderFailed { revision: revision("4f2c"), why: unrendered(&["bad", "worse"]) },
         Notice::SourceFailed { reason: "Unreachable".to_owned(), message: "connection refused".to_owned() },
     ]);
     insta::assert_snapshot!(lines, @r#"
@@ -66,7 +71,7 @@ fn lines_say_what_happened_to_which_object() {
     Info plan 0123abcd waits for approval
     Info the plan is paused: incident 7
     Error sync blocked, nothing was written: 2 refused; the first: Deployment/shop/web: Invalid: too long
-    Error failed to render main@sha1:4f2c: a:1: bad (and 2 more)
+    Error failed to render main@sha1:4f2c: a:1: bad; a:1: worse
     Warn failed to read the source: Unreachable: connection refused
     "#);
 }

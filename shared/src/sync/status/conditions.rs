@@ -35,12 +35,12 @@ impl Machine {
                 )),
             });
         }
-        if let Some((_, problems)) = &self.render_problems {
-            let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        if let Some((_, why)) = &self.unrendered {
+            let all: Vec<String> = why.problems.iter().map(ToString::to_string).collect();
             conditions.push(Condition {
                 kind: "Rendered",
                 status: false,
-                reason: "RenderFailed".to_owned(),
+                reason: why.reason.to_owned(),
                 message: cut(&all.join("; ")),
             });
         }
@@ -137,8 +137,8 @@ impl Machine {
             let text = format!("nothing was written, {} objects are refused: {}", all.len(), all.join("; "));
             return (false, "PreflightFailed", text);
         }
-        if let Some((revision, problems)) = &self.render_problems {
-            let first = problems.first().map(ToString::to_string).unwrap_or_default();
+        if let Some((revision, why)) = &self.unrendered {
+            let first = why.problems.first().map(ToString::to_string).unwrap_or_default();
             return (false, "RenderFailed", format!("{revision} cannot be rendered: {first}"));
         }
         if let Some(paused) = &self.ask.paused {
