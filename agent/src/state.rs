@@ -19,10 +19,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
-use skiff_shared::api::v1alpha1::{App, AppSpec, AppStatus};
+use skiff_shared::api::v1alpha1::{App, AppSpec, AppStatus, SyncPolicy};
 use skiff_shared::desired::Revision;
 use skiff_shared::inventory::ShardError;
 use skiff_shared::managed_fields::FIELD_MANAGER;
+use skiff_shared::policy::PolicyRecord;
 use skiff_shared::report::Report;
 use skiff_shared::retention::Size;
 use skiff_shared::sync::effect::ShardSlot;
@@ -73,6 +74,8 @@ pub struct KnownApp {
     pub name: String,
     /// The revision that was last taken from Git.
     pub revision: Option<Revision>,
+    /// What the agent did by itself.
+    pub policy: Option<PolicyRecord>,
 }
 
 /// An app that nobody looks after, and the status that says so.
@@ -162,8 +165,9 @@ impl State {
     pub async fn known_apps(&self, environment: &str) -> Result<Vec<KnownApp>, Failure> {
         let of_it = self.own_apps().await?.into_iter().filter(|app| environment_of(app) == environment);
         let known = |app: App| {
-            let revision = app.status.and_then(|status| status.newest());
-            Some(KnownApp { name: app.metadata.name?, revision })
+            let status = app.status.unwrap_or_default();
+            let policy = status.policy.map(SyncPolicy::read);
+            Some(KnownApp { name: app.metadata.name?, revision: status.newest(), policy })
         };
         Ok(of_it.filter_map(known).collect())
     }

@@ -44,6 +44,8 @@ mod inputs;
 mod loss;
 #[path = "cluster/moves.rs"]
 mod moves;
+#[path = "cluster/policy.rs"]
+mod policy;
 #[path = "cluster/production.rs"]
 mod production;
 #[path = "cluster/prune.rs"]

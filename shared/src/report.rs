@@ -9,6 +9,7 @@ use crate::desired::{Assignment, BodyDigest, Interval, Revision};
 use crate::health::Health;
 use crate::object::{Digest, ObjectId};
 use crate::plan::Action;
+use crate::policy::PolicyRecord;
 
 /// Failures that the record of a sync names at most.
 pub const MAX_FAILURES: usize = 20;
@@ -60,6 +61,7 @@ pub struct Report {
     pub pinned: Option<PinReport>,
     /// What the windows say; `None` without windows.
     pub window: Option<WindowReport>,
+    pub policy: PolicyRecord,
     /// The last word to sync that has been carried out.
     pub synced_for: Option<String>,
 }

@@ -11,7 +11,7 @@ use skiff_shared::environment::AppName;
 use skiff_shared::object::{ApiSet, Digest, ObjectId};
 use skiff_shared::ownership::{self, AppObjects, Known};
 use skiff_shared::plan::Claims;
-use skiff_shared::policy::Policy;
+use skiff_shared::policy::{Policy, PolicyRecord};
 use skiff_shared::sync::event::Event;
 
 use super::launch::Launcher;
@@ -92,13 +92,20 @@ pub struct Apps {
     /// Apps of this environment that have a driver.
     pub running: BTreeSet<Arc<str>>,
     /// Apps of before whose drivers have not been started yet.
-    pub known: Vec<(Arc<str>, Arc<Mailbox>)>,
+    pub known: Vec<KnownMailbox>,
     /// The revisions that those stood at.
     pub recorded: Vec<Revision>,
     /// Sets that wait until every app of the revision is rendered: something would leave them.
     pub waiting: Waiting,
     /// An app of the list is another environment's.
     pub is_refused: bool,
+}
+
+/// An app of before whose driver has not been started yet.
+pub struct KnownMailbox {
+    pub app: Arc<str>,
+    pub mailbox: Arc<Mailbox>,
+    pub policy: Option<PolicyRecord>,
 }
 
 /// Sends events to apps of an environment from the renders that run at once.
@@ -144,11 +151,11 @@ impl Apps {
             tokio::time::sleep(pause).await;
             pause *= 2;
         };
-        for KnownApp { name, revision } in known {
+        for KnownApp { name, revision, policy } in known {
             let app: Arc<str> = name.into();
             self.recorded.extend(revision);
             match self.registry.add(&app, &self.environment) {
-                Ok((mailbox, Added::New)) => self.known.push((app, mailbox)),
+                Ok((mailbox, Added::New)) => self.known.push(KnownMailbox { app, mailbox, policy }),
                 Ok((_, Added::WasThere)) => {}
                 Err(error) => tracing::error!(environment = %self.environment, %error, "app refused"),
             }
@@ -165,9 +172,23 @@ impl Apps {
     /// Starts the drivers of the known apps: their objects are healed also while the source cannot be
     /// read.
     pub async fn resume(&mut self, policy: &Policy) {
-        for (app, mailbox) in std::mem::take(&mut self.known) {
-            self.launcher.launch(&app, &self.environment, mailbox, policy.clone()).await;
+        self.hold_to(policy);
+        for KnownMailbox { app, mailbox, policy: recorded } in std::mem::take(&mut self.known) {
+            // Until the list is read again, an app is allowed no more than it was before.
+            let own = recorded.map_or_else(|| policy.clone(), |recorded| recorded.over(policy.clone()));
+            let both = policy.clone().and(&own);
+            self.registry.rule(&app, own);
+            self.launcher.launch(&app, &self.environment, mailbox, both).await;
             self.running.insert(app);
+        }
+    }
+
+    /// Holds running apps to their environment's policy while their list cannot be read: they may do what both let
+    /// happen.
+    pub fn hold_to(&self, policy: &Policy) {
+        for app in &self.running {
+            let own = self.registry.policy(app).unwrap_or_else(|| policy.clone());
+            self.registry.send_from(&self.environment, app, Event::Policy(policy.clone().and(&own)));
         }
     }
 
@@ -181,7 +202,11 @@ impl Apps {
     /// Starts the app's driver, or gives a running one its policy; says whether there is one now.
     pub async fn ensure(&mut self, name: &AppName, policy: &Policy) -> Ensured {
         let app: Arc<str> = name.as_str().into();
-        match self.registry.add(&app, &self.environment) {
+        let added = self.registry.add(&app, &self.environment);
+        if added.is_ok() {
+            self.registry.rule(&app, policy.clone());
+        }
+        match added {
             Ok((mailbox, Added::New)) => {
                 self.wanted.take_over(&app, &self.environment);
                 self.launcher.launch(&app, &self.environment, mailbox, policy.clone()).await;

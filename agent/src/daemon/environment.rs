@@ -155,9 +155,23 @@ impl Environment {
                 Ok(()) = noted.changed(), if self.busy.is_empty() => self.apps.go_on_with_hand_overs(),
                 Ok(()) = freed.changed(), if self.apps.is_refused => self.revise().await,
                 Ok(()) = self.apis.changed() => self.revise().await,
-                Ok(()) = self.rules.changed() => self.revise().await,
+                Ok(()) = self.rules.changed() => self.rules_changed().await,
             }
         }
+    }
+
+    /// Takes over what the agent's file says now, also where nobody knows what the apps themselves say.
+    async fn rules_changed(&mut self) {
+        self.revise().await;
+        if self.current.is_none() || self.unlisted.is_some() {
+            self.apps.hold_to(&self.rules.borrow().policy);
+        }
+    }
+
+    /// Sees to it that an app can tell what is wrong with all of them.
+    async fn ensure_one(&mut self) {
+        let policy = self.rules.borrow().policy.clone();
+        self.apps.ensure_one(&self.config.name, &policy).await;
     }
 
     async fn told(&mut self, told: Told) {
@@ -227,7 +241,7 @@ impl Environment {
         self.readiness.known(format!("source of {}", self.config.name), trouble.reason);
         self.failures += 1;
         if self.failures >= SHOWN_AFTER {
-            self.apps.ensure_one(&self.config.name, &self.config.policy).await;
+            self.ensure_one().await;
         }
         if self.told.as_ref() != Some(&trouble.message) {
             self.tell_trouble(&self.source.url.canonical(), &trouble);
@@ -421,7 +435,7 @@ impl Environment {
             let environment = &self.config.name;
             tracing::error!(%environment, %revision, "error.type" = why.reason, %problem, "the app list cannot be read");
         }
-        self.apps.ensure_one(&self.config.name, &self.config.policy).await;
+        self.ensure_one().await;
         self.apps.list_is_bad(&revision, &why);
         self.unlisted = Some(why);
     }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use skiff_shared::gate::depend::Standing;
 use skiff_shared::object::{Digest, GroupKind, ObjectId};
 use skiff_shared::ownership::OnRecord;
+use skiff_shared::policy::Policy;
 use skiff_shared::retention::Stored;
 use skiff_shared::sync::event::{Blind, Event, LeaseTerm};
 use tokio::sync::watch;
@@ -45,6 +46,8 @@ struct Entry {
     bodies: Arc<HashSet<Digest>>,
     /// What it needs of its stored renders.
     stored: Stored,
+    /// What the app's list last said of it, as far as that is known.
+    policy: Option<Policy>,
     depends_on: BTreeSet<Arc<str>>,
     has_dependents: bool,
     /// What it last told those that depend on it.
@@ -92,6 +95,7 @@ impl Registry {
             owned,
             bodies,
             stored: Stored::default(),
+            policy: None,
             depends_on: BTreeSet::new(),
             has_dependents: apps.values().any(|other| other.depends_on.contains(app)),
             standing: Standing::default(),
@@ -107,6 +111,18 @@ impl Registry {
             mailbox.send(Event::Drain);
         }
         Ok((mailbox, Added::New))
+    }
+
+    /// Notes the policy that an app's list says.
+    pub fn rule(&self, app: &str, policy: Policy) {
+        if let Some(entry) = self.apps().get_mut(app) {
+            entry.policy = Some(policy);
+        }
+    }
+
+    /// Returns the policy that an app's list last said.
+    pub fn policy(&self, app: &str) -> Option<Policy> {
+        self.apps().get(app)?.policy.clone()
     }
 
     /// Drains an app and forgets it.

@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use skiff_shared::desired::{Assignment, Interval, Revision};
 use skiff_shared::health::Health;
 use skiff_shared::object::{Digest, Interner};
+use skiff_shared::policy::{Policy, PolicyRecord};
 use skiff_shared::report::{
     Cause, HistoryEntry, ObjectCounts, Outcome, Report, RunRecord, Stage, SyncStatus,
 };
@@ -75,6 +76,7 @@ fn report(sync: SyncStatus, health: Health) -> Report {
         pinned: None,
         unlisted: false,
         window: None,
+        policy: PolicyRecord::of(&Policy::default()),
         synced_for: None,
     }
 }

@@ -12,7 +12,7 @@ mod unattended;
 pub use spec::{App, AppSpec, ApprovalRequest, DeleteRequest, Pause, PinRequest};
 pub use status::{
     AppStatus, Assignment, ChartRelease, Condition, Counts, HistoryEntry, ObjectRow, Pinned, PlanSummary,
-    PlannedChange, Revision, WindowState,
+    PlannedChange, Revision, SyncPolicy, WindowState,
 };
 
 /// Finished syncs that a status remembers.

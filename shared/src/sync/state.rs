@@ -300,6 +300,7 @@ impl Machine {
             Event::ConfigRefused(problem) => self.config_refused(problem, now),
             Event::Policy(policy) => {
                 if self.policy != policy {
+                    self.changed(now);
                     self.replan = true;
                     self.heal_again();
                 }

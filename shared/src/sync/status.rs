@@ -15,7 +15,7 @@ use crate::gate::depend::{self, Standing};
 use crate::health::Health;
 use crate::hook::SyncPhase;
 use crate::inventory::Record;
-use crate::policy::Mode;
+use crate::policy::{Mode, PolicyRecord};
 use crate::report::{MAX_ROWS, ObjectCounts, PlanReport, Report, SyncStatus, WindowReport, shortened};
 use objects::{failure_of, is_drifted, is_held_back, is_synced};
 
@@ -86,6 +86,7 @@ impl Machine {
             history: self.history.iter().cloned().collect(),
             pinned: self.pin_report(),
             window: self.window(),
+            policy: PolicyRecord::of(&self.policy),
             synced_for: self.synced_for.clone(),
         }
     }

@@ -4,10 +4,11 @@ use jiff::Timestamp;
 
 use super::{
     AppStatus, Assignment, ChartRelease, Condition, Counts, HistoryEntry, MAX_HISTORY, MAX_MESSAGE,
-    MAX_ROW_MESSAGE, ObjectRow, Pinned, PlanSummary, PlannedChange, Revision, WindowState,
+    MAX_ROW_MESSAGE, ObjectRow, Pinned, PlanSummary, PlannedChange, Revision, SyncPolicy, WindowState,
 };
 use crate::desired;
 use crate::plan::Action;
+use crate::policy::PolicyRecord;
 use crate::report::{self, Outcome, Recorded, Report, shortened};
 
 impl AppStatus {
@@ -37,8 +38,22 @@ impl AppStatus {
             history: report.history.iter().take(MAX_HISTORY).map(HistoryEntry::of).collect(),
             pinned: report.pinned.as_ref().map(Pinned::of),
             window: report.window.map(|report::WindowReport { open, until }| WindowState { open, until }),
+            policy: Some(SyncPolicy::of(report.policy)),
             synced_for: report.synced_for.clone(),
         }
+    }
+}
+
+impl SyncPolicy {
+    fn of(policy: PolicyRecord) -> Self {
+        let PolicyRecord { mode, self_heal, prune } = policy;
+        Self { mode, self_heal, prune }
+    }
+
+    /// Returns what an agent that starts anew goes by until it has read the app list.
+    pub fn read(self) -> PolicyRecord {
+        let Self { mode, self_heal, prune } = self;
+        PolicyRecord { mode, self_heal, prune }
     }
 }
 

@@ -6,6 +6,8 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::policy::Mode;
+
 /// What an app is.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
@@ -48,6 +50,9 @@ pub struct AppStatus {
     /// Whether plans may go now, as far as the windows of the agent's file are concerned.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub window: Option<WindowState>,
+    /// What the agent may do by itself, as the agent's file and `skiff.yaml` say together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<SyncPolicy>,
     /// The last `spec.sync` that has been carried out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub synced_for: Option<String>,
@@ -172,6 +177,18 @@ pub struct WindowState {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub until: Option<Timestamp>,
+}
+
+/// What the agent may do by itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SyncPolicy {
+    /// `auto`, or `manual`: a plan waits for a person's approval.
+    pub mode: Mode,
+    /// Whether drift is healed, or told only.
+    pub self_heal: bool,
+    /// Whether what left Git is deleted.
+    pub prune: bool,
 }
 
 /// A condition as Kubernetes has them.

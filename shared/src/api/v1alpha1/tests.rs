@@ -9,6 +9,7 @@ use crate::desired::{self, Propagation};
 use crate::health::Health;
 use crate::object::Digest;
 use crate::plan::Action;
+use crate::policy::{Mode, PolicyRecord};
 use crate::report::{self, ObjectCounts, ObjectReport, Report, SyncStatus};
 use crate::sync::event::{Approval, Deletion};
 
@@ -34,6 +35,7 @@ fn report() -> Report {
         pinned: None,
         unlisted: false,
         window: None,
+        policy: PolicyRecord { mode: Mode::Auto, self_heal: true, prune: true },
         synced_for: None,
     }
 }
