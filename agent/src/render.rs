@@ -275,7 +275,7 @@ async fn chart(request: &Request<'_>, options: &HelmOptions, store: &Store) -> R
     let walked = helm::render(&mut again, options).await;
     // A second render that fails says nothing of the first.
     if let Ok(again) = again.finish(walked).0 {
-        rendered.warnings.extend(changing::warnings(&rendered.rows, &again.rows, store));
+        rendered.warnings.extend(changing::settle(&mut rendered.rows, &again.rows, store));
     }
     Ok(rendered)
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use skiff_shared::desired::yields::Field;
 use skiff_shared::environment::{HelmOptions, Parameter, Renderer, RepoPath};
 use skiff_shared::object::{GroupKind, ServedKind};
 
@@ -128,17 +129,23 @@ async fn objects_of_a_template_are_checked_like_any_other() {
 }
 
 #[tokio::test]
-async fn what_a_chart_renders_differently_each_time_is_named() {
+async fn what_a_chart_renders_differently_each_time_is_named_and_left_to_the_cluster() {
     let world = chart();
     world.write(
         "charts/shopfront/templates/random.yaml",
         "apiVersion: v1\nkind: Secret\nmetadata:\n  name: random\nstringData:\n  fixed: a\n  password: {{ randAlphaNum 20 | quote }}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: run-{{ randAlphaNum 8 | lower }}\n",
     );
-    let warnings = world.render().await.warnings.join("\n");
+    let rendered = world.render().await;
+    let warnings = rendered.warnings.join("\n");
     assert!(
-        warnings.contains("Secret/shop/random renders differently each time (.data.password), so"),
+        warnings
+            .contains("Secret/shop/random renders differently each time (/data/password): it keeps there"),
         "{warnings}"
     );
+    let secret = rendered.rows.iter().find(|row| row.id.is("", "Secret")).unwrap();
+    let left: Vec<&str> =
+        secret.yields.iter().flat_map(|yields| &yields.fields).map(Field::as_pointer).collect();
+    assert_eq!(left, ["/data/password"]);
     assert!(warnings.contains(" renders differently each time (its name), so"), "{warnings}");
 }
 
