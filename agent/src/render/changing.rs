@@ -4,8 +4,6 @@
 //! restart of the agent. Two renders of the same files show where. What can be left to the cluster once the object
 //! exists is left to it; the rest is told.
 
-use std::sync::Arc;
-
 use serde_json::Value;
 use skiff_shared::desired::DesiredRow;
 use skiff_shared::desired::yields::{Field, Yields};
