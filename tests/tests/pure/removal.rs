@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use skiff_shared::desired::{Desired, Listing, Propagation};
+use skiff_shared::desired::{Desired, Listing, Propagation, Unrendered};
 use skiff_shared::policy::{Mode, Policy};
 use skiff_shared::sync::event::{Approval, Ask, Deletion, Event};
 use skiff_tests::notation;
