@@ -16,6 +16,7 @@ mod get;
 mod history;
 mod import;
 mod local;
+mod mask;
 mod outlook;
 mod pause;
 mod plan;

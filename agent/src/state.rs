@@ -23,7 +23,7 @@ use skiff_shared::api::v1alpha1::{App, AppSpec, AppStatus, SyncPolicy};
 use skiff_shared::desired::Revision;
 use skiff_shared::inventory::ShardError;
 use skiff_shared::managed_fields::FIELD_MANAGER;
-use skiff_shared::policy::PolicyRecord;
+use skiff_shared::policy::Policy;
 use skiff_shared::report::Report;
 use skiff_shared::retention::Size;
 use skiff_shared::sync::effect::ShardSlot;
@@ -75,7 +75,7 @@ pub struct KnownApp {
     /// The revision that was last taken from Git.
     pub revision: Option<Revision>,
     /// What the agent did by itself.
-    pub policy: Option<PolicyRecord>,
+    pub policy: Option<Policy>,
 }
 
 /// An app that nobody looks after, and the status that says so.

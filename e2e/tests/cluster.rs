@@ -44,6 +44,8 @@ mod inputs;
 mod loss;
 #[path = "cluster/moves.rs"]
 mod moves;
+#[path = "cluster/outlook.rs"]
+mod outlook;
 #[path = "cluster/policy.rs"]
 mod policy;
 #[path = "cluster/production.rs"]

@@ -3,6 +3,7 @@
 //! Between render and gate. Total: it cannot fail, a bad object is a held row. It decides; nothing
 //! after it decides again. What it compares are values that were observed before it was called.
 
+pub mod adoption;
 pub mod check;
 mod held;
 pub mod order;

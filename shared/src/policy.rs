@@ -10,18 +10,17 @@ use crate::desired::Propagation;
 use crate::gate::window::Window;
 
 /// Who starts the application of a plan.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Mode {
     /// A plan is applied when it is ready.
-    #[default]
     Auto,
     /// A plan is applied when a person has approved its digest.
     Manual,
 }
 
 /// Which objects that exist already may be taken over.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Adopt {
     Never,
@@ -83,47 +82,16 @@ pub struct Prune {
     pub propagation: Propagation,
 }
 
-/// What is recorded of a policy, for an agent that starts while the app list cannot be read.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct PolicyRecord {
-    pub mode: Mode,
-    pub self_heal: bool,
-    pub prune: bool,
-}
-
-impl PolicyRecord {
-    pub fn of(policy: &Policy) -> Self {
-        Self { mode: policy.mode, self_heal: policy.self_heal, prune: policy.prune.enabled }
-    }
-
-    /// Returns the policy that differs from another one in what is recorded.
-    pub fn over(self, policy: Policy) -> Policy {
-        let Self { mode, self_heal, prune } = self;
-        Policy { mode, self_heal, prune: Prune { enabled: prune, ..policy.prune }, ..policy }
-    }
-}
-
 impl Policy {
-    /// Returns what both policies let happen: for an app whose own words were given beside defaults that have changed
-    /// since, while its list cannot be read. Propagation and timeout, which permit nothing, are the first one's.
-    pub fn and(self, other: &Self) -> Self {
-        let Self { mode, self_heal, adopt, on_invalid, timeout, fail_on_shared, prune, windows } = self;
+    /// Returns the policy made stricter by what an app asks of its environment's.
+    #[must_use]
+    pub fn narrowed(self, asked: &Self) -> Self {
         Self {
-            mode: mode.max(other.mode),
-            self_heal: self_heal && other.self_heal,
-            adopt: adopt.min(other.adopt),
-            on_invalid: if on_invalid == OnInvalid::Skip { other.on_invalid } else { on_invalid },
-            timeout,
-            fail_on_shared: fail_on_shared || other.fail_on_shared,
-            prune: Prune {
-                enabled: prune.enabled && other.prune.enabled,
-                when: if prune.when == PruneWhen::Applied { other.prune.when } else { prune.when },
-                max_share: prune.max_share.min(other.prune.max_share),
-                sensitive_kinds: prune.sensitive_kinds && other.prune.sensitive_kinds,
-                propagation: prune.propagation,
-            },
-            // None means always. Windows cannot be cut with one another: the app's own are the narrower ones.
-            windows: if other.windows.is_empty() { windows } else { other.windows.clone() },
+            mode: if asked.mode == Mode::Manual { Mode::Manual } else { self.mode },
+            self_heal: self.self_heal && asked.self_heal,
+            fail_on_shared: self.fail_on_shared || asked.fail_on_shared,
+            prune: Prune { enabled: self.prune.enabled && asked.prune.enabled, ..self.prune },
+            ..self
         }
     }
 }
@@ -155,35 +123,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_both_policies_let_happen_is_what_the_stricter_one_does() {
-        let lax = Policy {
-            adopt: Adopt::Always,
-            on_invalid: OnInvalid::Skip,
-            prune: Prune {
-                when: PruneWhen::Applied,
-                max_share: 100,
-                sensitive_kinds: true,
-                ..Policy::default().prune
-            },
-            ..Policy::default()
-        };
-        let strict = Policy {
-            mode: Mode::Manual,
-            self_heal: false,
-            adopt: Adopt::Never,
-            fail_on_shared: true,
-            prune: Prune { enabled: false, max_share: 10, ..Policy::default().prune },
-            ..Policy::default()
-        };
-        assert_eq!(lax.clone().and(&strict), strict);
-        assert_eq!(strict.clone().and(&lax), strict);
-        assert_eq!(lax.clone().and(&lax), lax);
-    }
-
-    #[test]
-    fn what_is_recorded_is_put_over_other_defaults() {
-        let own = PolicyRecord { mode: Mode::Manual, self_heal: false, prune: false };
-        assert_eq!(PolicyRecord::of(&own.over(Policy::default())), own);
-        assert_eq!(own.over(Policy::default()).adopt, Policy::default().adopt);
+    fn an_app_can_only_make_a_policy_stricter() {
+        let production =
+            Policy { mode: Mode::Manual, self_heal: false, adopt: Adopt::Never, ..Policy::default() };
+        assert_eq!(production.clone().narrowed(&Policy::default()), production);
+        let careful =
+            Policy { prune: Prune { enabled: false, ..Policy::default().prune }, ..production.clone() };
+        assert_eq!(
+            Policy::default().narrowed(&careful),
+            Policy { adopt: Adopt::IfUnowned, ..careful },
+            "what an app cannot ask for stays the environment's"
+        );
     }
 }

@@ -9,7 +9,7 @@ use crate::desired::{Assignment, BodyDigest, Interval, Revision};
 use crate::health::Health;
 use crate::object::{Digest, ObjectId};
 use crate::plan::Action;
-use crate::policy::PolicyRecord;
+use crate::policy::Policy;
 
 /// Failures that the record of a sync names at most.
 pub const MAX_FAILURES: usize = 20;
@@ -46,6 +46,8 @@ pub struct Report {
     pub applied: Option<Revision>,
     /// What the recorded objects were assigned by.
     pub assignment: Option<Assignment>,
+    /// How the app is synced.
+    pub policy: Policy,
     pub phase: &'static str,
     /// What the app waits for, in words; empty when it waits for nothing.
     pub waiting_for: Vec<String>,
@@ -61,7 +63,6 @@ pub struct Report {
     pub pinned: Option<PinReport>,
     /// What the windows say; `None` without windows.
     pub window: Option<WindowReport>,
-    pub policy: PolicyRecord,
     /// The last word to sync that has been carried out.
     pub synced_for: Option<String>,
 }

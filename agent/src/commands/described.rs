@@ -23,7 +23,8 @@ pub struct Described {
     pub kube_version: Option<String>,
     /// API versions that charts are told of, beside those of Kubernetes.
     pub api_versions: Vec<String>,
-    pub policy: Policy,
+    /// How its environment is synced; `None` where the file is not the agent's own, or has no such environment.
+    pub policy: Option<Policy>,
     pub limits: Limits,
     pub on_duplicate: OnDuplicate,
     /// The environment in the agent's own file, if the description is one.
@@ -79,7 +80,7 @@ impl Described {
             config::OnDuplicate::Refuse => OnDuplicate::Refuse,
             config::OnDuplicate::LastWins => OnDuplicate::LastWins,
         };
-        let (policy, limits) = (found.policy.clone(), found.limits.clone());
+        let (policy, limits) = (Some(found.policy.clone()), found.limits.clone());
         Self { facts, policy, limits, on_duplicate, agent: Some(found), ..Self::default() }
     }
 }

@@ -136,7 +136,7 @@ impl Local {
     /// Returns the apps of the folder that are those of the cluster.
     pub fn environment(&self) -> Result<Environment, Unlisted> {
         let file = self.root.join(self.folder.as_str()).join(environment::FILE_NAME);
-        let policy = &self.described.policy;
+        let policy = &self.described.policy.clone().unwrap_or_default();
         if !file.is_file() {
             let named = AppName::parse(&self.environment)
                 .map_err(|error| Unlisted::one("--environment".to_owned(), error.to_string()));

@@ -1,59 +1,75 @@
 //! What a sync of an app would do, computed with the person's own rights: the one-shot pipeline of
 //! `plan` and `diff`.
 
-use std::collections::{HashMap, HashSet};
+mod look;
+
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context as _, bail};
-use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
-use serde_json::Value;
-use skiff_shared::api::v1alpha1::App;
+use skiff_shared::api::v1alpha1::{App, SyncPolicy};
 use skiff_shared::desired::autoscaler::{self, Scaled};
 use skiff_shared::desired::yields::Yields;
-use skiff_shared::desired::{Assignment, Desired, DesiredRow, Listing, Revision, render_digest};
+use skiff_shared::desired::{
+    Assignment, BodyDigest, Desired, DesiredRow, Listing, ObjectOptions, Revision, render_digest,
+};
 use skiff_shared::hook::Release;
 use skiff_shared::inventory::{Inventory, InventoryRow, Record};
-use skiff_shared::managed_fields::FIELD_MANAGER;
-use skiff_shared::object::{ApiSet, Digest, Interner, ObjectId, Target, api_version};
-use skiff_shared::plan::prune::recreation_guard;
-use skiff_shared::plan::{self, Action, Candidate, Claims, Inputs, Plan};
+use skiff_shared::object::{ApiSet, Interner, ObjectId};
+use skiff_shared::plan::{self, Candidate, Claims, Inputs, Plan};
 use skiff_shared::policy::Policy;
 use tempfile::TempDir;
 
+pub use self::look::{Change, Findings, Unchecked};
 use super::described::Described;
-use super::local::{Local, Served, problems};
+use super::local::{Local, LocalApp, Served, problems};
 use super::{connect, get};
 use crate::args::PlanArgs;
 use crate::cluster::Connection;
 use crate::cluster::discovery::{Discovered, discover};
-use crate::cluster::requests::name_aside;
 use crate::state::{State, environment_of};
 use crate::store::Store;
 
+/// What an app is planned with where neither a file nor the App object says it.
+const POLICY_UNKNOWN: &str = "the agent has not recorded how it syncs this app: planned with the defaults of staging; \
+     --cluster takes the agent's file";
+
 /// A plan with all that is needed to look into it.
 pub struct Outlook {
-    pub plan: Plan,
     pub warnings: Vec<String>,
+    pub policy: Policy,
+    plan: Plan,
     connection: Connection,
     apis: ApiSet,
     store: Store,
-    bodies: HashMap<ObjectId, Digest>,
-    /// Objects that are recreated where they cannot be changed.
-    forced: HashSet<ObjectId>,
-    /// What of each object is left to others.
-    yields: HashMap<ObjectId, Arc<Yields>>,
+    wanted: HashMap<ObjectId, WantedObject>,
+    instance: String,
+    /// The agent's namespace.
+    home: String,
     _scratch: TempDir,
 }
 
-/// One object of a plan before and after.
-pub struct Change {
-    pub id: ObjectId,
-    pub action: Action,
-    pub before: Option<Value>,
-    pub after: Option<Value>,
-    /// Why the API server refuses the object, or the change of one that is recreated.
-    pub refused: Option<String>,
+/// What is known of a wanted object beside its place in the plan.
+struct WantedObject {
+    body: BodyDigest,
+    options: ObjectOptions,
+    is_hook: bool,
+    /// The agent has written it and knows the answer.
+    is_settled: bool,
+    /// It is a hook of which an earlier run is on record.
+    is_rerun: bool,
+    /// What of it is left to others.
+    yields: Option<Arc<Yields>>,
+}
+
+/// What an app is to become.
+struct Aim {
+    rows: Vec<DesiredRow>,
+    policy: Option<Policy>,
+    warnings: Vec<String>,
+    store: Store,
+    scratch: TempDir,
 }
 
 /// Computes what a sync would do: with a folder, to what it renders to; without one, back to what the
@@ -68,34 +84,30 @@ pub async fn compute(arguments: PlanArgs) -> anyhow::Result<Outlook> {
     let home = found.metadata.namespace.clone().unwrap_or_default();
     let state = State::new(connection.client(), &home, &instance);
     let inventory = state.load(&app, &interner).await.context("the app's inventory cannot be read")?;
-    let (rows, warnings, (store, scratch)) = match path {
+    let recorded = found.status.as_ref().and_then(|status| status.policy).map(SyncPolicy::read);
+    let aim = match path {
         Some(path) => {
-            let wanted = Wanted {
-                app: &app,
-                environment: environment_of(&found),
-                instance: &instance,
-                path,
-                facts,
-                tools,
-            };
+            let environment = environment_of(&found);
+            let wanted = Wanted { app: &app, environment, instance: &instance, path, facts, tools, recorded };
             wanted.render(&discovered, &interner).await?
         }
         None => {
             let scratch = tempfile::tempdir().context("failed to make a folder")?;
-            let recorded = Store::open(scratch.path().join("bodies")).context("failed to make a folder")?;
-            state.restore(&inventory, &recorded).await.context("the stored render cannot be read")?;
-            (recorded_rows(&inventory), Vec::new(), (recorded, scratch))
+            let store = Store::open(scratch.path().join("bodies")).context("failed to make a folder")?;
+            state.restore(&inventory, &store).await.context("the stored render cannot be read")?;
+            let rows = recorded_rows(&inventory);
+            Aim { rows, policy: recorded, warnings: Vec::new(), store, scratch }
         }
     };
-    let policy = Policy::default();
-    let is_forced =
-        |row: &&DesiredRow| row.options.recreate && recreation_guard(&row.id, row.options, &policy).is_none();
-    let forced = rows.iter().filter(is_forced).map(|row| row.id.clone()).collect();
-    let bodies = rows.iter().map(|row| (row.id.clone(), row.body)).collect();
+    let Aim { rows, policy, mut warnings, store, scratch } = aim;
+    if policy.is_none() {
+        warnings.push(POLICY_UNKNOWN.to_owned());
+    }
+    let policy = policy.unwrap_or_default();
     let Discovered { apis, .. } = discovered;
     let installs = found.status.as_ref().is_none_or(|status| status.applied.is_none());
-    let (plan, yields) = plan_of(rows, &inventory, &apis, installs);
-    Ok(Outlook { plan, warnings, connection, apis, store, bodies, forced, yields, _scratch: scratch })
+    let (plan, wanted) = plan_of(rows, &inventory, (&apis, &policy), installs);
+    Ok(Outlook { warnings, policy, plan, connection, apis, store, wanted, instance, home, _scratch: scratch })
 }
 
 /// The app that a folder is rendered for.
@@ -106,14 +118,12 @@ struct Wanted<'a> {
     path: PathBuf,
     facts: Option<PathBuf>,
     tools: crate::args::ToolArgs,
+    /// How the agent syncs the app, as far as its object says so.
+    recorded: Option<Policy>,
 }
 
 impl Wanted<'_> {
-    async fn render(
-        self,
-        discovered: &Discovered,
-        interner: &Mutex<Interner>,
-    ) -> anyhow::Result<(Vec<DesiredRow>, Vec<String>, (Store, TempDir))> {
+    async fn render(self, discovered: &Discovered, interner: &Mutex<Interner>) -> anyhow::Result<Aim> {
         let described = Described::read_any(self.facts.as_deref(), self.environment);
         let described = described.map_err(|found| problems(&found))?;
         let local = Local::new(&self.path, self.app, &self.tools, described)?;
@@ -125,8 +135,13 @@ impl Wanted<'_> {
         let place = place.map_err(|why| anyhow::anyhow!("app {}: {why}", self.app))?;
         let served = Served { apis: &discovered.apis, kube_version: &discovered.kube_version };
         let rendered = local.render(&place, &served, self.instance, interner).await;
-        let rendered = rendered.map_err(|error| problems(&error.problems))?;
-        Ok((rendered.rows, rendered.warnings, local.into_store()))
+        let LocalApp { rows, warnings } = rendered.map_err(|error| problems(&error.problems))?;
+        let policy = match &local.described.policy {
+            Some(_) => Some(spec.policy.clone()),
+            None => self.recorded.map(|recorded| recorded.narrowed(&spec.policy)),
+        };
+        let (store, scratch) = local.into_store();
+        Ok(Aim { rows, policy, warnings, store, scratch })
     }
 }
 
@@ -165,13 +180,13 @@ fn recorded_rows(inventory: &Inventory) -> Vec<DesiredRow> {
     rows
 }
 
-/// Returns the plan, and what of each wanted object is left to others.
+/// Returns the plan, and what is known of each wanted object.
 fn plan_of(
     rows: Vec<DesiredRow>,
     inventory: &Inventory,
-    apis: &ApiSet,
+    (apis, policy): (&ApiSet, &Policy),
     installs: bool,
-) -> (Plan, HashMap<ObjectId, Arc<Yields>>) {
+) -> (Plan, HashMap<ObjectId, WantedObject>) {
     let desired = Desired {
         revision: Revision::default(),
         assignment: Assignment::default(),
@@ -222,134 +237,28 @@ fn plan_of(
         rewrite: false,
         hook_run: row.hook_run.as_deref(),
     }));
-    let (policy, claims) = (Policy::default(), Claims::default());
     let plan = plan::plan(&Inputs {
         desired: &desired,
         candidates: &candidates,
         apis,
-        policy: &policy,
-        claims: &claims,
+        policy,
+        claims: &Claims::default(),
         assigned_before: None,
         release: Release { id: Release::id_of(&desired, None), installs },
         removal: None,
     });
-    let left = desired.rows.iter().zip(effective);
-    (plan, left.filter_map(|(row, yields)| Some((row.id.clone(), yields?))).collect())
-}
-
-impl Outlook {
-    /// Looks at every object that would be written or is recorded as applied, and at every prune.
-    pub async fn changes(&self) -> anyhow::Result<Vec<Change>> {
-        let mut changes = Vec::new();
-        let mut written: Vec<(&ObjectId, Action)> =
-            self.plan.writes.iter().map(|write| (&write.id, write.action)).collect();
-        let planned: std::collections::HashSet<&ObjectId> = written.iter().map(|(id, _)| *id).collect();
-        let held: std::collections::HashSet<&ObjectId> = self.plan.held.iter().map(|held| &held.id).collect();
-        let rest = self.bodies.keys().filter(|id| !planned.contains(id) && !held.contains(id));
-        written.extend(rest.map(|id| (id, Action::Unchanged)));
-        written.sort();
-        for (id, action) in written {
-            let body = self.bodies.get(id).context("a written object has a body")?;
-            let change = self.change(id, action, *body).await?;
-            if action != Action::Unchanged || change.before != change.after {
-                changes.push(change);
-            }
-        }
-        for prune in &self.plan.prunes {
-            let target = Target { id: prune.id.clone(), version: prune.version.clone() };
-            let before = self.api(&target)?.get_opt(prune.id.name()).await?.map(value);
-            changes.push(Change {
-                id: prune.id.clone(),
-                action: Action::Pruned,
-                before: before.transpose()?,
-                after: None,
-                refused: None,
-            });
-        }
-        Ok(changes)
-    }
-
-    async fn change(&self, id: &ObjectId, action: Action, body: Digest) -> anyhow::Result<Change> {
-        let Some(body) = self.store.get(body)? else {
-            bail!("the body of {id} is not in the stored render: give --path");
+    let wanted = candidates.iter().filter_map(|candidate| {
+        let row = candidate.wanted?;
+        let object = WantedObject {
+            body: row.body,
+            options: row.options,
+            is_hook: row.hook.is_some(),
+            is_settled: matches!(candidate.record, Record::Settled(_)),
+            is_rerun: row.hook.is_some() && *candidate.record != Record::None,
+            yields: candidate.yields.cloned(),
         };
-        let wanted: Value = serde_json::from_slice(&body)?;
-        let api_version = wanted["apiVersion"].as_str().unwrap_or_default();
-        let (_, version) = skiff_shared::object::split_api_version(api_version);
-        let target = Target { id: id.clone(), version: version.into() };
-        let api = self.api(&target)?;
-        let before = api.get_opt(id.name()).await.with_context(|| format!("failed to read {id}"))?;
-        let before = before.map(value).transpose()?;
-        let params = PatchParams { dry_run: true, ..PatchParams::apply(FIELD_MANAGER).force() };
-        let (after, refused) = match api.patch(id.name(), &params, &Patch::Apply(&wanted)).await {
-            Ok(after) => (Some(value(after)?), None),
-            Err(kube::Error::Api(status))
-                if before.is_some() && self.could_be_created(&target, &wanted).await =>
-            {
-                let (action, refused) = (Action::Recreated, Some(status.message));
-                return Ok(Change { id: id.clone(), action, before, after: Some(wanted), refused });
-            }
-            Err(kube::Error::Api(status)) => (before.clone(), Some(status.message)),
-            Err(error) => return Err(anyhow::Error::new(error).context(format!("failed to dry-run {id}"))),
-        };
-        let (before, after) = match before {
-            Some(_) => (self.judged(id, before)?, self.judged(id, after)?),
-            // A creation sends everything.
-            None => (before, after),
-        };
-        let drifted = action == Action::Unchanged && before != after;
-        let action = if drifted { Action::Configured } else { action };
-        Ok(Change { id: id.clone(), action, before, after, refused })
-    }
-
-    /// Whether an object that is refused and is to be recreated could be created under another name.
-    async fn could_be_created(&self, target: &Target, wanted: &Value) -> bool {
-        let (Ok(api), true) = (self.api(target), self.forced.contains(&target.id)) else { return false };
-        let mut aside = wanted.clone();
-        let name = name_aside(target.id.name());
-        aside["metadata"]["name"] = name.as_str().into();
-        let params = PatchParams { dry_run: true, ..PatchParams::apply(FIELD_MANAGER).force() };
-        api.patch(&name, &params, &Patch::Apply(&aside)).await.is_ok()
-    }
-
-    /// Returns an object without what is left to others once it exists.
-    fn judged(&self, id: &ObjectId, side: Option<Value>) -> anyhow::Result<Option<Value>> {
-        let (Some(mut object), Some(yields)) = (side.clone(), self.yields.get(id)) else { return Ok(side) };
-        yields.take_from(&mut object, &[])?;
-        Ok(Some(object))
-    }
-
-    fn api(&self, target: &Target) -> anyhow::Result<Api<DynamicObject>> {
-        let kind = target.id.kind();
-        let served =
-            self.apis.kinds.get(kind).with_context(|| format!("the cluster does not serve {kind}"))?;
-        let resource = ApiResource {
-            group: kind.group.to_string(),
-            version: target.version.to_string(),
-            api_version: api_version(&kind.group, &target.version),
-            kind: kind.kind.to_string(),
-            plural: served.plural.to_string(),
-        };
-        let client = self.connection.client().clone();
-        Ok(match target.id.namespace().filter(|_| served.namespaced) {
-            Some(namespace) => Api::namespaced_with(client, namespace, &resource),
-            None => Api::all_with(client, &resource),
-        })
-    }
-}
-
-/// Returns an object without what the server alone writes.
-fn value(object: DynamicObject) -> anyhow::Result<Value> {
-    let mut value = serde_json::to_value(object)?;
-    if let Some(object) = value.as_object_mut() {
-        object.remove("status");
-    }
-    if let Some(metadata) = value["metadata"].as_object_mut() {
-        for server in
-            ["managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink"]
-        {
-            metadata.remove(server);
-        }
-    }
-    Ok(value)
+        Some((row.id.clone(), object))
+    });
+    let wanted = wanted.collect();
+    (plan, wanted)
 }

@@ -6,8 +6,9 @@ use std::process::ExitCode;
 use serde_json::json;
 use skiff_shared::api::v1alpha1::{App, AppStatus};
 use skiff_shared::plan::Action;
+use skiff_shared::policy::{Mode, OnInvalid, Policy};
 
-use super::outlook::{self, Change};
+use super::outlook::{self, Change, Findings, Unchecked};
 use super::{DIFFERENT, approve, connect, get, ui};
 use crate::args::{Output, PlanArgs};
 
@@ -20,14 +21,19 @@ pub async fn run(arguments: PlanArgs) -> anyhow::Result<ExitCode> {
         return published(&app, output);
     }
     let outlook = outlook::compute(arguments).await?;
-    let changes = outlook.changes().await?;
+    let Findings { plan, changes } = outlook.look().await?;
     outlook.warnings.iter().for_each(|warning| ui::warning(warning));
-    let plan = &outlook.plan;
     match output {
         Output::Json | Output::Yaml => {
             let writes: Vec<_> = changes
                 .iter()
-                .map(|change| json!({"object": change.id.to_string(), "action": change.action.word(), "refused": change.refused}))
+                .map(|change| {
+                    let Change { id, action, before: _, after: _, adopts, refused, unchecked } = change;
+                    json!({
+                        "object": id.to_string(), "action": action.word(), "adopts": adopts,
+                        "refused": refused, "unchecked": unchecked.map(Unchecked::word),
+                    })
+                })
                 .collect();
             let held: Vec<_> = plan
                 .held
@@ -51,6 +57,7 @@ pub async fn run(arguments: PlanArgs) -> anyhow::Result<ExitCode> {
                 plan.held.len(),
                 plan.unchanged
             ));
+            consequences(&outlook.policy, &changes).iter().for_each(|line| ui::line(line));
         }
     }
     Ok(if changes.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENT) })
@@ -79,12 +86,80 @@ fn published(app: &App, output: Output) -> anyhow::Result<ExitCode> {
 }
 
 fn words(change: &Change) -> String {
-    let refused = match (&change.refused, change.action) {
-        (Some(why), Action::Recreated) => {
-            format!(": DELETED and created anew, as it cannot be changed: {why}")
+    let note = change.note().map(|note| format!(": {note}")).unwrap_or_default();
+    format!("{:<11} {}{note}", change.action, change.id)
+}
+
+/// Says what the agent's policy makes of the plan.
+fn consequences(policy: &Policy, changes: &[Change]) -> Vec<String> {
+    let refused = changes.iter().filter(|change| change.is_refused()).count();
+    let of_refused = match policy.on_invalid {
+        _ if refused == 0 => None,
+        OnInvalid::Block => {
+            Some(format!("{refused} refused: nothing would be written (sync.onInvalid: block)"))
         }
-        (Some(why), _) => format!(": refused: {why}"),
-        (None, _) => String::new(),
+        OnInvalid::Skip => {
+            Some(format!("{refused} refused: the rest would be written (sync.onInvalid: skip)"))
+        }
     };
-    format!("{:<11} {}{refused}", change.action, change.id)
+    let waits = policy.mode == Mode::Manual && !changes.is_empty();
+    let of_mode = waits.then(|| "nothing would be written before an approval (sync.mode: manual)".to_owned());
+    of_refused.into_iter().chain(of_mode).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use skiff_shared::object::Interner;
+    use skiff_shared::plan::Action;
+
+    use super::*;
+
+    fn change(action: Action, refused: Option<&str>) -> Change {
+        Change {
+            id: Interner::default().object("", "ConfigMap", Some("shop"), "settings"),
+            action,
+            before: Some(json!({})),
+            after: Some(json!({})),
+            adopts: false,
+            refused: refused.map(str::to_owned),
+            unchecked: None,
+        }
+    }
+
+    #[test]
+    fn what_the_policy_makes_of_a_plan_is_said() {
+        let good = change(Action::Configured, None);
+        let bad = change(Action::Configured, Some("too long"));
+        let recreated = change(Action::Recreated, Some("immutable"));
+        let production = Policy { mode: Mode::Manual, ..Policy::default() };
+        let skipping = Policy { on_invalid: OnInvalid::Skip, ..Policy::default() };
+        let none: [String; 0] = [];
+        assert_eq!(consequences(&Policy::default(), &[good.clone(), recreated]), none);
+        assert_eq!(consequences(&production, &[]), none);
+        insta::assert_snapshot!(consequences(&production, &[good, bad.clone()]).join("\n"), @r"
+        1 refused: nothing would be written (sync.onInvalid: block)
+        nothing would be written before an approval (sync.mode: manual)
+        ");
+        insta::assert_snapshot!(consequences(&skipping, &[bad]).join("\n"), @"1 refused: the rest would be written (sync.onInvalid: skip)");
+    }
+
+    #[test]
+    fn a_line_tells_what_is_special_about_a_change() {
+        let new = change(Action::Created, None);
+        let taken = Change { adopts: true, ..change(Action::Configured, None) };
+        let later = Change { unchecked: Some(Unchecked::Kind), ..new.clone() };
+        let homeless = Change { unchecked: Some(Unchecked::Namespace), ..new.clone() };
+        let refused = Change { refused: Some("field not declared".to_owned()), ..homeless.clone() };
+        let recreated = change(Action::Recreated, Some("field is immutable"));
+        let all = [new, taken, later, homeless, refused, recreated];
+        insta::assert_snapshot!(all.iter().map(words).collect::<Vec<_>>().join("\n"), @r"
+        created     ConfigMap/shop/settings
+        configured  ConfigMap/shop/settings: it exists, and is taken over
+        created     ConfigMap/shop/settings: not checked: its kind is defined by this plan, and it is written after its definition
+        created     ConfigMap/shop/settings: checked against its schema only: its Namespace is created by this plan
+        created     ConfigMap/shop/settings: refused: field not declared
+        recreated   ConfigMap/shop/settings: DELETED and created anew, as it cannot be changed: field is immutable
+        ");
+    }
 }

@@ -11,7 +11,7 @@ use skiff_shared::environment::AppName;
 use skiff_shared::object::{ApiSet, Digest, ObjectId};
 use skiff_shared::ownership::{self, AppObjects, Known};
 use skiff_shared::plan::Claims;
-use skiff_shared::policy::{Policy, PolicyRecord};
+use skiff_shared::policy::Policy;
 use skiff_shared::sync::event::Event;
 
 use super::launch::Launcher;
@@ -105,7 +105,7 @@ pub struct Apps {
 pub struct KnownMailbox {
     pub app: Arc<str>,
     pub mailbox: Arc<Mailbox>,
-    pub policy: Option<PolicyRecord>,
+    pub policy: Option<Policy>,
 }
 
 /// Sends events to apps of an environment from the renders that run at once.
@@ -175,8 +175,8 @@ impl Apps {
         self.hold_to(policy);
         for KnownMailbox { app, mailbox, policy: recorded } in std::mem::take(&mut self.known) {
             // Until the list is read again, an app is allowed no more than it was before.
-            let own = recorded.map_or_else(|| policy.clone(), |recorded| recorded.over(policy.clone()));
-            let both = policy.clone().and(&own);
+            let own = recorded.unwrap_or_else(|| policy.clone());
+            let both = policy.clone().narrowed(&own);
             self.registry.rule(&app, own);
             self.launcher.launch(&app, &self.environment, mailbox, both).await;
             self.running.insert(app);
@@ -188,7 +188,7 @@ impl Apps {
     pub fn hold_to(&self, policy: &Policy) {
         for app in &self.running {
             let own = self.registry.policy(app).unwrap_or_else(|| policy.clone());
-            self.registry.send_from(&self.environment, app, Event::Policy(policy.clone().and(&own)));
+            self.registry.send_from(&self.environment, app, Event::Policy(policy.clone().narrowed(&own)));
         }
     }
 

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use skiff_shared::desired::{Assignment, Interval, Revision};
 use skiff_shared::health::Health;
 use skiff_shared::object::{Digest, Interner};
-use skiff_shared::policy::{Policy, PolicyRecord};
+use skiff_shared::policy::Policy;
 use skiff_shared::report::{
     Cause, HistoryEntry, ObjectCounts, Outcome, Report, RunRecord, Stage, SyncStatus,
 };
@@ -66,6 +66,7 @@ fn report(sync: SyncStatus, health: Health) -> Report {
         revision: Some(revision()),
         applied: Some(revision()),
         assignment: None,
+        policy: Policy::default(),
         phase: "Idle",
         waiting_for: Vec::new(),
         plan: None,
@@ -76,7 +77,6 @@ fn report(sync: SyncStatus, health: Health) -> Report {
         pinned: None,
         unlisted: false,
         window: None,
-        policy: PolicyRecord::of(&Policy::default()),
         synced_for: None,
     }
 }

@@ -14,7 +14,7 @@ use skiff_shared::desired::{Interval, Revision};
 use skiff_shared::managed_fields::{Actor, Path};
 use skiff_shared::object::{Interner, ObjectId};
 use skiff_shared::plan::Action;
-use skiff_shared::policy::{Policy, PolicyRecord};
+use skiff_shared::policy::Policy;
 use skiff_shared::report::{Cause, Outcome, Report, RunRecord, Stage, SyncStatus};
 use skiff_shared::sync::effect::{Drift, DriftKind, Notice};
 
@@ -104,6 +104,7 @@ fn report() -> Report {
         revision: Some(revision(None)),
         applied: Some(revision(None)),
         assignment: None,
+        policy: Policy::default(),
         phase: "Idle",
         waiting_for: Vec::new(),
         plan: None,
@@ -114,7 +115,6 @@ fn report() -> Report {
         pinned: None,
         unlisted: false,
         window: None,
-        policy: PolicyRecord::of(&Policy::default()),
         synced_for: None,
     }
 }

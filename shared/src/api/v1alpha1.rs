@@ -5,14 +5,16 @@
 //! [`crate::report::Report`]. The field names are part of the admission policy for approvals.
 
 mod convert;
+mod policy;
 mod spec;
 mod status;
 mod unattended;
 
+pub use policy::{PrunePolicy, SyncPolicy};
 pub use spec::{App, AppSpec, ApprovalRequest, DeleteRequest, Pause, PinRequest};
 pub use status::{
     AppStatus, Assignment, ChartRelease, Condition, Counts, HistoryEntry, ObjectRow, Pinned, PlanSummary,
-    PlannedChange, Revision, SyncPolicy, WindowState,
+    PlannedChange, Revision, WindowState,
 };
 
 /// Finished syncs that a status remembers.

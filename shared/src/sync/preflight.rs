@@ -19,8 +19,6 @@ use crate::inventory::Record;
 use crate::object::{GroupKind, ObjectId};
 use crate::plan::Preflight;
 
-pub(super) use adoption::Adoption;
-
 /// Dry runs of one object that may fail in passing before it is written without one.
 pub(super) const TRIES: u32 = 3;
 

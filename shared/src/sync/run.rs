@@ -7,13 +7,13 @@ use jiff::Timestamp;
 
 use super::event::Cause;
 use super::fail::Failed;
-use super::preflight::Adoption;
 use super::recreate::Doubt;
 use super::row::RowIx;
 use crate::desired::{Desired, Interval};
 use crate::hook::{Release, SyncPhase};
 use crate::inventory::Uid;
 use crate::object::Digest;
+use crate::plan::adoption::Adoption;
 use crate::plan::order::{Place, Turn};
 use crate::plan::{Action, Plan};
 use crate::report::{self, MAX_FAILURES, Outcome, RunRecord, Stage};

@@ -15,7 +15,7 @@ use crate::gate::depend::{self, Standing};
 use crate::health::Health;
 use crate::hook::SyncPhase;
 use crate::inventory::Record;
-use crate::policy::{Mode, PolicyRecord};
+use crate::policy::Mode;
 use crate::report::{MAX_ROWS, ObjectCounts, PlanReport, Report, SyncStatus, WindowReport, shortened};
 use objects::{failure_of, is_drifted, is_held_back, is_synced};
 
@@ -76,6 +76,7 @@ impl Machine {
             revision: self.revision.clone(),
             applied: self.applied.clone(),
             assignment: self.assignment.as_deref().cloned(),
+            policy: self.policy.clone(),
             phase: self.phase_word(),
             unlisted: self.is_unlisted(),
             waiting_for: self.waiting_for(),
@@ -86,7 +87,6 @@ impl Machine {
             history: self.history.iter().cloned().collect(),
             pinned: self.pin_report(),
             window: self.window(),
-            policy: PolicyRecord::of(&self.policy),
             synced_for: self.synced_for.clone(),
         }
     }

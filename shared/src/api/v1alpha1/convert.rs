@@ -8,7 +8,6 @@ use super::{
 };
 use crate::desired;
 use crate::plan::Action;
-use crate::policy::PolicyRecord;
 use crate::report::{self, Outcome, Recorded, Report, shortened};
 
 impl AppStatus {
@@ -26,6 +25,7 @@ impl AppStatus {
             applied: report.applied.as_ref().map(Revision::of),
             assignment: report.assignment.as_ref().map(Assignment::of),
             unlisted: report.unlisted,
+            policy: Some(SyncPolicy::of(&report.policy)),
             plan: report.plan.as_ref().map(PlanSummary::of),
             waiting_for: report.waiting_for.iter().map(|text| shortened(text, MAX_ROW_MESSAGE)).collect(),
             conditions: report
@@ -38,22 +38,8 @@ impl AppStatus {
             history: report.history.iter().take(MAX_HISTORY).map(HistoryEntry::of).collect(),
             pinned: report.pinned.as_ref().map(Pinned::of),
             window: report.window.map(|report::WindowReport { open, until }| WindowState { open, until }),
-            policy: Some(SyncPolicy::of(report.policy)),
             synced_for: report.synced_for.clone(),
         }
-    }
-}
-
-impl SyncPolicy {
-    fn of(policy: PolicyRecord) -> Self {
-        let PolicyRecord { mode, self_heal, prune } = policy;
-        Self { mode, self_heal, prune }
-    }
-
-    /// Returns what an agent that starts anew goes by until it has read the app list.
-    pub fn read(self) -> PolicyRecord {
-        let Self { mode, self_heal, prune } = self;
-        PolicyRecord { mode, self_heal, prune }
     }
 }
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::policy::Mode;
+use super::SyncPolicy;
 
 /// What an app is.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -36,6 +36,9 @@ pub struct AppStatus {
     /// What the recorded objects were assigned by; a changed configuration does not prune them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub assignment: Option<Assignment>,
+    /// How the app is synced: what the agent's file says, made stricter where the app asks for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<SyncPolicy>,
     /// The plan that is being applied or waits for approval.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan: Option<PlanSummary>,
@@ -50,9 +53,6 @@ pub struct AppStatus {
     /// Whether plans may go now, as far as the windows of the agent's file are concerned.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub window: Option<WindowState>,
-    /// What the agent may do by itself, as the agent's file and `skiff.yaml` say together.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub policy: Option<SyncPolicy>,
     /// The last `spec.sync` that has been carried out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub synced_for: Option<String>,
@@ -177,18 +177,6 @@ pub struct WindowState {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub until: Option<Timestamp>,
-}
-
-/// What the agent may do by itself.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-pub struct SyncPolicy {
-    /// `auto`, or `manual`: a plan waits for a person's approval.
-    pub mode: Mode,
-    /// Whether drift is healed, or told only.
-    pub self_heal: bool,
-    /// Whether what left Git is deleted.
-    pub prune: bool,
 }
 
 /// A condition as Kubernetes has them.

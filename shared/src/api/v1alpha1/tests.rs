@@ -9,7 +9,7 @@ use crate::desired::{self, Propagation};
 use crate::health::Health;
 use crate::object::Digest;
 use crate::plan::Action;
-use crate::policy::{Mode, PolicyRecord};
+use crate::policy::{Adopt, Mode, Policy, Prune};
 use crate::report::{self, ObjectCounts, ObjectReport, Report, SyncStatus};
 use crate::sync::event::{Approval, Deletion};
 
@@ -25,6 +25,7 @@ fn report() -> Report {
         }),
         applied: None,
         assignment: None,
+        policy: Policy::default(),
         phase: "Applying",
         waiting_for: Vec::new(),
         plan: None,
@@ -35,7 +36,6 @@ fn report() -> Report {
         pinned: None,
         unlisted: false,
         window: None,
-        policy: PolicyRecord { mode: Mode::Auto, self_heal: true, prune: true },
         synced_for: None,
     }
 }
@@ -229,4 +229,18 @@ fn an_app_that_nobody_looks_after_is_not_shown_as_healthy() {
     insta::assert_snapshot!(unattended.message, @r#"the agent's file has no environment "staging" any more: the objects stay as they are, and nobody heals them"#);
     assert_eq!(unattended.revision, status.revision, "what it was is remembered");
     assert_eq!(unattended.unattended(at(11)), None);
+}
+
+#[test]
+fn the_policy_of_an_app_is_read_back_as_it_was_told() {
+    let policy = Policy {
+        mode: Mode::Manual,
+        self_heal: false,
+        adopt: Adopt::Always,
+        fail_on_shared: true,
+        prune: Prune { max_share: 5, sensitive_kinds: true, ..Policy::default().prune },
+        ..Policy::default()
+    };
+    let status = AppStatus::of("shop", &Report { policy: policy.clone(), ..report() }, None, at(7));
+    assert_eq!(status.policy.map(SyncPolicy::read), Some(policy));
 }

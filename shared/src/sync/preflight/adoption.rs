@@ -2,26 +2,13 @@
 
 use jiff::Timestamp;
 
-use crate::managed_fields::ForeignOwner;
 use crate::plan::HeldReason;
-use crate::policy::Adopt;
+use crate::plan::adoption::{self, Adoption, Found};
 use crate::sync::effect::Effect;
 use crate::sync::event::{Answer, Failure, Observation, Seen};
 use crate::sync::heal::next_after;
 use crate::sync::row::{Op, RowIx};
 use crate::sync::state::{Machine, Phase};
-
-/// What becomes of an object that exists without being recorded.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(in crate::sync) enum Adoption {
-    /// It carries our label: an earlier write of ours whose record is not complete.
-    Ours,
-    TakenOver,
-    /// It is left to its owner.
-    Refused {
-        owner: String,
-    },
-}
 
 impl Machine {
     /// Starts the GETs of objects that exist without being recorded.
@@ -67,20 +54,8 @@ impl Machine {
     /// Decides whether an object that exists may be taken over.
     fn decide_adoption(&self, ix: RowIx, seen: &Seen) -> Adoption {
         let is_hook = self.rows[ix.get()].hook.is_some();
-        let foreign = |owner: &ForeignOwner| Adoption::Refused { owner: owner.to_string() };
-        match (&seen.foreign, self.policy.adopt) {
-            (Some(owner @ ForeignOwner::Skiff { .. }), _) => foreign(owner),
-            _ if seen.is_ours => Adoption::Ours,
-            (_, Adopt::Never) => {
-                Adoption::Refused { owner: "somebody else (sync.adopt is \"never\")".to_owned() }
-            }
-            (Some(owner), Adopt::IfUnowned) => foreign(owner),
-            // To take a finished object over would be to take its work for done.
-            (None, Adopt::IfUnowned) if is_hook => {
-                Adoption::Refused { owner: "somebody else, and may have run already".to_owned() }
-            }
-            (None, Adopt::IfUnowned) | (_, Adopt::Always) => Adoption::TakenOver,
-        }
+        let found = Found { foreign: seen.foreign.as_ref(), is_ours: seen.is_ours, is_hook };
+        adoption::decide(found, self.policy.adopt)
     }
 
     /// Takes the result of another look at an object that was left to its owner: what is free now is planned.

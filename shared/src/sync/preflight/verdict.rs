@@ -4,9 +4,9 @@ use std::collections::HashSet;
 
 use jiff::Timestamp;
 
-use super::Adoption;
 use crate::desired::ApplyWhen;
 use crate::object::ObjectId;
+use crate::plan::adoption::Adoption;
 use crate::plan::{Action, Held, HeldReason, Write};
 use crate::policy::OnInvalid;
 use crate::report::{MAX_FAILURES, Outcome};
