@@ -77,6 +77,19 @@ fn a_list_of_apps_reads_like_a_sentence() {
         "reference": "main",
         "commit": "sha1:4f2c9a0000000000000000000000000000000000"
       },
+      "policy": {
+        "mode": "auto",
+        "selfHeal": true,
+        "adopt": "ifUnowned",
+        "onInvalid": "block",
+        "failOnShared": false,
+        "prune": {
+          "enabled": true,
+          "when": "healthy",
+          "maxShare": 50,
+          "sensitiveKinds": false
+        }
+      },
       "conditions": [
         {
           "type": "Ready",
