@@ -16,6 +16,8 @@ mod crash;
 mod credentials;
 #[path = "cluster/deletion.rs"]
 mod deletion;
+#[path = "cluster/demo.rs"]
+mod demo;
 #[path = "cluster/doctor.rs"]
 mod doctor;
 #[path = "cluster/drift.rs"]
