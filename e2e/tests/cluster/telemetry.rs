@@ -61,6 +61,44 @@ async fn release_is_one_trace_and_a_silent_collector_delays_nothing() -> anyhow:
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn syncs_end_while_the_queue_is_full_and_not_one_export_has_ended() -> anyhow::Result<()> {
+    let mut site = Site::start(Options::default()).await?;
+    let mut shop = site.repository("shop")?;
+    site.otlp.behave(Fault::Hang);
+    site.set_variable("OTEL_BSP_MAX_QUEUE_SIZE", "8");
+    site.set_variable("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "4");
+    // Nothing is given up before the test is over: whoever waited for room would wait for ever.
+    site.set_variable("OTEL_EXPORTER_OTLP_TIMEOUT", "3600000");
+    let mut price = 0;
+    let mut sell = async |site: &mut Site| -> anyhow::Result<()> {
+        price += 1;
+        let map = in_namespace("default", &config_map("price", &price.to_string()));
+        let commit = shop.write("apps/price.yaml", map).commit("another price")?;
+        if price == 1 {
+            site.start_agent(json!([Site::environment("development", shop.url(), "apps")]))?;
+        }
+        site.synced("development", &commit).await.map(drop)
+    };
+    for _ in 0..4 {
+        sell(&mut site).await?;
+    }
+    site.until("spans find no room", async || Ok(dropped_spans(&site).await? > 0.0)).await?;
+    let before = dropped_spans(&site).await?;
+    sell(&mut site).await?;
+    site.until("those of the last sync neither", async || Ok(dropped_spans(&site).await? > before)).await?;
+    assert_eq!(site.otlp.spans().len(), 0, "not one export has ended");
+    Ok(())
+}
+
+/// Returns how many spans found the queue full, as the agent's own endpoint tells.
+async fn dropped_spans(site: &Site) -> anyhow::Result<f64> {
+    let (_, metrics) = site.ask("/metrics").await?;
+    let parts = ["skiff_telemetry_lost_total{", "\"queue_full\"", "\"traces\""];
+    let line = metrics.lines().find(|line| parts.iter().all(|part| line.contains(part)));
+    Ok(line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or_default())
+}
+
 fn is_root_of(span: &Span, commit: &str) -> bool {
     span.name == "SYNC development"
         && span.attributes.get("vcs.ref.head.revision").is_some_and(|found| found == commit)
