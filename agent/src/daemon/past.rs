@@ -21,7 +21,7 @@ use super::source::Fetched;
 use crate::charts::Chart;
 use crate::cluster::discovery::Discovered;
 use crate::config::EnvironmentConfig;
-use crate::git::{self, CommitId, Reference, Retry, Update};
+use crate::git::{self, CommitId, Reference, Retry, SignaturePolicy, Signed, Update};
 use crate::render::FileCache;
 use crate::telemetry::chain;
 
@@ -172,8 +172,14 @@ fn fetched<T>(what: Arc<T>, began: Timestamp) -> Fetched<T> {
     Fetched { what, seen_at: began, took }
 }
 
+/// Returns a source at a commit that was applied before. The tag that led there was judged then, and is not known any
+/// more; the commit's own signature is judged again.
 fn at(source: &git::Source, commit: CommitId) -> git::Source {
-    git::Source { reference: Reference::Commit(commit), ..source.clone() }
+    let verify = source.verify.clone().and_then(|policy| match policy.signed {
+        Signed::Tag | Signed::Either => None,
+        Signed::Commit | Signed::Both => Some(SignaturePolicy { signed: Signed::Commit, ..policy }),
+    });
+    git::Source { reference: Reference::Commit(commit), verify, ..source.clone() }
 }
 
 fn first(problems: &[Problem]) -> String {
@@ -192,4 +198,36 @@ fn refused(why: &str) -> Failure {
 
 fn later(why: &str) -> Failure {
     Failure::Unavailable(cause(why))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_tag_proved_then_is_not_asked_of_a_commit_now() {
+        let commit: CommitId = "0123456789012345678901234567890123456789".parse().unwrap();
+        let asked = |signed| {
+            let policy = SignaturePolicy {
+                signed,
+                allowed_signers: None,
+                public_keys: None,
+                secret: Some("who".to_owned()),
+            };
+            let source = git::Source {
+                url: "https://git.example/shop".parse().unwrap(),
+                reference: Reference::Tag("v1".to_owned()),
+                credentials: git::Credentials::default(),
+                proxy: None,
+                verify: Some(policy),
+                rewrites: git::Rewrites::Follow,
+                limits: git::Limits::default(),
+            };
+            at(&source, commit).verify.map(|policy| policy.signed)
+        };
+        assert_eq!(asked(Signed::Tag), None);
+        assert_eq!(asked(Signed::Either), None, "it may have been the tag that was signed");
+        assert_eq!(asked(Signed::Both), Some(Signed::Commit));
+        assert_eq!(asked(Signed::Commit), Some(Signed::Commit));
+    }
 }
