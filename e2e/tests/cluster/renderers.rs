@@ -4,8 +4,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use kube::Api;
+use kube::api::DeleteParams;
 use serde_json::json;
 use skiff_e2e::manifests::{config_map, deployment, in_namespace};
 use skiff_e2e::site::Site;
@@ -241,4 +242,56 @@ async fn maps(site: &Site, namespace: &str) -> anyhow::Result<Vec<String>> {
     let start = format!("ConfigMap/{namespace}/");
     let all = site.labelled("ConfigMap").await?;
     Ok(all.iter().filter_map(|id| Some(id.strip_prefix(&start)?.to_owned())).collect())
+}
+
+const RANDOM: &str = "\
+apiVersion: v1
+kind: Secret
+metadata: {name: login}
+stringData:
+  user: ada
+  password: {{ randAlphaNum 20 | quote }}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: note}
+data: {value: {{ .Values.note | quote }}}
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_random_password_stays_what_it_was_created_with() -> anyhow::Result<()> {
+    let mut site = Site::start(Options::default()).await?;
+    let mut shop = site.repository("shop")?;
+    shop.write("chart/Chart.yaml", "apiVersion: v2\nname: web\nversion: 1.0.0\n")
+        .write("chart/values.yaml", "note: one\n")
+        .write("chart/templates/all.yaml", RANDOM)
+        .write(
+            "skiff.yaml",
+            "apiVersion: skiff.dev/v1alpha1\nkind: Environment\napps:\n- {name: chart, namespace: default}\n",
+        );
+    let first = shop.commit("a chart with a random password")?;
+    site.start_agent(json!([Site::environment("development", shop.url(), "")]))?;
+    site.synced("chart", &first).await?;
+    let password = password(&site).await?;
+    assert_eq!(password.len(), 20);
+
+    site.end_agent().await?;
+    std::fs::remove_dir_all(site.state_directory())?;
+    site.restart_agent()?;
+    let second = shop.write("chart/values.yaml", "note: two\n").commit("another note")?;
+    site.synced("chart", &second).await?;
+    let maps: Api<ConfigMap> = Api::namespaced(site.admin()?, "default");
+    assert_eq!(maps.get("note").await?.data.unwrap_or_default()["value"], "two");
+    assert_eq!(self::password(&site).await?, password, "after a restart without its disk, and a commit");
+
+    let logins: Api<Secret> = Api::namespaced(site.admin()?, "default");
+    logins.delete("login", &DeleteParams::default()).await?;
+    site.until("a deleted one is there again", async || Ok(logins.get_opt("login").await?.is_some())).await?;
+    Ok(())
+}
+
+async fn password(site: &Site) -> anyhow::Result<Vec<u8>> {
+    let logins: Api<Secret> = Api::namespaced(site.admin()?, "default");
+    let data = logins.get("login").await?.data.unwrap_or_default();
+    Ok(data.get("password").map(|value| value.0.clone()).unwrap_or_default())
 }
