@@ -1,6 +1,5 @@
 //! `git http-backend` as a CGI: one process per request.
 
-use std::io;
 use std::path::Path;
 use std::process::Stdio;
 
@@ -98,7 +97,11 @@ fn rest(child: Child, reader: BufReader<ChildStdout>) -> Body {
         let (mut child, mut reader) = state?;
         let mut chunk = vec![0; 64 * 1024];
         match reader.read(&mut chunk).await {
-            Ok(0) => ended(&mut child).await.map(|broken| (Err(broken), None)),
+            Ok(0) => {
+                // What it wrote is the answer, also where it says in there that it cannot: web servers note the code of
+                // a program alone.
+                child.wait().await.err().map(|broken| (Err(broken), None))
+            }
             Ok(length) => {
                 chunk.truncate(length);
                 Some((Ok(Bytes::from(chunk)), Some((child, reader))))
@@ -107,12 +110,4 @@ fn rest(child: Child, reader: BufReader<ChildStdout>) -> Body {
         }
     })
     .boxed()
-}
-
-async fn ended(child: &mut Child) -> Option<io::Error> {
-    match child.wait().await {
-        Ok(status) if status.success() => None,
-        Ok(status) => Some(io::Error::other(format!("git http-backend: {status}"))),
-        Err(broken) => Some(broken),
-    }
 }
