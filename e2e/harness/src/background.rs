@@ -3,13 +3,21 @@
 
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::runtime::{Builder, EnterGuard, Runtime};
 
+/// How often, and how far apart, a server that ends looks whether its addresses are free.
+const LOOKS: u32 = 1_000;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
+
 /// Runs a server's tasks until it is dropped; what hangs then is abandoned, never awaited.
 pub(crate) struct Background {
     runtime: Option<Runtime>,
+    /// Where its listeners are.
+    bound: Mutex<Vec<SocketAddr>>,
 }
 
 impl Background {
@@ -21,7 +29,7 @@ impl Background {
             .enable_all()
             .build()
             .with_context(|| format!("failed to start the runtime of {name}"))?;
-        Ok(Self { runtime: Some(runtime) })
+        Ok(Self { runtime: Some(runtime), bound: Mutex::default() })
     }
 
     /// Binds a listener that belongs to this runtime; port 0 takes a free one.
@@ -30,6 +38,7 @@ impl Background {
             TcpListener::bind(address).with_context(|| format!("failed to listen on {address}"))?;
         listener.set_nonblocking(true).context("failed to make the listener non-blocking")?;
         let bound = listener.local_addr().context("failed to read the listener's address")?;
+        self.bound.lock().unwrap_or_else(PoisonError::into_inner).push(bound);
         let _entered = self.enter();
         let listener = tokio::net::TcpListener::from_std(listener)
             .context("failed to hand the listener to its runtime")?;
@@ -55,6 +64,17 @@ impl Drop for Background {
         // An ordinary drop waits for tasks and panics inside an async test.
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
+        }
+        // Its tasks are dropped on its own threads: whoever connects from now on must find nobody, and not a listener in
+        // its last moment.
+        for address in self.bound.get_mut().unwrap_or_else(PoisonError::into_inner) {
+            let is_free = || TcpListener::bind(*address).is_ok();
+            for _ in 0..LOOKS {
+                if is_free() {
+                    break;
+                }
+                std::thread::sleep(BETWEEN_LOOKS);
+            }
         }
     }
 }
