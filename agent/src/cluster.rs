@@ -17,6 +17,14 @@ pub mod requests;
 pub mod secrets;
 pub mod watch;
 
+use kube::api::{ListMeta, ListParams};
+
 pub use connection::Connection;
 pub use error::ClusterError;
 pub use generations::Generations;
+
+/// Returns what asks for the page after one, if there is one: a token that is empty is none.
+pub fn next_page(params: &ListParams, page: &ListMeta) -> Option<ListParams> {
+    let token = page.continue_.as_deref().filter(|token| !token.is_empty())?;
+    Some(params.clone().continue_token(token))
+}

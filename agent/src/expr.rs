@@ -13,8 +13,8 @@ use cel::common::ast::{
 };
 use cel::{Context, ExecutionError, Program, Value};
 use serde_json::value::RawValue;
-use skiff_shared::desired::Problem;
-use skiff_shared::environment::{AppSpec, HealthCheckExprs};
+use skiff_shared::desired::{Problem, Unrendered};
+use skiff_shared::environment::{self, Environment, HealthCheckExprs, ListReason, Setting};
 use skiff_shared::health::{Assessment, Health};
 use skiff_shared::object::{Digest, GroupKind};
 
@@ -118,9 +118,14 @@ impl HealthChecks {
     }
 }
 
-/// Returns everything that is wrong with the expressions of apps.
-pub fn problems(apps: &[AppSpec]) -> Vec<Problem> {
-    apps.iter().filter_map(|app| HealthChecks::compile(&app.health_checks).err()).flatten().collect()
+/// Reads the app list of an environment, its expressions included. Fails with everything that is wrong with it.
+pub fn app_list(text: &str, setting: &Setting<'_>) -> Result<Environment, Unrendered> {
+    let list = environment::parse(text, setting)
+        .map_err(|errors| Unrendered { reason: errors.reason().word(), problems: errors.problems })?;
+    let problems = list.apps.iter().filter_map(|app| HealthChecks::compile(&app.health_checks).err());
+    let problems: Vec<Problem> = problems.flatten().collect();
+    let reason = ListReason::InvalidAppList.word();
+    if problems.is_empty() { Ok(list) } else { Err(Unrendered { reason, problems }) }
 }
 
 /// Does what recurses, on a stack of its own; `None` where that panics or there is no thread for it.

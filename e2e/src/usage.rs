@@ -51,8 +51,8 @@ pub fn reset_peak(id: u32) -> anyhow::Result<()> {
     fs::write(&path, "5").with_context(|| format!("failed to write {path}"))
 }
 
-/// Returns the fields of `/proc/<id>/stat` behind the program's name, which may hold anything.
-fn stat(id: u32) -> anyhow::Result<Vec<String>> {
+/// Returns the fields of `/proc/<id>/stat` behind the program's name, which may hold anything: the first is the state.
+pub fn stat(id: u32) -> anyhow::Result<Vec<String>> {
     let path = format!("/proc/{id}/stat");
     let text = fs::read_to_string(&path).with_context(|| format!("failed to read {path}"))?;
     let (_, fields) = text.rsplit_once(") ").with_context(|| format!("{path} has another form"))?;

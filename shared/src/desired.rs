@@ -253,6 +253,13 @@ pub struct Unrendered {
     pub problems: Vec<Problem>,
 }
 
+impl Unrendered {
+    /// A revision with one thing wrong.
+    pub fn one(reason: &'static str, place: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { reason, problems: vec![Problem { place: place.into(), message: message.into() }] }
+    }
+}
+
 /// One thing wrong with an input, with the place it is written at.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Problem {

@@ -14,7 +14,7 @@ use skiff_shared::policy::Policy;
 use skiff_shared::report::{Recorded, Report};
 use skiff_shared::sync::Limits;
 use skiff_shared::sync::effect::Effect;
-use skiff_shared::sync::event::{Answer, Ask, Event, LeaseTerm};
+use skiff_shared::sync::event::{Answer, Approval, Ask, Event, LeaseTerm};
 
 pub use converge::End;
 pub(crate) use converge::Move;
@@ -130,6 +130,20 @@ impl Sim {
     /// Asks for a sync, as a person does through the `App` object.
     pub fn ask(&mut self, ask: Ask) {
         self.say(0, Event::Asked(ask));
+    }
+
+    /// Says yes to the plan that waits, beside what was asked before.
+    pub fn say_yes(&mut self, ask: &mut Ask) {
+        let digest = self.report().plan.expect("a plan that waits").digest;
+        ask.approval = Some(Approval { digest, by: "ops".into() });
+        self.ask(ask.clone());
+    }
+
+    /// Runs until a plan waits, says yes to it, and runs on until nothing is left to do.
+    pub fn approve(&mut self, ask: &mut Ask) {
+        self.settle().expect("sound");
+        self.say_yes(ask);
+        self.settle().expect("sound");
     }
 
     pub fn meddle(&mut self, object: &str, what: Meddling) {

@@ -17,6 +17,7 @@ use tokio::sync::{Mutex, watch};
 
 use super::connection::Connection;
 use super::error::ClusterError;
+use super::next_page;
 
 /// Objects of one page.
 const PAGE: u32 = 500;
@@ -133,8 +134,8 @@ impl Marked {
         loop {
             let page = api.list_metadata(&params).await?;
             found.extend(page.items.into_iter().map(|PartialObjectMeta { metadata, .. }| metadata));
-            match page.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => params = params.continue_token(&token),
+            match next_page(&params, &page.metadata) {
+                Some(next) => params = next,
                 None => return Ok(found),
             }
         }

@@ -14,6 +14,7 @@ use skiff_shared::api::v1alpha1::App;
 
 use super::{connect, ui};
 use crate::args::{ExportArgs, Output};
+use crate::cluster::next_page;
 use crate::state::{LABEL_AGENT, LABEL_KIND};
 
 /// Objects of one page: stored renders have half a MiB each.
@@ -73,8 +74,8 @@ where
     loop {
         let page = api.list(&params).await.with_context(what)?;
         found.extend(page.items);
-        match page.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => params = params.continue_token(&token),
+        match next_page(&params, &page.metadata) {
+            Some(next) => params = next,
             None => return Ok(found),
         }
     }

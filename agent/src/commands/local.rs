@@ -77,18 +77,6 @@ impl fmt::Display for NotHere {
     }
 }
 
-/// Why there is no app list.
-pub struct Unlisted {
-    pub reason: ListReason,
-    pub problems: Vec<Problem>,
-}
-
-impl Unlisted {
-    fn one(place: String, message: String) -> Self {
-        Self { reason: ListReason::InvalidAppList, problems: vec![Problem { place, message }] }
-    }
-}
-
 /// What the cluster serves, for a render.
 pub struct Served<'a> {
     pub apis: &'a ApiSet,
@@ -134,26 +122,24 @@ impl Local {
     }
 
     /// Returns the apps of the folder that are those of the cluster.
-    pub fn environment(&self) -> Result<Environment, Unlisted> {
+    pub fn environment(&self) -> Result<Environment, Unrendered> {
+        let unlisted =
+            |place: &str, message: String| Unrendered::one(ListReason::InvalidAppList.word(), place, message);
         let file = self.root.join(self.folder.as_str()).join(environment::FILE_NAME);
         let policy = &self.described.policy.clone().unwrap_or_default();
         if !file.is_file() {
             let named = AppName::parse(&self.environment)
-                .map_err(|error| Unlisted::one("--environment".to_owned(), error.to_string()));
+                .map_err(|error| unlisted("--environment", error.to_string()));
             return Ok(environment::single_app(named?, self.folder.clone(), policy));
         }
         let text = std::fs::read_to_string(&file).map_err(|error| {
-            Unlisted::one(file.display().to_string(), format!("the file cannot be read: {error}"))
+            unlisted(&file.display().to_string(), format!("the file cannot be read: {error}"))
         })?;
         let facts = &self.described.facts;
         let folders = environment::patterns(&text, &self.folder, facts);
         let folders = folders.into_iter().map(|pattern| (pattern.clone(), self.matching(&pattern))).collect();
         let setting = Setting { folder: &self.folder, policy, facts, folders: &folders };
-        let list = environment::parse(&text, &setting)
-            .map_err(|errors| Unlisted { reason: errors.reason(), problems: errors.problems })?;
-        let problems = expr::problems(&list.apps);
-        let reason = ListReason::InvalidAppList;
-        if problems.is_empty() { Ok(list) } else { Err(Unlisted { reason, problems }) }
+        expr::app_list(&text, &setting)
     }
 
     /// Returns the names that match a pattern, as far as their folders are there.

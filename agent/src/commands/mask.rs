@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 use skiff_shared::sync::event::WITHHELD;
+use skiff_shared::yaml::push_segment;
 
 use super::outlook::Change;
 
@@ -39,7 +40,7 @@ fn mask(side: &mut Option<Value>, other: Option<&Value>, word: &str) {
         match side.get_mut(field) {
             Some(Value::Object(values)) => {
                 for (key, value) in values {
-                    *value = masked(&format!("/{field}/{}", escaped(key)), value);
+                    *value = masked(&below(&format!("/{field}"), key), value);
                 }
             }
             // Not what a Secret has, so it is refused; the text is a value all the same.
@@ -48,16 +49,18 @@ fn mask(side: &mut Option<Value>, other: Option<&Value>, word: &str) {
         }
     }
     for name in COPIES {
-        let pointer = format!("/metadata/annotations/{}", escaped(name));
+        let pointer = below("/metadata/annotations", name);
         if let Some(copy) = side.pointer_mut(&pointer) {
             *copy = masked(&pointer, copy);
         }
     }
 }
 
-/// Returns a key as a part of a JSON pointer (RFC 6901).
-fn escaped(key: &str) -> String {
-    key.replace('~', "~0").replace('/', "~1")
+/// Returns the pointer to a key.
+fn below(pointer: &str, key: &str) -> String {
+    let mut pointer = pointer.to_owned();
+    push_segment(&mut pointer, key);
+    pointer
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use skiff_shared::environment::AppSpec;
 use skiff_shared::object::{ApiSet, GroupKind, Interner};
 
 use super::described::Described;
-use super::local::{KUBE_VERSION, Local, LocalApp, NotHere, Served, Unlisted, origin, unknown_kinds};
+use super::local::{KUBE_VERSION, Local, LocalApp, NotHere, Served, origin, unknown_kinds};
 use super::{USAGE, ui};
 use crate::args::{Output, ValidateArgs};
 use crate::render::RenderError;
@@ -76,9 +76,9 @@ async fn verdict(local: &Local) -> anyhow::Result<Verdict> {
     let cluster = local.described.facts.cluster.clone();
     let list = match local.environment() {
         Ok(list) => list,
-        Err(Unlisted { reason, problems }) => {
+        Err(Unrendered { reason, problems }) => {
             let (apps, elsewhere, warnings) = (Vec::new(), Vec::new(), Vec::new());
-            return Ok(Verdict { cluster, apps, elsewhere, reason: Some(reason.word()), problems, warnings });
+            return Ok(Verdict { cluster, apps, elsewhere, reason: Some(reason), problems, warnings });
         }
     };
     let interner = Mutex::new(Interner::default());

@@ -143,6 +143,13 @@ pub enum Outcome {
     FailedInPassing,
 }
 
+impl Outcome {
+    /// What has failed; `in_passing`: the same files may do at another time.
+    pub fn failed(in_passing: bool) -> Self {
+        if in_passing { Self::FailedInPassing } else { Self::Failed }
+    }
+}
+
 impl Environment {
     /// Runs until it is stopped.
     pub async fn run(mut self, mut sourced: mpsc::UnboundedReceiver<Told>) {
@@ -528,16 +535,11 @@ pub(super) fn read_list(
     }
     let file = path.join(environment::FILE_NAME).expect("a file in a folder is in the repository");
     let text = snapshot.read(file.as_str()).map_err(|error| unreadable(&file, &error))?;
-    let text = String::from_utf8(text).map_err(|_| Unrendered {
-        reason: ListReason::InvalidAppList.word(),
-        problems: vec![Problem { place: file.to_string(), message: "it is not UTF-8".to_owned() }],
+    let text = String::from_utf8(text).map_err(|_| {
+        Unrendered::one(ListReason::InvalidAppList.word(), file.to_string(), "it is not UTF-8")
     })?;
     let patterns = environment::patterns(&text, path, facts);
     let folders = inputs::matching(snapshot, patterns).map_err(|error| unreadable(path, &error))?;
     let setting = Setting { folder: path, policy, facts, folders: &folders };
-    let list = environment::parse(&text, &setting)
-        .map_err(|errors| Unrendered { reason: errors.reason().word(), problems: errors.problems })?;
-    let problems = expr::problems(&list.apps);
-    let reason = ListReason::InvalidAppList.word();
-    if problems.is_empty() { Ok(list) } else { Err(Unrendered { reason, problems }) }
+    expr::app_list(&text, &setting)
 }

@@ -4,16 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use skiff_shared::desired::{
-    Assignment, Desired, Interval, Listing, Problem, Revision, Unrendered, render_digest,
-};
+use skiff_shared::desired::{Assignment, Desired, Interval, Listing, Revision, Unrendered, render_digest};
 use skiff_shared::environment::{AppSpec, RendererKind, RepoPath};
 use skiff_shared::object::Hashing;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::environment::{Outcome, Rules, Workshop};
 use super::inputs::{self, Inputs};
-use super::needs::{ChartFolder, Missing};
+use super::needs::ChartFolder;
 use super::source::Fetched;
 use crate::charts::{self, Chart, ChartProblem};
 use crate::cluster::discovery::Discovered;
@@ -127,8 +125,7 @@ impl Job {
             render::render(&self.request(directory.path()), &store).await
         };
         rendered.map_err(|error| {
-            let outcome =
-                if error.reason().is_transient() { Outcome::FailedInPassing } else { Outcome::Failed };
+            let outcome = Outcome::failed(error.reason().is_transient());
             let why = Unrendered { reason: error.reason().word(), problems: error.problems };
             Failed { why, outcome }
         })
@@ -141,9 +138,8 @@ impl Job {
         let (charts, chart) = (self.workshop.charts.clone(), self.files.chart.clone());
         blocking(move || {
             if let Some(Fetched { what: chart, .. }) = chart {
-                let unusable = |error: ChartProblem| Unrendered {
-                    reason: error.reason(),
-                    problems: vec![Problem { place: chart.release.to_string(), message: chain(&error) }],
+                let unusable = |error: ChartProblem| {
+                    Unrendered::one(error.reason(), chart.release.to_string(), chain(&error))
                 };
                 let folder = directory.join(chart.folder().as_str());
                 charts::unpack(&charts.archive(&chart), &folder).map_err(unusable)?;
@@ -167,10 +163,7 @@ impl Job {
         // A repository may take its time: others render meanwhile.
         self.bench = None;
         let completed = completed.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
-        self.dependencies = completed.map_err(|Missing { why, in_passing }| Failed {
-            why,
-            outcome: if in_passing { Outcome::FailedInPassing } else { Outcome::Failed },
-        })?;
+        self.dependencies = completed?;
         self.take_bench().await;
         Ok(())
     }
@@ -247,14 +240,12 @@ pub fn export(snapshot: &Snapshot, root: &RepoPath, directory: &Path) -> Result<
 }
 
 pub fn unreadable(path: &RepoPath, error: &ReadError) -> Unrendered {
-    let problem = Problem { place: path.to_string(), message: chain(error) };
-    Unrendered { reason: error.reason(), problems: vec![problem] }
+    Unrendered::one(error.reason(), path.to_string(), chain(error))
 }
 
 /// What fails that is not the input's fault.
 fn internal(place: &str, message: String) -> Unrendered {
-    let problem = Problem { place: place.to_owned(), message };
-    Unrendered { reason: render::Reason::Internal.word(), problems: vec![problem] }
+    Unrendered::one(render::Reason::Internal.word(), place, message)
 }
 
 pub async fn blocking<T: Send + 'static>(

@@ -10,6 +10,8 @@ use skiff_shared::desired::{Problem, Unrendered};
 use skiff_shared::environment::{AppSource, RepoPath};
 use skiff_shared::limits::Limits;
 
+use super::environment::Outcome;
+use super::job::Failed;
 use super::own;
 use crate::charts::{Chart, Charts};
 use crate::config::EnvironmentConfig;
@@ -18,13 +20,6 @@ use crate::telemetry::chain;
 
 /// The files that name dependencies: those of today, and those of charts for Helm 2.
 const FILES: [(&str, &str); 2] = [("Chart.yaml", "Chart.lock"), ("requirements.yaml", "requirements.lock")];
-
-/// Why dependencies are missing.
-pub struct Missing {
-    pub why: Unrendered,
-    /// Whether the same files may do at another time.
-    pub in_passing: bool,
-}
 
 /// A chart of a revision, on disk for its render.
 pub struct ChartFolder<'a> {
@@ -42,7 +37,7 @@ impl ChartFolder<'_> {
         charts: &Charts,
         config: &EnvironmentConfig,
         limits: &Limits,
-    ) -> Result<Vec<Arc<Chart>>, Missing> {
+    ) -> Result<Vec<Arc<Chart>>, Failed> {
         let folder = self.directory.join(self.path.as_str());
         let present = names(&folder.join("charts"));
         let (mut fetched, mut faults) = (Vec::new(), Vec::new());
@@ -75,8 +70,8 @@ impl ChartFolder<'_> {
         }
         match faults.first() {
             None => Ok(fetched),
-            Some((_, Fault { reason, .. })) => Err(Missing {
-                in_passing: faults.iter().any(|(_, fault)| fault.in_passing),
+            Some((_, Fault { reason, .. })) => Err(Failed {
+                outcome: Outcome::failed(faults.iter().any(|(_, fault)| fault.in_passing)),
                 why: Unrendered {
                     reason,
                     problems: faults

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use skiff_shared::desired::{Problem, Unrendered};
+use skiff_shared::desired::Unrendered;
 use skiff_shared::environment::{AppSource, AppSpec, ChartSource, ListReason};
 use skiff_shared::limits::{Limits, Refusal};
 use tokio::sync::mpsc;
@@ -126,7 +126,7 @@ pub fn subject_of(
 
 /// Says why an app cannot have what it comes from.
 pub fn unusable(spec: &AppSpec, reason: &'static str, message: String) -> Unrendered {
-    Unrendered { reason, problems: vec![Problem { place: spec.place.clone(), message }] }
+    Unrendered::one(reason, spec.place.clone(), message)
 }
 
 /// Returns the source that an app has of its own, as the agent's file reaches it; without one nothing is asked of it.

@@ -8,6 +8,7 @@ use serde_json::Value;
 use skiff_shared::desired::DesiredRow;
 use skiff_shared::desired::yields::{Field, Yields};
 use skiff_shared::object::Digest;
+use skiff_shared::yaml::push_segment;
 
 use crate::store::Store;
 
@@ -117,8 +118,7 @@ fn differing(first: &Value, second: &Value, path: &mut String, paths: &mut Vec<S
         (Value::Object(a), Value::Object(b)) => {
             let only_there = b.keys().filter(|key| !a.contains_key(*key));
             for key in a.keys().chain(only_there) {
-                path.push('/');
-                path.push_str(&key.replace('~', "~0").replace('/', "~1"));
+                push_segment(path, key);
                 let none = Value::Null;
                 differing(a.get(key).unwrap_or(&none), b.get(key).unwrap_or(&none), path, paths);
                 path.truncate(length);

@@ -15,6 +15,7 @@ use skiff_shared::sync::event::Failure;
 use super::failure::within;
 use super::shards::{complete_count, slot_of, unpack};
 use super::{ANNOTATION_BYTES, LABEL_AGENT, LABEL_APP, LABEL_KIND, State, StateError, pack};
+use crate::cluster::next_page;
 
 /// Secrets that one page of their metadata has.
 const SECRETS_AT_ONCE: u32 = 500;
@@ -104,8 +105,8 @@ impl State {
                 self.count(&secret.metadata);
                 found.extend(Stored::of(secret.metadata));
             }
-            match page.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => params = params.continue_token(&token),
+            match next_page(&params, &page.metadata) {
+                Some(next) => params = next,
                 None => return Ok(found),
             }
         }
@@ -130,8 +131,8 @@ impl State {
             for shard in page.items {
                 apps.entry(label(&shard, LABEL_APP)).or_default().add(shard)?;
             }
-            match page.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => params = params.continue_token(&token),
+            match next_page(&params, &page.metadata) {
+                Some(next) => params = next,
                 None => return Ok(apps),
             }
         }

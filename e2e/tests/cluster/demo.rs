@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use rustix::process::{Pid, Signal, kill_process};
+use skiff_e2e::usage;
 
 /// How long one line of the story may take, builds included.
 const PATIENCE: Duration = Duration::from_mins(10);
@@ -125,7 +126,8 @@ impl Traces {
         let mut parents = BTreeMap::new();
         for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
             if let Some(id) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok())
-                && let Some(parent) = stat(id).and_then(|fields| fields.get(1)?.parse::<u32>().ok())
+                && let Some(parent) =
+                    usage::stat(id).ok().and_then(|fields| fields.get(1)?.parse::<u32>().ok())
             {
                 parents.insert(id, parent);
             }
@@ -165,14 +167,7 @@ fn temporary(argument: &str) -> Option<PathBuf> {
     if is_shared { Some(first.join(below.next()?)) } else { Some(first) }
 }
 
-/// Returns what follows the name in a process's line of /proc: state, parent, and so on (proc_pid_stat(5)).
-fn stat(id: u32) -> Option<Vec<String>> {
-    let text = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-    let (_, fields) = text.rsplit_once(')')?;
-    Some(fields.split_whitespace().map(str::to_owned).collect())
-}
-
 /// Returns when a process began, in ticks since the machine did.
 fn start_of(id: u32) -> Option<u64> {
-    stat(id)?.get(19)?.parse().ok()
+    usage::stat(id).ok()?.get(19)?.parse().ok()
 }

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::managed_fields::{Entry, EntryError, Path, omit, owned_by};
 use crate::object::{Digest, Hashing};
+use crate::yaml::push_segment;
 
 /// A field of an object as a JSON pointer (RFC 6901), checked to be one that may be left to others.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -111,8 +112,7 @@ fn jq_pointer(text: &str) -> Option<String> {
         if name.is_empty() || name.contains(['"', '\\']) {
             return None;
         }
-        pointer.push('/');
-        pointer.push_str(&name.replace('~', "~0").replace('/', "~1"));
+        push_segment(&mut pointer, name);
         rest = after;
     }
     Some(pointer)

@@ -160,18 +160,11 @@ impl Machine {
         match result {
             Ok(answer) => {
                 let was = self.rows[ix.get()].is_ready();
-                let row = self.row(ix);
-                // What was applied is no more: its end is no drift.
-                row.record = Record::Claimed;
-                row.drift = None;
-                if let Some(seen) = &mut row.seen {
+                self.is_no_more(ix, now);
+                if let Some(seen) = &mut self.row(ix).seen {
                     seen.deleting = true;
                 }
-                if let Some(run) = &mut self.run {
-                    run.found.remove(&ix);
-                }
                 self.tally(ix, was);
-                self.mark_dirty(ix, now);
                 if answer == (Answer::Deleted { gone: true }) {
                     self.absent(ix, now, out);
                 } else {
@@ -194,15 +187,19 @@ impl Machine {
     /// Takes over that what stood in the place of a recorded recreation is gone.
     pub(super) fn makes_room(&mut self, ix: RowIx, now: Timestamp) {
         self.unfinished.insert(ix);
-        let row = self.row(ix);
-        if matches!(row.record, Record::Settled(_)) {
-            // Its end is no drift, and what is created in its place takes nothing from others.
-            (row.record, row.drift) = (Record::Claimed, None);
-            if let Some(run) = &mut self.run {
-                run.found.remove(&ix);
-            }
-            self.mark_dirty(ix, now);
+        if matches!(self.rows[ix.get()].record, Record::Settled(_)) {
+            self.is_no_more(ix, now);
         }
+    }
+
+    /// What was applied is no more: its end is no drift, and what is created in its place takes nothing from others.
+    fn is_no_more(&mut self, ix: RowIx, now: Timestamp) {
+        let row = self.row(ix);
+        (row.record, row.drift) = (Record::Claimed, None);
+        if let Some(run) = &mut self.run {
+            run.found.remove(&ix);
+        }
+        self.mark_dirty(ix, now);
     }
 
     /// Creates what was deleted to be created anew where the sync that did so goes on no more: it was superseded or is

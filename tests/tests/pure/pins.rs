@@ -3,7 +3,7 @@
 use skiff_shared::object::Digest;
 use skiff_shared::policy::{Mode, Policy};
 use skiff_shared::report::SyncStatus;
-use skiff_shared::sync::event::{Approval, Ask, Event, Pin};
+use skiff_shared::sync::event::{Ask, Event, Pin};
 use skiff_tests::notation;
 use skiff_tests::sim::{End, Sim};
 
@@ -173,23 +173,16 @@ fn syncs_that_do_not_end_store_no_more_than_a_few_renders() {
 fn where_plans_are_approved_a_rollback_is_one_too() {
     let mut sim = Sim::with_policy(Policy { mode: Mode::Manual, ..Policy::default() });
     let mut ask = Ask::default();
-    let approve = |sim: &mut Sim, ask: &mut Ask| {
-        sim.settle().expect("sound");
-        let digest = sim.report().plan.expect("a plan waits").digest;
-        ask.approval = Some(Approval { digest, by: "ops".into() });
-        sim.ask(ask.clone());
-        sim.settle().expect("sound");
-    };
     let first = sim.commit("c1", FIRST);
-    approve(&mut sim, &mut ask);
+    sim.approve(&mut ask);
     sim.commit("c2", SECOND);
-    approve(&mut sim, &mut ask);
+    sim.approve(&mut ask);
     sim.reset();
     ask.pin = pin(first.render).pin;
     sim.ask(ask.clone());
     sim.settle().expect("sound");
     assert_eq!(sim.counts().writes(), 0, "nothing goes without a word on the very plan");
-    approve(&mut sim, &mut ask);
+    sim.approve(&mut ask);
     assert!(exists(&sim, "ConfigMap/shop/old") && !exists(&sim, "ConfigMap/shop/new"));
     let newest = &sim.report().history[0];
     assert_eq!((newest.pinned, newest.approved_by.as_deref()), (true, Some("ops")));

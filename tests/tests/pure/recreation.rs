@@ -4,7 +4,7 @@ use skiff_shared::plan::Action;
 use skiff_shared::policy::{Mode, Policy};
 use skiff_shared::report::SyncStatus;
 use skiff_shared::sync::effect::{Effect, Notice};
-use skiff_shared::sync::event::{Approval, Ask};
+use skiff_shared::sync::event::Ask;
 use skiff_tests::notation::object;
 use skiff_tests::sim::{End, Fate, Sim};
 use skiff_tests::world::Meddling;
@@ -133,7 +133,7 @@ fn what_cannot_be_created_any_more_is_not_deleted() {
     sim.commit("c2", ["Job/shop/migrate v2 fixed=1 force"]);
     sim.settle().expect("sound");
     sim.world.weather.creates_denied = true;
-    say_yes(&mut sim);
+    sim.say_yes(&mut Ask::default());
     sim.settle().expect("sound");
     assert_eq!(uid(&sim), before);
     assert_eq!(sim.counts().deletes, 0);
@@ -153,7 +153,7 @@ fn an_approved_recreation_that_was_begun_is_finished_by_whoever_comes_after() {
         approve(&mut sim);
         let desired = sim.commit("c2", ["Job/shop/migrate v2 fixed=1 force"]);
         sim.settle().expect("sound");
-        say_yes(&mut sim);
+        sim.say_yes(&mut Ask::default());
         let delete = sim.run_until(|effect| matches!(effect, Effect::Delete(..))).expect("sound");
         sim.perform(0, delete, Fate::Fine).expect("sound");
         if newer {
@@ -205,11 +205,6 @@ fn a_recreation_is_in_the_plan_that_is_approved() {
 
 fn approve(sim: &mut Sim) {
     sim.settle().expect("sound");
-    say_yes(sim);
+    sim.say_yes(&mut Ask::default());
     assert_eq!(sim.settle().expect("sound"), End::Idle);
-}
-
-fn say_yes(sim: &mut Sim) {
-    let digest = sim.report().plan.expect("a plan that waits").digest;
-    sim.ask(Ask { approval: Some(Approval { digest, by: "ops".into() }), ..Ask::default() });
 }

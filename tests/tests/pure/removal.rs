@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use skiff_shared::desired::{Desired, Listing, Propagation, Unrendered};
 use skiff_shared::policy::{Mode, Policy};
-use skiff_shared::sync::event::{Approval, Ask, Deletion, Event};
+use skiff_shared::sync::event::{Ask, Deletion, Event};
 use skiff_tests::notation;
 use skiff_tests::sim::{End, Sim};
 
@@ -190,20 +190,13 @@ fn orphaned_objects_stay_and_what_asks_to_be_kept_does_too() {
 fn where_plans_are_approved_a_deletion_is_one_too() {
     let mut sim = Sim::with_policy(Policy { mode: Mode::Manual, ..Policy::default() });
     let mut ask = Ask::default();
-    let approve = |sim: &mut Sim, ask: &mut Ask| {
-        sim.settle().expect("sound");
-        let digest = sim.report().plan.expect("a plan waits").digest;
-        ask.approval = Some(Approval { digest, by: "ops".into() });
-        sim.ask(ask.clone());
-        sim.settle().expect("sound");
-    };
     sim.commit("c1", OBJECTS);
-    approve(&mut sim, &mut ask);
+    sim.approve(&mut ask);
     sim.reset();
     unlist(&mut sim, Listing::Unlisted);
     sim.settle().expect("sound");
     assert_eq!(sim.counts().writes(), 0);
-    approve(&mut sim, &mut ask);
+    sim.approve(&mut ask);
     assert!(sim.replicas[0].machine.has_ended() && !exists(&sim, "ConfigMap/shop/a"));
 }
 

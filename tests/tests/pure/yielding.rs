@@ -6,7 +6,7 @@ use skiff_shared::desired::autoscaler::Autoscaled;
 use skiff_shared::policy::{Mode, Policy};
 use skiff_shared::report::SyncStatus;
 use skiff_shared::sync::effect::{Effect, Notice};
-use skiff_shared::sync::event::{Approval, Ask, Event};
+use skiff_shared::sync::event::{Ask, Event};
 use skiff_tests::notation::object;
 use skiff_tests::sim::{End, Fate, Sim};
 use skiff_tests::world::{Meddling, Scaler};
@@ -77,19 +77,11 @@ fn an_object_that_was_deleted_is_created_with_what_is_left_to_others() {
     assert_eq!(replicas(&sim), (first, Scaler::Nobody));
 }
 
-/// Approves the plan that waits.
-fn approve(sim: &mut Sim) {
-    sim.settle().expect("sound");
-    let digest = sim.report().plan.expect("a plan that waits").digest;
-    sim.ask(Ask { approval: Some(Approval { digest, by: "ops".into() }), ..Ask::default() });
-    sim.settle().expect("sound");
-}
-
 #[test]
 fn a_heal_takes_nothing_back_that_nobody_approved() {
     let mut sim = Sim::with_policy(Policy { mode: Mode::Manual, ..Policy::default() });
     sim.commit("c1", ["Deployment/shop/web replicas yields"]);
-    approve(&mut sim);
+    sim.approve(&mut Ask::default());
     sim.meddle(WEB, Meddling::Scale);
     sim.settle().expect("sound");
     let scaled = replicas(&sim);
@@ -100,7 +92,7 @@ fn a_heal_takes_nothing_back_that_nobody_approved() {
     sim.settle().expect("sound");
     assert_eq!(sim.counts().heals, 1);
     assert_eq!(replicas(&sim), scaled, "the plan that takes them back waits for its approval");
-    approve(&mut sim);
+    sim.approve(&mut Ask::default());
     assert_eq!(replicas(&sim).1, Scaler::Us);
 }
 
@@ -111,7 +103,7 @@ fn what_is_left_to_others_is_part_of_what_was_approved() {
         [format!("{WEB} replicas{yields} wave=1"), "Deployment/shop/api ready=never".to_owned()]
     };
     sim.commit("c1", lines(" yields").iter().map(String::as_str));
-    approve(&mut sim);
+    sim.approve(&mut Ask::default());
     assert!(!sim.world.objects.contains_key(&object(WEB)), "its wave waits");
     sim.commit("c2", lines("").iter().map(String::as_str));
     sim.settle().expect("sound");
