@@ -19,6 +19,7 @@ use skiff_shared::inventory::Uid;
 use skiff_shared::managed_fields::{Entry, FieldSet, Fields, ForeignOwner, Owned};
 use skiff_shared::object::{ApiSet, Digest, GroupKind, ObjectId, ServedKind};
 use skiff_shared::report::Recorded;
+use skiff_shared::sync::effect::ShardSlot;
 use skiff_shared::sync::event::{Ask, Point, Refusal, Seen};
 
 pub use meddling::Meddling;
@@ -112,6 +113,8 @@ pub struct Weather {
     pub quota_full: bool,
     /// A policy refuses everything new.
     pub creates_denied: bool,
+    /// The agent's own namespace takes no new object: neither a shard nor a stored render.
+    pub state_full: bool,
 }
 
 /// The whole cluster.
@@ -242,6 +245,11 @@ impl Default for World {
 }
 
 impl World {
+    /// Whether a part of an app's inventory is stored.
+    pub fn has_shard(&self, app: &str, slot: ShardSlot) -> bool {
+        self.stores.get(app).is_some_and(|store| store.shards.contains_key(&slot))
+    }
+
     /// Rises with every change of an object.
     pub fn version(&self) -> u64 {
         self.rv

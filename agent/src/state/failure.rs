@@ -1,8 +1,10 @@
 //! What a failed request to the agent's own state means.
 
+use kube::core::Status;
 use skiff_shared::sync::event::{Cause, Failure, Refusal};
 
 use super::DEADLINE;
+use crate::cluster::classify::classify;
 
 /// Runs a request under the deadline and classes its failure.
 pub(super) async fn within<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Failure> {
@@ -18,15 +20,23 @@ pub(super) async fn within<T>(request: impl Future<Output = Result<T, kube::Erro
 fn failure_of(error: &kube::Error) -> Failure {
     let kube::Error::Api(status) = error else { return Failure::Unknown(error.to_string()) };
     let cause = |reason| Cause { reason, code: status.code, message: status.message.clone() };
+    let told = |otherwise| cause(refusal(status).unwrap_or(otherwise));
     match status.code {
         404 => Failure::NotFound(cause(Refusal::Unclassified)),
         409 if status.reason == "AlreadyExists" => Failure::Replaced(cause(Refusal::Conflict)),
         409 => Failure::Unavailable(cause(Refusal::Conflict)),
         429 => Failure::Throttled(None),
-        500.. => Failure::Unavailable(cause(Refusal::ServerError)),
-        403 => Failure::Rejected(cause(Refusal::Forbidden)),
-        413 => Failure::Rejected(cause(Refusal::TooLarge)),
-        _ => Failure::Rejected(cause(Refusal::Unclassified)),
+        500.. => Failure::Unavailable(told(Refusal::ServerError)),
+        _ => Failure::Rejected(told(Refusal::Unclassified)),
+    }
+}
+
+/// Returns why a request was refused, in the words that are used of objects.
+fn refusal(status: &Status) -> Option<Refusal> {
+    let body = serde_json::to_vec(status).ok()?;
+    match classify(status.code, None, &body) {
+        Failure::Rejected(cause) | Failure::Unavailable(cause) => Some(cause.reason),
+        _ => None,
     }
 }
 
@@ -37,8 +47,6 @@ pub(super) fn packing(error: &std::io::Error) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use kube::core::Status;
-
     use super::*;
 
     fn classed(reason: &str, code: u16) -> Failure {
@@ -51,5 +59,21 @@ mod tests {
         assert!(matches!(classed("AlreadyExists", 409), Failure::Replaced(_)));
         // Operation cannot be fulfilled on resourcequotas "state": the object has been modified.
         assert!(matches!(classed("Conflict", 409), Failure::Unavailable(_)));
+    }
+
+    #[test]
+    fn a_refusal_has_the_word_that_it_has_for_objects() {
+        let word = |code, message: &str| {
+            let message = message.to_owned();
+            let status = Status { code, reason: "Forbidden".to_owned(), message, ..Status::default() };
+            match failure_of(&kube::Error::Api(Box::new(status))) {
+                Failure::Rejected(cause) | Failure::Unavailable(cause) => cause.reason.word(),
+                _ => "another failure",
+            }
+        };
+        assert_eq!(word(403, "configmaps is forbidden: User \"skiff\" cannot create"), "Forbidden");
+        assert_eq!(word(403, "secrets \"a\" is forbidden: exceeded quota: state, requested"), "QuotaExceeded");
+        assert_eq!(word(403, "admission webhook \"w\" denied the request: no"), "AdmissionDenied");
+        assert_eq!(word(500, "failed calling webhook \"w\": connection refused"), "WebhookUnavailable");
     }
 }

@@ -48,6 +48,7 @@ pub(super) struct Metrics {
     heals: Counter<u64>,
     heal_duration: Histogram<f64>,
     contested: Counter<u64>,
+    state_failures: Counter<u64>,
     requests: Counter<u64>,
     render_files: Counter<u64>,
     lives: AtomicU64,
@@ -130,6 +131,11 @@ impl Metrics {
                 "{object}",
                 "Times that an object was left to another manager",
             ),
+            state_failures: counter(
+                "skiff.state.failures",
+                "{failure}",
+                "Failures to store the agent's own state, by what was to be stored",
+            ),
             requests: counter(
                 "skiff.api.requests",
                 "{request}",
@@ -202,8 +208,17 @@ impl Metrics {
                 self.heal_duration.record(seconds(*seen_at, *healed_at), labels);
             }
             Notice::Contested { .. } => self.contested.add(1, labels),
+            Notice::StateNotStored { what, cause, .. } => {
+                self.state_not_stored(labels, what.word(), cause.reason.word());
+            }
             _ => {}
         }
+    }
+
+    /// Counts a failure to store a part of an app's own state.
+    fn state_not_stored(&self, labels: &[KeyValue], part: &'static str, error_type: &'static str) {
+        let why = [KeyValue::new("skiff.state.part", part), KeyValue::new(name::ERROR_TYPE, error_type)];
+        self.state_failures.add(1, &with(labels, why));
     }
 
     pub(super) fn rendered(&self, app: &AppName, rendering: Rendering, took: Interval) {

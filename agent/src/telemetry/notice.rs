@@ -106,6 +106,11 @@ pub(super) fn line(notice: &Notice) -> Line {
             Line::new(Level::Warn, "source_failed", format!("failed to read the source: {reason}: {message}"))
                 .failed(reason)
         }
+        Notice::StateNotStored { what, cause, attempt } => {
+            let reason = cause.reason.word();
+            let text = format!("failed to store {what} (attempt {attempt}): {reason}: {}", cause.message);
+            Line::new(Level::Warn, "state_not_stored", text).failed(reason)
+        }
     }
 }
 

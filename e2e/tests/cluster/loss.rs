@@ -125,3 +125,35 @@ async fn what_was_exported_is_imported_and_nothing_is_written_afterwards() -> an
     site.synced("staging", &second).await?;
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_namespace_of_the_agent_holds_the_sync_and_says_so() -> anyhow::Result<()> {
+    let mut site = Site::start(Options::default()).await?;
+    let mut shop = site.repository("shop")?;
+    shop.write("apps/price.yaml", in_namespace("default", &config_map("price", "one")));
+    let first = shop.commit("one object")?;
+    site.start_agent(json!([Site::environment("staging", shop.url(), "apps")]))?;
+    site.synced("staging", &first).await?;
+
+    let quota = ["quota", "state", "--namespace", NAMESPACE];
+    let hard = ["--hard", "count/secrets=0"];
+    site.kubectl(User::Admin, &[&["create"], &quota[..], &hard].concat()).await?;
+    // No controller of quotas runs here: what is used is said by hand.
+    let used = r#"--patch={"status":{"hard":{"count/secrets":"0"},"used":{"count/secrets":"0"}}}"#;
+    let patch = ["--subresource=status", "--type=merge", used];
+    site.kubectl(User::Admin, &[&["patch"], &quota[..], &patch].concat()).await?;
+    shop.write("apps/price.yaml", in_namespace("default", &config_map("price", "two")));
+    let second = shop.commit("a better price")?;
+    site.app("staging", "it says what cannot be stored", |app| {
+        says(app, "Stored", "QuotaExceeded", "the rendered objects of the app cannot be stored")
+    })
+    .await?;
+    let prices: Api<ConfigMap> = Api::namespaced(site.admin()?, "default");
+    assert_eq!(prices.get("price").await?.data.unwrap_or_default()["value"], "one");
+
+    site.kubectl(User::Admin, &[&["delete"], &quota[..]].concat()).await?;
+    site.synced("staging", &second).await?;
+    assert_eq!(prices.get("price").await?.data.unwrap_or_default()["value"], "two");
+    site.app("staging", "nothing is left to say", |app| condition(app, "Stored").is_none()).await?;
+    Ok(())
+}

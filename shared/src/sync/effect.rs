@@ -190,6 +190,39 @@ pub enum Notice {
         reason: String,
         message: String,
     },
+    /// A part of the app's own state could not be stored; it is tried again.
+    StateNotStored {
+        what: StatePart,
+        cause: Cause,
+        attempt: u32,
+    },
+}
+
+/// A part of an app's own state in the cluster.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StatePart {
+    /// A shard that names the objects.
+    Inventory,
+    /// A Secret that holds their bodies.
+    Render,
+}
+
+impl StatePart {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Inventory => "inventory",
+            Self::Render => "render",
+        }
+    }
+}
+
+impl std::fmt::Display for StatePart {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Inventory => "the inventory",
+            Self::Render => "the rendered objects",
+        })
+    }
 }
 
 /// Somebody else changed a field that we own, or removed an object that we own.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::effect::{Effect, Notice, ShardSlot};
+use super::effect::{Effect, Notice, ShardSlot, StatePart};
 use super::event::{Answer, Failure, Token};
 use super::row::Row;
 use super::state::{Machine, Open, Phase, SecureState, ShardState};
@@ -282,7 +282,8 @@ impl Machine {
         };
         match result {
             Ok(Answer::Kept(names)) if is_current => {
-                (shard.attempts, shard.not_before) = (0, None);
+                let was_told = shard.lasting_trouble().is_some();
+                shard.stored(StatePart::Render);
                 if shard.keep == SecureState::Sent(token) {
                     shard.keep = SecureState::Done;
                 }
@@ -295,6 +296,9 @@ impl Machine {
                     shard.renders.insert(0, names);
                     shard.dirty.get_or_insert(now);
                 }
+                if was_told {
+                    self.changed(now);
+                }
             }
             // Stored for a number of shards that is no more: nothing will name it.
             Ok(Answer::Kept(names)) => shard.dropping.extend(names),
@@ -304,7 +308,7 @@ impl Machine {
                     shard.keep = SecureState::Needed;
                 }
                 shard.kept = None;
-                self.storing_failed(slot, &failure, now, out);
+                self.storing_failed((slot, StatePart::Render), &failure, now, out);
             }
         }
     }

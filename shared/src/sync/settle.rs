@@ -5,8 +5,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::effect::{Effect, ShardSlot};
-use super::event::{Answer, Failure, Token};
+use super::effect::{Effect, Notice, ShardSlot, StatePart};
+use super::event::{Answer, Cause, Failure, Refusal, Token, WITHHELD};
 use super::row::{Row, RowIx};
 use super::state::{Machine, Open, Phase, SecureState, ShardState};
 use crate::inventory::Shard;
@@ -101,9 +101,13 @@ impl Machine {
         }
         match result {
             Ok(_) => {
-                (shard.attempts, shard.not_before) = (0, None);
+                let was_told = shard.lasting_trouble().is_some();
+                shard.stored(StatePart::Inventory);
                 if shard.claim == SecureState::Sent(token) {
                     shard.claim = SecureState::Done;
+                }
+                if was_told {
+                    self.changed(now);
                 }
                 self.forget_renders(slot, out);
             }
@@ -112,7 +116,7 @@ impl Machine {
                     shard.claim = SecureState::Needed;
                 }
                 shard.dirty.get_or_insert(now);
-                self.storing_failed(slot, &failure, now, out);
+                self.storing_failed((slot, StatePart::Inventory), &failure, now, out);
             }
         }
     }
@@ -136,7 +140,7 @@ impl Machine {
     /// Waits a while after state could not be stored; another agent's hand ends the work.
     pub(super) fn storing_failed(
         &mut self,
-        slot: ShardSlot,
+        (slot, what): (ShardSlot, StatePart),
         failure: &Failure,
         now: Timestamp,
         out: &mut Vec<Effect>,
@@ -148,6 +152,27 @@ impl Machine {
         shard.attempts += 1;
         let wait = 200_i64.saturating_mul(1 << shard.attempts.min(8));
         shard.not_before = Some(now + SignedDuration::from_millis(wait));
+        if let Some(cause) = cause_of(what, failure) {
+            shard.trouble = Some((what, cause.clone()));
+            out.push(Effect::Notice(Notice::StateNotStored { what, cause, attempt: shard.attempts }));
+        }
         self.changed(now);
     }
+}
+
+/// Returns why a part of the state was not stored; `None` where the agent has not sent it.
+fn cause_of(what: StatePart, failure: &Failure) -> Option<Cause> {
+    let passing = |code, message: &str| Cause { reason: Refusal::ServerError, code, message: message.to_owned() };
+    let cause = match failure {
+        Failure::Rejected(cause)
+        | Failure::NotFound(cause)
+        | Failure::Replaced(cause)
+        | Failure::Unavailable(cause) => cause.clone(),
+        Failure::Throttled(_) => passing(429, "the API server is too busy"),
+        Failure::Unknown(message) => passing(0, message),
+        Failure::Fenced | Failure::NotSent => return None,
+    };
+    // Rendered objects lie in a Secret, which a refusal may quote; these two are about rights and amounts.
+    let quotes = what == StatePart::Render && !matches!(cause.reason, Refusal::Forbidden | Refusal::QuotaExceeded);
+    Some(if quotes { Cause { message: WITHHELD.to_owned(), ..cause } } else { cause })
 }

@@ -114,6 +114,7 @@ impl Sim {
             Effect::Release(_, target, _, yields) => Some(world.release(&target, &yields)),
             Effect::Adopt(_, target) => Some(world.adopt(&target)),
             Effect::Delete(_, target, uid, _) => Some(world.delete(&target, &uid)),
+            Effect::Save(_, slot, _) if world.weather.state_full && !world.has_shard(&app, slot) => Some(full()),
             Effect::Save(_, slot, shard) => {
                 let replica = &mut self.replicas[at];
                 let known = replica.revisions.get(&slot).copied();
@@ -126,6 +127,7 @@ impl Sim {
                     None => Some(Err(Failure::Fenced)),
                 }
             }
+            Effect::Keep(..) if world.weather.state_full => Some(full()),
             Effect::Keep(_, _, bodies) => {
                 Some(Ok(Answer::Kept(world.stores.entry(app).or_default().keep(&bodies))))
             }
@@ -208,4 +210,9 @@ fn marked(world: &World, app: &Arc<str>) -> Vec<Found> {
 
 fn store<'a>(world: &'a mut crate::world::World, app: &std::sync::Arc<str>) -> &'a mut Store {
     world.stores.entry(app.clone()).or_default()
+}
+
+/// The answer of a namespace whose quota is used up.
+fn full() -> Result<Answer, Failure> {
+    Err(Failure::Rejected(cause(Refusal::QuotaExceeded, 403)))
 }

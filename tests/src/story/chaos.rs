@@ -50,6 +50,7 @@ impl Story {
                     webhook_down: self.random.chance(40),
                     quota_full: self.random.chance(20),
                     creates_denied: self.random.chance(10),
+                    state_full: self.random.chance(10),
                 };
                 self.sim.world.weather = weather;
                 self.sim.note(|| format!("    {weather:?}"));

@@ -3,6 +3,7 @@
 use skiff_shared::sync::event::{Ask, Event};
 use skiff_tests::notation;
 use skiff_tests::sim::{End, Sim};
+use skiff_tests::world::Meddling;
 
 fn exists(sim: &Sim, object: &str) -> bool {
     sim.world.objects.contains_key(&notation::object(object))
@@ -54,4 +55,36 @@ fn an_app_that_was_never_synced_has_lost_nothing() {
     sim.commit("c1", ["ConfigMap/shop/a"]);
     sim.settle().expect("sound");
     assert!(sim.report().conditions.iter().all(|condition| condition.kind != "Recorded"));
+}
+
+#[test]
+fn what_cannot_be_recorded_is_not_written_and_the_status_says_why() {
+    let mut sim = Sim::shop();
+    sim.world.weather.state_full = true;
+    sim.commit("c1", ["ConfigMap/shop/a"]);
+    assert_eq!(sim.settle().expect("sound"), End::Waiting);
+    assert_eq!(sim.counts().writes(), 0);
+    let report = sim.report();
+    let told = report.conditions.iter().find(|condition| condition.kind == "Stored").expect("told");
+    insta::assert_snapshot!(format!("{} {}: {}", told.status, told.reason, told.message), @"false QuotaExceeded: the rendered objects of the app cannot be stored in the agent's namespace; it is tried again: the server says QuotaExceeded");
+
+    sim.world.weather.state_full = false;
+    assert_eq!(sim.settle().expect("sound"), End::Idle);
+    assert!(exists(&sim, "ConfigMap/shop/a"));
+    assert!(sim.report().conditions.iter().all(|condition| condition.kind != "Stored"));
+}
+
+#[test]
+fn drift_is_healed_while_a_newer_commit_cannot_be_recorded() {
+    let mut sim = Sim::shop();
+    let desired = sim.commit("c1", ["ConfigMap/shop/a", "ConfigMap/shop/b"]);
+    sim.settle().expect("sound");
+    sim.world.weather.state_full = true;
+    sim.commit("c2", ["ConfigMap/shop/a", "ConfigMap/shop/c"]);
+    assert_eq!(sim.settle().expect("sound"), End::Waiting);
+    assert!(sim.report().conditions.iter().any(|condition| condition.kind == "Stored"));
+    assert!(exists(&sim, "ConfigMap/shop/b") && !exists(&sim, "ConfigMap/shop/c"), "neither written nor pruned");
+    sim.meddle("ConfigMap/shop/a", Meddling::TakeField);
+    assert_eq!(sim.settle().expect("sound"), End::Waiting);
+    assert!(sim.world.is_as(&desired.rows[0].id, desired.rows[0].body), "healed all the same");
 }

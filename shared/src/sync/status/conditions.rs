@@ -9,7 +9,7 @@ use crate::report::{Condition, ObjectCounts, PinReport, shortened};
 use crate::rights::{self, MissingRight};
 use crate::sync::event::{Blind, Cause, Refusal};
 use crate::sync::fail::Why;
-use crate::sync::state::{Machine, Phase};
+use crate::sync::state::{Machine, Phase, ShardState};
 
 /// Characters of one refusal that a condition shows at most.
 const REFUSAL: usize = 300;
@@ -45,6 +45,7 @@ impl Machine {
             });
         }
         conditions.extend(self.recorded_condition());
+        conditions.extend(self.stored_condition());
         conditions.extend(self.watched_condition());
         conditions.extend(self.authorized_condition());
         let contested =
@@ -80,6 +81,20 @@ impl Machine {
         })
     }
 
+    /// Says what of the app's own state cannot be stored, if there is anything.
+    fn stored_condition(&self) -> Option<Condition> {
+        let (what, cause) = self.shards.iter().find_map(ShardState::lasting_trouble)?;
+        Some(Condition {
+            kind: "Stored",
+            status: false,
+            reason: cause.reason.word().to_owned(),
+            message: cut(&format!(
+                "{what} of the app cannot be stored in the agent's namespace; it is tried again: {}",
+                cause.message
+            )),
+        })
+    }
+
     /// Says which objects of the app cannot be seen, if there are any: their drift and health are unknown.
     fn watched_condition(&self) -> Option<Condition> {
         let unseen: Vec<(&GroupKind, &Blind)> = self.unseen().collect();
@@ -100,7 +115,8 @@ impl Machine {
     fn authorized_condition(&self) -> Option<Condition> {
         let blocked = self.blocked.iter().flat_map(|blocked| &blocked.problems).map(|(_, cause)| cause);
         let failed = self.rows.iter().filter_map(|row| row.trouble.as_ref()?.cause.as_ref());
-        let causes = blocked.chain(failed).chain(self.unseen().map(|(_, blind)| &blind.cause));
+        let unstored = self.shards.iter().filter_map(ShardState::lasting_trouble).map(|(_, cause)| cause);
+        let causes = blocked.chain(failed).chain(unstored).chain(self.unseen().map(|(_, blind)| &blind.cause));
         let refused = causes.filter(|cause| cause.reason == Refusal::Forbidden);
         let missing = rights::describe(refused.filter_map(|cause| MissingRight::read(&cause.message)));
         (!missing.is_empty()).then(|| Condition {
