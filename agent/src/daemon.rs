@@ -234,7 +234,8 @@ impl Daemon {
         let heard = Heard { seen, asks, lease: lease.term.clone(), autoscaled, apis: apis.set.clone() };
         heard.pass_on(&vital, &registry, &readiness);
         let sources = Sources::new(cache.clone(), charts.clone(), instance.clone(), vital.clone());
-        let workshop = workshop(&fixed, Caches { cache, charts, sources }, store, interner)?;
+        let workshop =
+            workshop(&fixed, Caches { cache, charts, sources }, store, interner, registry.clone())?;
         let environments = Environments::new(workshop, launcher.clone(), apis.discovered, readiness.clone());
         Ok(Self {
             environments,
@@ -473,6 +474,7 @@ fn workshop(
     Caches { cache, charts, sources }: Caches,
     store: Arc<Store>,
     interner: Arc<Mutex<Interner>>,
+    registry: Arc<Registry>,
 ) -> anyhow::Result<Workshop> {
     let scratch = fixed.state.directory.join("scratch");
     Ok(Workshop {
@@ -482,6 +484,7 @@ fn workshop(
         sources,
         store,
         interner,
+        registry,
         tools: tools::open(&fixed.render, &scratch)?,
         benches: Arc::new(Semaphore::new(BENCHES)),
         scratch: scratch.into(),

@@ -18,7 +18,7 @@
 //! All problems are reported, not only the first, each with its file and line as far as anybody knows it.
 
 mod cache;
-mod changing;
+pub mod changing;
 mod collect;
 mod files;
 mod helm;
@@ -49,6 +49,7 @@ use collect::Collector;
 use files::Files;
 
 pub use cache::FileCache;
+pub use changing::Changing;
 pub use inputs::input_digest;
 pub use version::{Found, Program, programs};
 
@@ -138,6 +139,8 @@ pub struct Rendered {
     /// Sorted by id; no id twice.
     pub rows: Vec<DesiredRow>,
     pub warnings: Vec<String>,
+    /// What another render of the same files has otherwise, sorted by id.
+    pub changing: Vec<Changing>,
     /// Keeps the bodies until the caller counts them as live.
     pub hold: Hold,
     /// None are counted where a tool renders.
@@ -275,7 +278,9 @@ async fn chart(request: &Request<'_>, options: &HelmOptions, store: &Store) -> R
     let walked = helm::render(&mut again, options).await;
     // A second render that fails says nothing of the first.
     if let Ok(again) = again.finish(walked).0 {
-        rendered.warnings.extend(changing::settle(&mut rendered.rows, &again.rows, store));
+        let (changing, warnings) = changing::settle(&mut rendered.rows, &again.rows, store);
+        rendered.changing = changing;
+        rendered.warnings.extend(warnings);
     }
     Ok(rendered)
 }

@@ -471,7 +471,7 @@ impl WantedSets {
                 owned: owned
                     .get(app)
                     .into_iter()
-                    .flat_map(|owned| owned.iter().map(|(id, on_record)| (id, *on_record)))
+                    .flat_map(|owned| owned.iter().map(|(id, recorded)| (id, recorded.how)))
                     .collect(),
             })
             .collect();

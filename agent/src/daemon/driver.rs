@@ -11,7 +11,7 @@ use skiff_shared::sync::event::Event;
 
 use super::mailbox::Mailbox;
 use super::performer::Performer;
-use super::registry::Registry;
+use super::registry::{Recorded, Registry};
 
 /// Drives one app until it is stopped; ends when it has been drained.
 pub struct Driver {
@@ -47,7 +47,7 @@ impl Driver {
     /// Tells the registry what the app owns and which bodies it needs.
     fn note(&self) {
         let rows = self.machine.rows();
-        let owned = rows.iter().filter_map(|row| Some((row.id.clone(), on_record(&row.record)?))).collect();
+        let owned = rows.iter().filter_map(|row| Some((row.id.clone(), recorded(&row.record)?))).collect();
         let recorded = rows.iter().filter_map(|row| Some(row.record.applied()?.body));
         let begun = rows.iter().filter_map(|row| Some(row.recreation.as_ref()?.body));
         let parting = rows.iter().filter_map(|row| Some(row.parting?.body));
@@ -57,12 +57,13 @@ impl Driver {
     }
 }
 
-fn on_record(record: &Record) -> Option<OnRecord> {
-    match record {
-        Record::None => None,
-        Record::Claimed => Some(OnRecord::Claimed),
-        Record::Settled(_) => Some(OnRecord::Settled),
-    }
+fn recorded(record: &Record) -> Option<Recorded> {
+    let how = match record {
+        Record::None => return None,
+        Record::Claimed => OnRecord::Claimed,
+        Record::Settled(_) => OnRecord::Settled,
+    };
+    Some(Recorded { how, applied: record.applied().map(|applied| applied.body) })
 }
 
 /// Effects after which the app owns or needs something else than before.

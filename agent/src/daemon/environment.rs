@@ -23,6 +23,7 @@ use super::apps::{Apps, Ensured};
 use super::inputs;
 use super::job::{AppFiles, Failed, Job, blocking, desired, unreadable};
 use super::own::{self, News, OwnSources};
+use super::registry::Registry;
 use super::source::{Fetched, Sourced, State, Subject, Trouble};
 use super::sources::{Following, Sources, Told};
 use crate::charts::{Chart, Charts};
@@ -47,6 +48,8 @@ pub struct Workshop {
     pub sources: Arc<Sources>,
     pub store: Arc<Store>,
     pub interner: Arc<Mutex<Interner>>,
+    /// What the apps have on record.
+    pub registry: Arc<Registry>,
     pub tools: Arc<Tools>,
     /// Renders that may run at once.
     pub benches: Arc<Semaphore>,

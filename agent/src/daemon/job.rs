@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use skiff_shared::desired::{Assignment, Desired, Interval, Listing, Revision, Unrendered, render_digest};
 use skiff_shared::environment::{AppSpec, RendererKind, RepoPath};
-use skiff_shared::object::Hashing;
+use skiff_shared::object::{Hashing, ObjectId};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::environment::{Outcome, Rules, Workshop};
@@ -17,7 +17,7 @@ use crate::charts::{self, Chart, ChartProblem};
 use crate::cluster::discovery::Discovered;
 use crate::config::{self, EnvironmentConfig};
 use crate::git::{self, ReadError, Snapshot};
-use crate::render::{self, FileCache, OnDuplicate, Rendered};
+use crate::render::{self, FileCache, OnDuplicate, Rendered, changing};
 use crate::store::Hold;
 use crate::telemetry::chain;
 
@@ -124,11 +124,26 @@ impl Job {
             }
             render::render(&self.request(directory.path()), &store).await
         };
-        rendered.map_err(|error| {
+        let mut rendered = rendered.map_err(|error| {
             let outcome = Outcome::failed(error.reason().is_transient());
             let why = Unrendered { reason: error.reason().word(), problems: error.problems };
             Failed { why, outcome }
-        })
+        })?;
+        self.put_back(&mut rendered).await.map_err(unread)?;
+        Ok(rendered)
+    }
+
+    /// Renders as it was applied what another render would have otherwise.
+    async fn put_back(&mut self, rendered: &mut Rendered) -> Result<(), Unrendered> {
+        if rendered.changing.is_empty() {
+            return Ok(());
+        }
+        // What the app has on record may be on its way from the cluster: others render meanwhile.
+        self.bench = None;
+        let recorded = self.workshop.registry.recorded_of(self.spec.name.as_str()).await;
+        let applied = |id: &ObjectId| recorded.get(id)?.applied;
+        changing::put_back(rendered, applied, &self.workshop.store)
+            .map_err(|error| internal(self.spec.path.as_str(), format!("failed to keep a body: {error}")))
     }
 
     /// Puts the files that the app reads into a folder of their own.
@@ -207,7 +222,7 @@ pub fn desired(
     rendered: Rendered,
     rendered_at: Interval,
 ) -> (Desired, Hold) {
-    let Rendered { rows, warnings, hold, files: _ } = rendered;
+    let Rendered { rows, warnings, changing: _, hold, files: _ } = rendered;
     let (seen_at, fetched) = files.fetched();
     let desired = Desired {
         revision: files.record(),

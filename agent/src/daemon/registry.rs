@@ -34,15 +34,24 @@ pub struct Registry {
     leaving: Mutex<Vec<Weak<Mailbox>>>,
 }
 
-/// What one app has on record.
-pub type Owned = HashMap<ObjectId, OnRecord>;
+/// What one app has on record, by object.
+pub type Owned = HashMap<ObjectId, Recorded>;
+
+/// How one object is on record.
+#[derive(Clone, Copy, Debug)]
+pub struct Recorded {
+    pub how: OnRecord,
+    /// What it was last applied with.
+    pub applied: Option<Digest>,
+}
 
 struct Entry {
     environment: Arc<str>,
     mailbox: Arc<Mailbox>,
     /// The newest list of its environment lacks it: another environment may take it over.
     is_free: bool,
-    owned: Arc<Owned>,
+    /// `None`: its driver has not read it yet.
+    owned: Option<Arc<Owned>>,
     bodies: Arc<HashSet<Digest>>,
     /// What it needs of its stored renders.
     stored: Stored,
@@ -74,7 +83,7 @@ impl Registry {
     /// environment lists no longer is drained there, and what it owns stays known.
     pub fn add(&self, app: &Arc<str>, environment: &Arc<str>) -> Result<(Arc<Mailbox>, Added), NameTaken> {
         let mut apps = self.apps();
-        let (mut owned, mut bodies) = (Arc::default(), Arc::default());
+        let (mut owned, mut bodies) = (None, Arc::default());
         if let Some(entry) = apps.get_mut(app) {
             if entry.environment == *environment {
                 entry.is_free = false;
@@ -283,7 +292,7 @@ impl Registry {
     pub fn note(&self, app: &str, owned: Owned, bodies: HashSet<Digest>, stored: Stored) {
         let mut apps = self.apps();
         if let Some(entry) = apps.get_mut(app) {
-            (entry.owned, entry.bodies, entry.stored) = (Arc::new(owned), Arc::new(bodies), stored);
+            (entry.owned, entry.bodies, entry.stored) = (Some(Arc::new(owned)), Arc::new(bodies), stored);
         }
         drop(apps);
         self.noted.send_replace(());
@@ -308,13 +317,29 @@ impl Registry {
     /// Returns what one app owns.
     pub fn owned_by(&self, app: &str) -> Arc<Owned> {
         let apps = self.apps();
-        apps.get(app).map(|entry| entry.owned.clone()).unwrap_or_default()
+        apps.get(app).and_then(|entry| entry.owned.clone()).unwrap_or_default()
+    }
+
+    /// Waits until it is known what one app has on record, and returns that; nothing of an app that does not run.
+    pub async fn recorded_of(&self, app: &str) -> Arc<Owned> {
+        let mut noted = self.noted();
+        loop {
+            match self.apps().get(app).map(|entry| entry.owned.clone()) {
+                Some(Some(owned)) => return owned,
+                None => return Arc::default(),
+                Some(None) => {}
+            }
+            // The sender is this registry's.
+            if noted.changed().await.is_err() {
+                return Arc::default();
+            }
+        }
     }
 
     /// Returns what every app owns.
     pub fn owned(&self) -> BTreeMap<Arc<str>, Arc<Owned>> {
         let apps = self.apps();
-        apps.iter().map(|(app, entry)| (app.clone(), entry.owned.clone())).collect()
+        apps.iter().map(|(app, entry)| (app.clone(), entry.owned.clone().unwrap_or_default())).collect()
     }
 
     /// Returns the bodies that any app needs, as far as its driver has told.

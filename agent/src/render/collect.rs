@@ -448,7 +448,8 @@ impl<'a> Collector<'a> {
                 Some(reason) => Err(RenderError { reason, problems: self.problems }),
                 None => {
                     let (rows, warnings) = merged;
-                    Ok(Rendered { rows, warnings, hold: self.hold, files: self.files })
+                    let changing = Vec::new();
+                    Ok(Rendered { rows, warnings, changing, hold: self.hold, files: self.files })
                 }
             }
         });

@@ -72,7 +72,10 @@ mod tests {
             }
         };
         assert_eq!(word(403, "configmaps is forbidden: User \"skiff\" cannot create"), "Forbidden");
-        assert_eq!(word(403, "secrets \"a\" is forbidden: exceeded quota: state, requested"), "QuotaExceeded");
+        assert_eq!(
+            word(403, "secrets \"a\" is forbidden: exceeded quota: state, requested"),
+            "QuotaExceeded"
+        );
         assert_eq!(word(403, "admission webhook \"w\" denied the request: no"), "AdmissionDenied");
         assert_eq!(word(500, "failed calling webhook \"w\": connection refused"), "WebhookUnavailable");
     }

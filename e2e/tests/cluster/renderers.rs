@@ -1,5 +1,6 @@
 //! All renderers in one environment, as its `skiff.yaml` lists them.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +10,7 @@ use kube::Api;
 use kube::api::DeleteParams;
 use serde_json::json;
 use skiff_e2e::manifests::{config_map, deployment, in_namespace};
+use skiff_e2e::requests::lines;
 use skiff_e2e::site::Site;
 use skiff_harness::cluster::Options;
 use skiff_harness::git_server::Repository;
@@ -252,6 +254,21 @@ stringData:
   user: ada
   password: {{ randAlphaNum 20 | quote }}
 ---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 0
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      containers:
+      - name: web
+        image: registry.example/web:1
+        env:
+        - {name: TOKEN, value: {{ randAlphaNum 20 | quote }}}
+---
 apiVersion: v1
 kind: ConfigMap
 metadata: {name: note}
@@ -275,11 +292,19 @@ async fn a_random_password_stays_what_it_was_created_with() -> anyhow::Result<()
     let password = password(&site).await?;
     assert_eq!(password.len(), 20);
 
+    site.until("the inventory is settled", async || Ok(site.inventory("chart").await.is_ok())).await?;
     site.end_agent().await?;
     std::fs::remove_dir_all(site.state_directory())?;
+    let mark = site.mark()?;
     site.restart_agent()?;
+    site.polls(4).await?;
+    assert_eq!(lines(&site.writes(mark)?), "", "a restart is no change");
     let second = shop.write("chart/values.yaml", "note: two\n").commit("another note")?;
     site.synced("chart", &second).await?;
+    let written = site.writes(mark)?;
+    let written = written.iter().filter(|entry| entry.namespace == "default");
+    let written: BTreeSet<&str> = written.map(|entry| entry.name.as_str()).collect();
+    assert_eq!(written, BTreeSet::from(["note"]), "nor does a commit change what it does not say");
     let maps: Api<ConfigMap> = Api::namespaced(site.admin()?, "default");
     assert_eq!(maps.get("note").await?.data.unwrap_or_default()["value"], "two");
     assert_eq!(self::password(&site).await?, password, "after a restart without its disk, and a commit");
@@ -287,6 +312,7 @@ async fn a_random_password_stays_what_it_was_created_with() -> anyhow::Result<()
     let logins: Api<Secret> = Api::namespaced(site.admin()?, "default");
     logins.delete("login", &DeleteParams::default()).await?;
     site.until("a deleted one is there again", async || Ok(logins.get_opt("login").await?.is_some())).await?;
+    assert_eq!(self::password(&site).await?, password, "it comes back as it was");
     Ok(())
 }
 

@@ -162,7 +162,8 @@ impl Machine {
 
 /// Returns why a part of the state was not stored; `None` where the agent has not sent it.
 fn cause_of(what: StatePart, failure: &Failure) -> Option<Cause> {
-    let passing = |code, message: &str| Cause { reason: Refusal::ServerError, code, message: message.to_owned() };
+    let passing =
+        |code, message: &str| Cause { reason: Refusal::ServerError, code, message: message.to_owned() };
     let cause = match failure {
         Failure::Rejected(cause)
         | Failure::NotFound(cause)
@@ -173,6 +174,7 @@ fn cause_of(what: StatePart, failure: &Failure) -> Option<Cause> {
         Failure::Fenced | Failure::NotSent => return None,
     };
     // Rendered objects lie in a Secret, which a refusal may quote; these two are about rights and amounts.
-    let quotes = what == StatePart::Render && !matches!(cause.reason, Refusal::Forbidden | Refusal::QuotaExceeded);
+    let quotes =
+        what == StatePart::Render && !matches!(cause.reason, Refusal::Forbidden | Refusal::QuotaExceeded);
     Some(if quotes { Cause { message: WITHHELD.to_owned(), ..cause } } else { cause })
 }

@@ -114,7 +114,9 @@ impl Sim {
             Effect::Release(_, target, _, yields) => Some(world.release(&target, &yields)),
             Effect::Adopt(_, target) => Some(world.adopt(&target)),
             Effect::Delete(_, target, uid, _) => Some(world.delete(&target, &uid)),
-            Effect::Save(_, slot, _) if world.weather.state_full && !world.has_shard(&app, slot) => Some(full()),
+            Effect::Save(_, slot, _) if world.weather.state_full && !world.has_shard(&app, slot) => {
+                Some(full())
+            }
             Effect::Save(_, slot, shard) => {
                 let replica = &mut self.replicas[at];
                 let known = replica.revisions.get(&slot).copied();

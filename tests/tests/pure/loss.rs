@@ -83,7 +83,10 @@ fn drift_is_healed_while_a_newer_commit_cannot_be_recorded() {
     sim.commit("c2", ["ConfigMap/shop/a", "ConfigMap/shop/c"]);
     assert_eq!(sim.settle().expect("sound"), End::Waiting);
     assert!(sim.report().conditions.iter().any(|condition| condition.kind == "Stored"));
-    assert!(exists(&sim, "ConfigMap/shop/b") && !exists(&sim, "ConfigMap/shop/c"), "neither written nor pruned");
+    assert!(
+        exists(&sim, "ConfigMap/shop/b") && !exists(&sim, "ConfigMap/shop/c"),
+        "neither written nor pruned"
+    );
     sim.meddle("ConfigMap/shop/a", Meddling::TakeField);
     assert_eq!(sim.settle().expect("sound"), End::Waiting);
     assert!(sim.world.is_as(&desired.rows[0].id, desired.rows[0].body), "healed all the same");

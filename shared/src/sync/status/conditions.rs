@@ -116,7 +116,8 @@ impl Machine {
         let blocked = self.blocked.iter().flat_map(|blocked| &blocked.problems).map(|(_, cause)| cause);
         let failed = self.rows.iter().filter_map(|row| row.trouble.as_ref()?.cause.as_ref());
         let unstored = self.shards.iter().filter_map(ShardState::lasting_trouble).map(|(_, cause)| cause);
-        let causes = blocked.chain(failed).chain(unstored).chain(self.unseen().map(|(_, blind)| &blind.cause));
+        let causes =
+            blocked.chain(failed).chain(unstored).chain(self.unseen().map(|(_, blind)| &blind.cause));
         let refused = causes.filter(|cause| cause.reason == Refusal::Forbidden);
         let missing = rights::describe(refused.filter_map(|cause| MissingRight::read(&cause.message)));
         (!missing.is_empty()).then(|| Condition {
