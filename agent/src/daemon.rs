@@ -205,14 +205,14 @@ impl Daemon {
             marked: Marked::new(&connection, &apis.set, &instance, namespaces(&fixed)),
             watches,
             state: Arc::new(State::new(connection.client(), &namespace, &fixed.agent.instance)),
-            store: store.clone(),
+            store,
             lanes: Lanes::new(LANES),
             right: Right {
                 term: lease.term.clone(),
                 deadline: limits.request_deadline,
                 draining: CancellationToken::new(),
             },
-            interner: interner.clone(),
+            interner,
             stop: ending,
         };
         let launcher = Arc::new(Launcher {
@@ -234,8 +234,7 @@ impl Daemon {
         let heard = Heard { seen, asks, lease: lease.term.clone(), autoscaled, apis: apis.set.clone() };
         heard.pass_on(&vital, &registry, &readiness);
         let sources = Sources::new(cache.clone(), charts.clone(), instance.clone(), vital.clone());
-        let workshop =
-            workshop(&fixed, Caches { cache, charts, sources }, store, interner, registry.clone())?;
+        let workshop = workshop(&fixed, Caches { cache, charts, sources }, &launcher)?;
         let environments = Environments::new(workshop, launcher.clone(), apis.discovered, readiness.clone());
         Ok(Self {
             environments,
@@ -472,9 +471,7 @@ fn open_caches(
 fn workshop(
     fixed: &Fixed,
     Caches { cache, charts, sources }: Caches,
-    store: Arc<Store>,
-    interner: Arc<Mutex<Interner>>,
-    registry: Arc<Registry>,
+    launcher: &Launcher,
 ) -> anyhow::Result<Workshop> {
     let scratch = fixed.state.directory.join("scratch");
     Ok(Workshop {
@@ -482,9 +479,9 @@ fn workshop(
         cache,
         charts,
         sources,
-        store,
-        interner,
-        registry,
+        store: launcher.cluster.store.clone(),
+        interner: launcher.cluster.interner.clone(),
+        registry: launcher.registry.clone(),
         tools: tools::open(&fixed.render, &scratch)?,
         benches: Arc::new(Semaphore::new(BENCHES)),
         scratch: scratch.into(),
