@@ -12,6 +12,7 @@ mod report;
 mod repository;
 mod results;
 mod skiff;
+mod waits;
 mod window;
 
 use std::path::PathBuf;
@@ -36,7 +37,7 @@ pub struct Arguments {
         long,
         value_enum,
         value_delimiter = ',',
-        default_value = "sizes,renders,repository",
+        default_value = "sizes,renders,waits,repository",
         value_name = "PART,…"
     )]
     pub parts: Vec<Part>,
@@ -64,6 +65,8 @@ pub enum Part {
     Sizes,
     /// Renders of plain manifests, a chart and a kustomization
     Renders,
+    /// Readiness, waves and apps that depend on each other
+    Waits,
     /// Memory with a repository of 1 GB; takes 4 GB of disk
     Repository,
 }
@@ -94,14 +97,26 @@ async fn until_signal(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
     let built = prepare().await?;
     let machine = Machine::observe(&built)?;
-    let mut results = Results { machine, sizes: Vec::new(), renders: Vec::new(), large_repository: None };
+    let mut results = Results {
+        machine,
+        sizes: Vec::new(),
+        renders: Vec::new(),
+        waits: Vec::new(),
+        large_repository: None,
+    };
     // What is measured is kept, whatever comes next.
     let keep = |results: &Results| arguments.json.as_ref().map_or(Ok(()), |path| results.write(path));
     let wants = |part| arguments.parts.contains(&part);
     if wants(Part::Renders) {
         report::progress("renders");
         results.renders = renders::measure(&built, arguments.commits).await.context("the renders")?;
-        report::renders(&results.renders);
+        report::timed("Renders", &results.renders);
+        keep(&results)?;
+    }
+    if wants(Part::Waits) {
+        report::progress("waits");
+        results.waits = waits::measure(&built, arguments.commits).await.context("the waits")?;
+        report::timed("From the poll to healthy, where a sync waits", &results.waits);
         keep(&results)?;
     }
     if wants(Part::Repository) {

@@ -15,7 +15,7 @@ use skiff_harness::git_server::Repository;
 
 use super::floor::make_namespace;
 use super::objects::{Objects, object};
-use super::results::{Render, Samples};
+use super::results::{Samples, Timed};
 use crate::build::Built;
 use crate::inputs;
 use crate::site::Site;
@@ -62,7 +62,7 @@ impl Change {
     }
 }
 
-pub(super) async fn measure(built: &Built, commits: usize) -> anyhow::Result<Vec<Render>> {
+pub(super) async fn measure(built: &Built, commits: usize) -> anyhow::Result<Vec<Timed>> {
     let mut bench = Bench::start(built).await?;
     let mut renders = Vec::new();
     let mut cached: BTreeMap<&str, Vec<Duration>> = BTreeMap::new();
@@ -78,10 +78,10 @@ pub(super) async fn measure(built: &Built, commits: usize) -> anyhow::Result<Vec
                 }
             }
         }
-        renders.push(Render { what: bench.described(change), times: Samples::of(times) });
+        renders.push(Timed { what: bench.described(change), times: Samples::of(times) });
     }
     for (app, times) in cached {
-        renders.push(Render { what: format!("{app}, nothing of it changed"), times: Samples::of(times) });
+        renders.push(Timed { what: format!("{app}, nothing of it changed"), times: Samples::of(times) });
     }
     Ok(renders)
 }

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use super::results::{Cost, LargeRepository, Render, Results, Samples, Size, Skiff};
+use super::results::{Cost, LargeRepository, Results, Samples, Size, Skiff, Timed};
 
 pub(super) fn progress(words: &str) {
     eprintln!("bench: {words}");
@@ -95,10 +95,10 @@ fn samples(what: &str, samples: &Samples) {
     println!("  {what:<62} p50 {p50:>7.1} ms  p99 {p99:>7.1} ms  max {max:>7.1} ms  ({count})");
 }
 
-/// Prints what renders took.
-pub(super) fn renders(renders: &[Render]) {
-    println!("\nRenders\n");
-    for Render { what, times } in renders {
+/// Prints what things took that are measured many times.
+pub(super) fn timed(title: &str, timed: &[Timed]) {
+    println!("\n{title}\n");
+    for Timed { what, times } in timed {
         samples(what, times);
     }
 }

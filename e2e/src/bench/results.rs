@@ -15,13 +15,16 @@ use crate::usage::Memory;
 pub(super) struct Results {
     pub(super) machine: Machine,
     pub(super) sizes: Vec<Size>,
-    pub(super) renders: Vec<Render>,
+    /// From the moment that an app's turn has come to its rows.
+    pub(super) renders: Vec<Timed>,
+    /// From the poll that saw a commit to the last app's being healthy.
+    pub(super) waits: Vec<Timed>,
     pub(super) large_repository: Option<LargeRepository>,
 }
 
-/// What an app takes from the moment that its turn has come to its rows.
+/// What one thing took, again and again.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Render {
+pub(super) struct Timed {
     pub(super) what: String,
     pub(super) times: Samples,
 }
