@@ -48,6 +48,8 @@ mod loss;
 mod moves;
 #[path = "cluster/outlook.rs"]
 mod outlook;
+#[path = "cluster/places.rs"]
+mod places;
 #[path = "cluster/policy.rs"]
 mod policy;
 #[path = "cluster/production.rs"]
