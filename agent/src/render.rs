@@ -63,6 +63,8 @@ pub struct Request<'a> {
     pub directory: &'a Path,
     /// The app's folder, below `directory`.
     pub path: &'a RepoPath,
+    /// A folder with the value files that are the environment's, where `directory` has those of another repository.
+    pub values: Option<&'a Path>,
     /// The namespace of namespaced objects that name none.
     pub namespace: Option<&'a str>,
     /// Adds the namespace's object if the render does not bring it.

@@ -41,6 +41,8 @@ pub struct Place {
     /// What the app's paths begin at.
     pub directory: PathBuf,
     pub spec: AppSpec,
+    /// Where its value files of the environment's repository are, if the others are elsewhere.
+    pub values: Option<PathBuf>,
 }
 
 /// What the person's own Git says of repositories, by their address.
@@ -59,7 +61,7 @@ impl Elsewhere {
         Ok(Self { cache: Arc::new(cache), charts, own, folder })
     }
 
-    /// Brings the files of an app; `root` is the work tree, which has the value files of charts.
+    /// Brings the files of an app; `root` is the work tree, which has the environment's value files.
     pub async fn bring(
         &self,
         spec: &AppSpec,
@@ -69,13 +71,13 @@ impl Elsewhere {
         let Some(subject) = subject(spec, described)? else { return Ok(None) };
         let (fetching, spec, root) = (self.clone(), spec.clone(), root.to_owned());
         let brought = tokio::task::spawn_blocking(move || match subject {
-            Subject::Git(source) => fetching.repository(source, spec),
+            Subject::Git(source) => fetching.repository(source, spec, &root),
             Subject::Chart(wanted) => fetching.chart(&wanted, spec, &root),
         });
         brought.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())).map(Some)
     }
 
-    fn repository(&self, mut source: git::Source, spec: AppSpec) -> Result<Place, Unrendered> {
+    fn repository(&self, mut source: git::Source, spec: AppSpec, root: &Path) -> Result<Place, Unrendered> {
         self.own.complete(&mut source);
         let failed = |reason, message| own::unusable(&spec, reason, message);
         let revision = match self.cache.update(&source, None) {
@@ -93,7 +95,14 @@ impl Elsewhere {
         for root in &inputs.roots {
             job::export(&snapshot, root, &directory)?;
         }
-        Ok(Place { directory, spec })
+        let files = job::environment_value_files(&spec.renderer);
+        let values = (!files.is_empty()).then(|| self.folder.join(format!("{}@values", spec.name)));
+        if let Some(values) = &values {
+            std::fs::create_dir_all(values)
+                .map_err(|error| failed(Reason::Internal.word(), error.to_string()))?;
+            copy_all(root, files, values, &spec)?;
+        }
+        Ok(Place { directory, spec, values })
     }
 
     fn chart(&self, wanted: &Wanted, mut spec: AppSpec, root: &Path) -> Result<Place, Unrendered> {
@@ -109,14 +118,10 @@ impl Elsewhere {
         charts::unpack(&self.charts.archive(&chart), &directory.join(folder.as_str()))
             .map_err(|problem| failed("ChartInvalid", chain(&problem)))?;
         if let Renderer::Helm(options) = &spec.renderer {
-            for file in &options.value_files {
-                copy(root, file, &directory).map_err(|error| {
-                    failed(Reason::Internal.word(), format!("{file} cannot be copied: {error}"))
-                })?;
-            }
+            copy_all(root, &options.value_files, &directory, &spec)?;
         }
         spec.path = folder;
-        Ok(Place { directory, spec })
+        Ok(Place { directory, spec, values: None })
     }
 }
 
@@ -126,6 +131,15 @@ fn subject(spec: &AppSpec, described: &Described) -> Result<Option<Subject>, Unr
         Some(agent) => own::subject_of(spec, agent, &described.limits),
         None => own::subject(spec, None),
     }
+}
+
+/// Copies value files of the work tree.
+fn copy_all(root: &Path, files: &[RepoPath], directory: &Path, spec: &AppSpec) -> Result<(), Unrendered> {
+    files.iter().try_for_each(|file| {
+        copy(root, file, directory).map_err(|error| {
+            own::unusable(spec, Reason::Internal.word(), format!("{file} cannot be copied: {error}"))
+        })
+    })
 }
 
 /// Copies a file of the work tree; one that is not there, or not of the tree, is left to the renderer to tell of.

@@ -160,7 +160,7 @@ impl Local {
     /// Returns where an app's files are on this machine.
     pub async fn place(&self, spec: &AppSpec) -> Result<Place, NotHere> {
         let Some(from) = origin(spec) else {
-            return Ok(Place { directory: self.root.clone(), spec: spec.clone() });
+            return Ok(Place { directory: self.root.clone(), spec: spec.clone(), values: None });
         };
         if let Err(refusal) = self.described.limits.source(&spec.source) {
             let reason = render::Reason::OutsideLimits.word();
@@ -181,12 +181,13 @@ impl Local {
         instance: &str,
         interner: &Mutex<Interner>,
     ) -> Result<LocalApp, RenderError> {
-        let Place { directory, spec } = place;
+        let Place { directory, spec, values } = place;
         let request = render::Request {
             app: spec.name.as_str(),
             instance,
             directory,
             path: &spec.path,
+            values: values.as_deref(),
             namespace: spec.namespace.as_ref().map(|namespace| namespace.as_str()),
             create_namespace: spec.create_namespace,
             namespace_metadata: &spec.namespace_metadata,

@@ -21,7 +21,7 @@ use tokio::task::{JoinError, JoinSet};
 
 use super::apps::{Apps, Ensured};
 use super::inputs;
-use super::job::{AppFiles, Failed, Job, blocking, desired, unreadable};
+use super::job::{AppFiles, Failed, Job, blocking, desired, environment_value_files, unreadable};
 use super::own::{self, News, OwnSources};
 use super::registry::Registry;
 use super::source::{Fetched, Sourced, State, Subject, Trouble};
@@ -364,21 +364,23 @@ impl Environment {
     /// Returns where an app's files are at the moment.
     fn files_of(&self, spec: &AppSpec) -> Option<AppFiles> {
         let environments = || Some((self.source.clone(), self.current.clone()?));
-        let (source, revision, chart) = match (&spec.source, self.own.state(spec.name.as_str())) {
+        Some(match (&spec.source, self.own.state(spec.name.as_str())) {
             (AppSource::Environment, _) => {
                 let (source, revision) = environments()?;
-                (source, revision, None)
+                AppFiles { source, revision, chart: None, values: None }
             }
             (AppSource::Git(_), Some(State::Git(revision))) => {
-                (self.own.git_source(spec.name.as_str())?, revision.clone(), None)
+                let (source, revision) = (self.own.git_source(spec.name.as_str())?, revision.clone());
+                let takes_values = !environment_value_files(&spec.renderer).is_empty();
+                let values = if takes_values { Some(environments()?) } else { None };
+                AppFiles { source, revision, chart: None, values }
             }
             (AppSource::Chart(_), Some(State::Chart(chart))) => {
                 let (source, revision) = environments()?;
-                (source, revision, Some(chart.clone()))
+                AppFiles { source, revision, chart: Some(chart.clone()), values: None }
             }
             _ => return None,
-        };
-        Some(AppFiles { source, revision, chart })
+        })
     }
 
     /// Takes over how an app's kinds say how they are.

@@ -55,6 +55,16 @@ pub fn of_chart(snapshot: &Snapshot, spec: &AppSpec, chart: &ChartRelease) -> Re
     hashed(snapshot, RendererKind::Helm, &roots, hashing)
 }
 
+/// Returns the digest of single files of a revision. One that is not there counts too.
+pub fn of_files(snapshot: &Snapshot, files: &[RepoPath]) -> Result<Digest, ReadError> {
+    let mut hashing = Hashing::default();
+    for file in files {
+        let id = snapshot.tree_id(file.as_str())?.map(|id| id.to_string()).unwrap_or_default();
+        hashing = hashing.part(file.as_str().as_bytes()).part(id.as_bytes());
+    }
+    Ok(hashing.finish())
+}
+
 fn hashed(
     snapshot: &Snapshot,
     kind: RendererKind,

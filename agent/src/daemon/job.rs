@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use skiff_shared::desired::{Assignment, Desired, Interval, Listing, Revision, Unrendered, render_digest};
-use skiff_shared::environment::{AppSpec, RendererKind, RepoPath};
+use skiff_shared::environment::{AppSpec, Renderer, RendererKind, RepoPath};
 use skiff_shared::object::{Hashing, ObjectId};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -16,7 +16,7 @@ use super::source::Fetched;
 use crate::charts::{self, Chart, ChartProblem};
 use crate::cluster::discovery::Discovered;
 use crate::config::{self, EnvironmentConfig};
-use crate::git::{self, ReadError, Snapshot};
+use crate::git::{self, Cache, CommitId, ReadError, Snapshot};
 use crate::render::{self, FileCache, OnDuplicate, Rendered, changing};
 use crate::store::Hold;
 use crate::telemetry::chain;
@@ -29,6 +29,8 @@ pub struct AppFiles {
     pub revision: Fetched<git::Revision>,
     /// A chart of a chart repository; the revision has its value files then.
     pub chart: Option<Fetched<Chart>>,
+    /// The environment's repository and where it stands, if that is another one and has value files for the app.
+    pub values: Option<(git::Source, Fetched<git::Revision>)>,
 }
 
 impl AppFiles {
@@ -91,16 +93,22 @@ impl Job {
     pub async fn prepare(&self) -> Result<Inputs, Unrendered> {
         let snapshot = self.snapshot().await?;
         let (spec, chart) = (self.spec.clone(), self.files.chart.clone());
+        let values = self.values_snapshot().await?;
         let inputs = blocking(move || {
             let found = match chart {
                 Some(chart) => inputs::of_chart(&snapshot, &spec, &chart.what.release),
                 None => inputs::find(&snapshot, &spec),
             };
-            found.map_err(|error| unreadable(&spec.path, &error))
+            let inputs = found.map_err(|error| unreadable(&spec.path, &error))?;
+            let Some(values) = values else { return Ok(inputs) };
+            let files = environment_value_files(&spec.renderer);
+            let values = inputs::of_files(&values, files).map_err(|error| unreadable(&spec.path, &error))?;
+            let key = Hashing::default().part(&inputs.key.0).part(&values.0).finish();
+            Ok(Inputs { key, ..inputs })
         })
         .await?;
         let directory = self.workshop.scratch.clone();
-        let key = render::input_digest(&self.request(&directory), &inputs.key.to_string());
+        let key = render::input_digest(&self.request(&directory, None), &inputs.key.to_string());
         // Also where nothing of them is used: what the facts were is recorded with the set.
         let key = Hashing::default().part(&key.0).part(&self.rules.facts.digest().0).finish();
         Ok(Inputs { key, ..inputs })
@@ -115,14 +123,16 @@ impl Job {
         let store = self.workshop.store.clone();
         let rendered = if inputs.kind == RendererKind::Plain {
             let snapshot = self.snapshot().await.map_err(unread)?;
-            render::render_commit(&self.request(&self.workshop.scratch), snapshot, files, &store).await
+            render::render_commit(&self.request(&self.workshop.scratch, None), snapshot, files, &store).await
         } else {
             let directory = tempfile::tempdir_in(&self.workshop.scratch).map_err(failed)?;
             self.export(inputs, directory.path()).await.map_err(unread)?;
+            let values = self.export_values().await?;
             if inputs.kind == RendererKind::Helm {
                 self.complete(directory.path()).await?;
             }
-            render::render(&self.request(directory.path()), &store).await
+            let values = values.as_ref().map(|folder| folder.path());
+            render::render(&self.request(directory.path(), values), &store).await
         };
         let mut rendered = rendered.map_err(|error| {
             let outcome = Outcome::failed(error.reason().is_transient());
@@ -164,6 +174,31 @@ impl Job {
         .await
     }
 
+    /// Puts the environment's value files into a folder of their own, if the app's others are elsewhere.
+    async fn export_values(&self) -> Result<Option<tempfile::TempDir>, Failed> {
+        let unread = |why| Failed { why, outcome: Outcome::FailedInPassing };
+        let Some(snapshot) = self.values_snapshot().await.map_err(unread)? else { return Ok(None) };
+        let (spec, scratch) = (self.spec.clone(), self.workshop.scratch.clone());
+        let exported = blocking(move || {
+            let folder = tempfile::tempdir_in(scratch)
+                .map_err(|error| internal(spec.path.as_str(), format!("failed to make a folder: {error}")))?;
+            for file in environment_value_files(&spec.renderer) {
+                write(&snapshot, file, folder.path())?;
+            }
+            Ok(folder)
+        });
+        exported.await.map(Some).map_err(unread)
+    }
+
+    async fn values_snapshot(&self) -> Result<Option<Snapshot>, Unrendered> {
+        match &self.files.values {
+            Some((source, revision)) => {
+                opened(&self.workshop.cache, source, revision.what.commit, &self.spec.path).await.map(Some)
+            }
+            None => Ok(None),
+        }
+    }
+
     /// Fetches what a chart in Git depends on and does not bring, if the agent's file allows it.
     async fn complete(&mut self, directory: &Path) -> Result<(), Failed> {
         if !self.workshop.fetch_dependencies || self.files.chart.is_some() {
@@ -184,17 +219,17 @@ impl Job {
     }
 
     async fn snapshot(&self) -> Result<Snapshot, Unrendered> {
-        let (cache, source) = (self.workshop.cache.clone(), self.files.source.clone());
-        let (path, commit) = (self.spec.path.clone(), self.files.revision.what.commit);
-        blocking(move || cache.snapshot(&source, commit).map_err(|error| unreadable(&path, &error))).await
+        let AppFiles { source, revision, .. } = &self.files;
+        opened(&self.workshop.cache, source, revision.what.commit, &self.spec.path).await
     }
 
-    fn request<'a>(&'a self, directory: &'a Path) -> render::Request<'a> {
+    fn request<'a>(&'a self, directory: &'a Path, values: Option<&'a Path>) -> render::Request<'a> {
         render::Request {
             app: self.spec.name.as_str(),
             instance: &self.workshop.instance,
             directory,
             path: &self.spec.path,
+            values,
             namespace: self.spec.namespace.as_ref().map(|namespace| namespace.as_str()),
             create_namespace: self.spec.create_namespace,
             namespace_metadata: &self.spec.namespace_metadata,
@@ -241,17 +276,39 @@ pub fn desired(
 /// Puts one folder or file of the repository where it stands in there.
 pub fn export(snapshot: &Snapshot, root: &RepoPath, directory: &Path) -> Result<(), Unrendered> {
     let target = directory.join(root.as_str());
-    let written =
-        |error: std::io::Error| internal(root.as_str(), format!("failed to write it to disk: {error}"));
     match snapshot.export(root.as_str(), &target) {
         Ok(_) => Ok(()),
-        Err(ReadError::NotAFolder { .. }) => {
-            let content = snapshot.read(root.as_str()).map_err(|error| unreadable(root, &error))?;
-            let folder = target.parent().unwrap_or(directory);
-            std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&target, content)).map_err(written)
-        }
+        Err(ReadError::NotAFolder { .. }) => write(snapshot, root, directory),
         Err(error) => Err(unreadable(root, &error)),
     }
+}
+
+/// Puts one file of the repository where it stands in there.
+fn write(snapshot: &Snapshot, file: &RepoPath, directory: &Path) -> Result<(), Unrendered> {
+    let content = snapshot.read(file.as_str()).map_err(|error| unreadable(file, &error))?;
+    let target = directory.join(file.as_str());
+    let folder = target.parent().unwrap_or(directory);
+    let written = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&target, content));
+    written.map_err(|error| internal(file.as_str(), format!("failed to write it to disk: {error}")))
+}
+
+/// Returns the value files that an app takes from its environment's repository while its others are elsewhere.
+pub fn environment_value_files(renderer: &Renderer) -> &[RepoPath] {
+    match renderer {
+        Renderer::Helm(options) => &options.environment_value_files,
+        Renderer::Auto | Renderer::Plain | Renderer::Kustomize(_) => &[],
+    }
+}
+
+/// Opens a commit for an app that has its files in `path`.
+async fn opened(
+    cache: &Arc<Cache>,
+    source: &git::Source,
+    commit: CommitId,
+    path: &RepoPath,
+) -> Result<Snapshot, Unrendered> {
+    let (cache, source, path) = (cache.clone(), source.clone(), path.clone());
+    blocking(move || cache.snapshot(&source, commit).map_err(|error| unreadable(&path, &error))).await
 }
 
 pub fn unreadable(path: &RepoPath, error: &ReadError) -> Unrendered {

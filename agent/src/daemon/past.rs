@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use super::environment::Outcome;
 use super::environment::{Rules, Workshop, read_list};
-use super::job::{AppFiles, Failed, Job, desired};
+use super::job::{AppFiles, Failed, Job, desired, environment_value_files};
 use super::own;
 use super::source::Fetched;
 use crate::charts::Chart;
@@ -99,10 +99,10 @@ impl Place {
         let listed = self.fetch(&source)?;
         let spec = self.spec(app, &source, &listed, release)?;
         let files = match &spec.source {
-            AppSource::Environment => AppFiles { source, revision: listed, chart: None },
+            AppSource::Environment => AppFiles { source, revision: listed, chart: None, values: None },
             AppSource::Chart(_) => {
                 let chart = Some(self.chart(&spec, release)?);
-                AppFiles { source, revision: listed, chart }
+                AppFiles { source, revision: listed, chart, values: None }
             }
             AppSource::Git(_) => {
                 let limits = self.rules.borrow().limits.clone();
@@ -111,8 +111,11 @@ impl Place {
                 let Some(super::source::Subject::Git(own)) = own else {
                     return Err(refused("its repository is not known"));
                 };
+                // Which commit the values were of then is not known either: the digest tells whether they still are.
+                let takes_values = !environment_value_files(&spec.renderer).is_empty();
+                let values = takes_values.then_some((source, listed));
                 let source = at(&own, commit);
-                AppFiles { revision: self.fetch(&source)?, source, chart: None }
+                AppFiles { revision: self.fetch(&source)?, source, chart: None, values }
             }
         };
         Ok((spec, files))

@@ -106,9 +106,16 @@ fn check_files(collector: &mut Collector<'_>, workshop: &Workshop<'_>, options: 
     let root = workshop.root();
     let chart = collector.request.path.join("Chart.yaml").ok();
     let mut complete = true;
-    for (file, what) in chart.iter().map(|file| (file, "it is what makes a folder a chart")).chain(
-        options.value_files.iter().map(|file| (file, "correct the app's valueFiles or commit the file")),
-    ) {
+    let chart = chart.iter().map(|file| (root, file, "it is what makes a folder a chart"));
+    let own = options.value_files.iter();
+    let own = own.map(|file| (root, file, "correct the app's valueFiles or commit the file"));
+    let others = options.environment_value_files.iter();
+    let others = others.map(|file| {
+        let what =
+            "correct the app's environmentValueFiles or commit the file to the environment's repository";
+        (workshop.values().unwrap_or(root), file, what)
+    });
+    for (root, file, what) in chart.chain(own).chain(others) {
         let found = root.join(file.as_str()).canonicalize().is_ok_and(|found| found.is_file());
         if !found {
             let message = format!("there is no such file in this revision: {what}");
@@ -149,6 +156,10 @@ fn arguments(
     }
     for file in &options.value_files {
         arguments.push(format!("--values={}", listed(&format!("./{}", file.as_str()))));
+    }
+    for file in &options.environment_value_files {
+        let file = workshop.values().unwrap_or(workshop.root()).join(file.as_str());
+        arguments.push(format!("--values={}", listed(&file.display().to_string())));
     }
     if !options.values.is_empty() {
         let file = workshop.scratch().join("values.json");

@@ -1,11 +1,11 @@
 //! The digest of everything that a render depends on: the same digest, the same render.
 
-use skiff_shared::environment::{IgnoreDifferences, Renderer};
+use skiff_shared::environment::{HelmOptions, IgnoreDifferences, KustomizeOptions, Parameter, Renderer};
 use skiff_shared::object::{Digest, Hashing};
 
 use super::{OnDuplicate, Request};
 
-/// Returns the digest of a render's inputs. The folder's content is named by `tree_id`: the tree of everything that
+/// Returns the digest of a render's inputs. The content of its folders is named by `tree_id`: the tree of everything that
 /// the app reads, which for charts and kustomizations can lie outside the app's own folder.
 pub fn input_digest(request: &Request<'_>, tree_id: &str) -> Digest {
     let Request {
@@ -13,6 +13,7 @@ pub fn input_digest(request: &Request<'_>, tree_id: &str) -> Digest {
         instance,
         directory: _,
         path,
+        values: _,
         namespace,
         create_namespace,
         namespace_metadata,
@@ -61,24 +62,30 @@ pub fn input_digest(request: &Request<'_>, tree_id: &str) -> Digest {
 }
 
 fn options(hashing: Hashing, renderer: &Renderer) -> Hashing {
-    let helm = match renderer {
-        Renderer::Auto => return hashing.part(b"auto"),
-        Renderer::Plain => return hashing.part(b"plain"),
-        Renderer::Kustomize(_) => return hashing.part(b"kustomize"),
-        Renderer::Helm(options) => options,
-    };
-    let values = serde_json::to_vec(&helm.values).expect("values are JSON");
+    match renderer {
+        Renderer::Auto => hashing.part(b"auto"),
+        Renderer::Plain => hashing.part(b"plain"),
+        Renderer::Kustomize(KustomizeOptions {}) => hashing.part(b"kustomize"),
+        Renderer::Helm(options) => helm(hashing.part(b"helm"), options),
+    }
+}
+
+fn helm(hashing: Hashing, options: &HelmOptions) -> Hashing {
+    let HelmOptions { release_name, value_files, environment_value_files, values, parameters, skip_crds } =
+        options;
     let mut hashing = hashing
-        .part(b"helm")
-        .part(helm.release_name.as_deref().unwrap_or_default().as_bytes())
-        .part(&values)
-        .part(&[u8::from(helm.skip_crds)]);
-    for file in &helm.value_files {
+        .part(release_name.as_deref().unwrap_or_default().as_bytes())
+        .part(&serde_json::to_vec(values).expect("values are JSON"))
+        .part(&[u8::from(*skip_crds)]);
+    for file in value_files {
         hashing = hashing.part(b"file").part(file.as_str().as_bytes());
     }
-    for parameter in &helm.parameters {
-        let kind: &[u8] = if parameter.force_string { b"text" } else { b"any" };
-        hashing = hashing.part(kind).part(parameter.name.as_bytes()).part(parameter.value.as_bytes());
+    for file in environment_value_files {
+        hashing = hashing.part(b"environment's file").part(file.as_str().as_bytes());
+    }
+    for Parameter { name, value, force_string } in parameters {
+        let kind: &[u8] = if *force_string { b"text" } else { b"any" };
+        hashing = hashing.part(kind).part(name.as_bytes()).part(value.as_bytes());
     }
     hashing
 }

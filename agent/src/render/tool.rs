@@ -40,6 +40,8 @@ pub(super) struct Workshop<'a> {
     tools: &'a Tools,
     scratch: tempfile::TempDir,
     root: PathBuf,
+    /// Where the environment's value files are, if they are elsewhere.
+    values: Option<PathBuf>,
     deadline: Instant,
 }
 
@@ -62,7 +64,8 @@ impl<'a> Workshop<'a> {
         let failed = |error| RenderError::internal("make a scratch folder", &error);
         let scratch = throw_away(&tools.scratch, "render-").map_err(failed)?;
         let root = tree::root(request.directory)?;
-        Ok(Self { request, tools, scratch, root, deadline: Instant::now() + tools.timeout })
+        let values = request.values.map(tree::root).transpose()?;
+        Ok(Self { request, tools, scratch, root, values, deadline: Instant::now() + tools.timeout })
     }
 
     /// Returns the folder that tools may write to.
@@ -73,6 +76,11 @@ impl<'a> Workshop<'a> {
     /// Returns the root of the revision's tree, in which tools run.
     pub(super) fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Returns where the environment's value files are, if that is not the revision's tree.
+    pub(super) fn values(&self) -> Option<&Path> {
+        self.values.as_deref()
     }
 
     /// Runs a tool to its end. Fails if the tool cannot be judged: it did not start, took too long or printed too
@@ -122,7 +130,8 @@ impl<'a> Workshop<'a> {
     }
 
     fn start(&self, call: &Call<'_>) -> Result<Child, RenderError> {
-        let mut command = confined(self.tools, call.program, &self.root, self.scratch());
+        let read = [Some(self.root.as_path()), self.values()].into_iter().flatten();
+        let mut command = confined(self.tools, call.program, &read.collect::<Vec<_>>(), self.scratch());
         command.args(&call.arguments).spawn().map_err(|error| {
             let what = format!("start {} ({})", call.name, call.program.display());
             RenderError::internal(&what, &error)
@@ -216,7 +225,7 @@ impl<'a> Workshop<'a> {
     /// Takes the paths of this machine out of a text: people know those of the repository.
     fn without_paths(&self, text: &str) -> String {
         let mut text = text.to_owned();
-        for folder in [self.scratch(), &self.root] {
+        for folder in [Some(self.scratch()), Some(&*self.root), self.values()].into_iter().flatten() {
             let folder = folder.display().to_string();
             text = text.replace(&format!("{folder}/"), "").replace(&folder, ".");
         }
@@ -233,15 +242,15 @@ pub(super) fn throw_away(scratch: &Path, prefix: &str) -> io::Result<tempfile::T
     Ok(folder)
 }
 
-/// Returns the command of a tool that sees `root` and its own throw-away folder, and nothing of the agent's
-/// environment.
-pub(super) fn confined(tools: &Tools, program: &Path, root: &Path, scratch: &Path) -> Command {
+/// Returns the command of a tool that sees the folders `read`, runs in the first of them, and sees its own throw-away
+/// folder and nothing of the agent's environment.
+pub(super) fn confined(tools: &Tools, program: &Path, read: &[&Path], scratch: &Path) -> Command {
     let mut command = match &tools.sandbox {
         Some(sandbox) => {
             let surroundings = Sandbox {
                 limits: tools.limits,
                 demand: tools.demand,
-                read: vec![root.to_owned()],
+                read: read.iter().map(|folder| folder.to_path_buf()).collect(),
                 write: vec![scratch.to_owned()],
             };
             let mut command = Command::new(sandbox);
@@ -252,7 +261,7 @@ pub(super) fn confined(tools: &Tools, program: &Path, root: &Path, scratch: &Pat
     };
     let home = scratch.join("home");
     command
-        .current_dir(root)
+        .current_dir(read.first().unwrap_or(&scratch))
         .env_clear()
         .env("PATH", scratch.join("bin"))
         .env("TMPDIR", scratch.join("tmp"))

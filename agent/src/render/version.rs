@@ -110,7 +110,7 @@ async fn ask(tools: &Tools, known: Known, program: &Path) -> Program {
 /// Returns the version that a program says it is, without the `v` before it.
 async fn version(tools: &Tools, known: Known, program: &Path) -> Result<String, String> {
     let scratch = throw_away(&tools.scratch, "version-").map_err(|error| error.to_string())?;
-    let mut command = confined(tools, program, scratch.path(), scratch.path());
+    let mut command = confined(tools, program, &[scratch.path()], scratch.path());
     let ended = tokio::time::timeout(PATIENCE, command.args(known.arguments).output()).await;
     let Ok(ended) = ended else { return Err(format!("it says nothing for {} seconds", PATIENCE.as_secs())) };
     let Output { status, stdout, stderr } = ended.map_err(|error| error.to_string())?;

@@ -55,6 +55,8 @@ struct World {
     limits: skiff_shared::limits::Limits,
     /// Another folder than the world's own.
     source: Option<PathBuf>,
+    /// A folder with the environment's value files.
+    values: Option<PathBuf>,
 }
 
 /// Makes a world whose repository has these files.
@@ -87,6 +89,7 @@ fn world(files: &[(&str, &str)]) -> World {
         facts: None,
         limits: skiff_shared::limits::Limits::default(),
         source: None,
+        values: None,
     };
     for (name, content) in files {
         world.write(name, content);
@@ -126,6 +129,7 @@ impl World {
             instance: "lab",
             directory,
             path,
+            values: self.values.as_deref(),
             namespace: self.namespace.as_deref(),
             create_namespace: self.create_namespace,
             namespace_metadata: &self.namespace_metadata,

@@ -258,7 +258,14 @@ fn apps_from_elsewhere_are_fetched_where_that_is_asked_for() {
     charts.publish("web", "1.0.0", &[("templates/map.yaml", template)]).unwrap();
     let server = GitServer::start().unwrap();
     let mut blog = Repository::create(&server, "blog").unwrap();
-    blog.write("deploy/b.yaml", map("b", "1")).commit("A blog").unwrap();
+    blog.write("deploy/b.yaml", map("b", "1"))
+        .write("chart/Chart.yaml", "apiVersion: v2\nname: wiki\nversion: 1.0.0\n")
+        .write(
+            "chart/templates/map.yaml",
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: w}\ndata: {paper: {{ .Values.paper }}}\n",
+        )
+        .commit("A blog")
+        .unwrap();
     server.demand(Access::Basic { username: "ada".into(), password: "s3cret".into() });
     let list = format!(
         "apiVersion: skiff.dev/v1alpha1
@@ -270,12 +277,20 @@ apps:
   helm: {{valueFiles: [web.yaml]}}
 - name: blog
   namespace: shop
-  source: {{url: {}, ref: {{branch: main}}, path: deploy}}
+  source: {{url: {blog}, ref: {{branch: main}}, path: deploy}}
+- name: wiki
+  namespace: shop
+  source: {{url: {blog}, ref: {{branch: main}}, path: chart}}
+  helm: {{environmentValueFiles: [wiki.yaml]}}
 ",
         charts.url(),
-        blog.url()
+        blog = blog.url()
     );
-    let tree = Tree::new(&[("fleet/skiff.yaml", &list), ("fleet/web.yaml", "colour: green\n")]);
+    let tree = Tree::new(&[
+        ("fleet/skiff.yaml", &list),
+        ("fleet/web.yaml", "colour: green\n"),
+        ("fleet/wiki.yaml", "paper: laid\n"),
+    ]);
     let helper = "!f() { echo username=ada; echo password=s3cret; }; f";
     let call = |verb: &str, helper: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_skiff"));
@@ -290,6 +305,7 @@ apps:
     };
     let rendered = call("render", helper);
     assert_eq!(rendered.code, 0, "{}", rendered.all());
+    assert!(rendered.out.contains("\"paper\": \"laid\""), "{}", rendered.all());
     assert!(rendered.out.contains("green") && rendered.out.contains("\"name\": \"b\""), "{}", rendered.all());
     let refused = call("validate", "");
     assert_eq!(refused.code, 1, "{}", refused.all());

@@ -139,7 +139,9 @@ async fn apps_follow_repositories_of_their_own_as_far_as_the_agents_file_allows(
     let mut blog = Repository::create(&team, "blog")?;
     blog.write("deploy/one.yaml", in_namespace("default", &config_map("one", "first")))
         .write("deploy/two.yaml", in_namespace("default", &config_map("two", "first")))
-        .write("docs/three.yaml", in_namespace("default", &config_map("three", "first")));
+        .write("docs/three.yaml", in_namespace("default", &config_map("three", "first")))
+        .write("chart/Chart.yaml", "apiVersion: v2\nname: wiki\nversion: 1.0.0\n")
+        .write("chart/templates/map.yaml", TEMPLATE);
     let first = blog.commit("A blog")?;
     let registry = Registry::start()?;
     registry.demand("ada", "swordfish");
@@ -156,6 +158,10 @@ async fn apps_follow_repositories_of_their_own_as_far_as_the_agents_file_allows(
   source: {{url: {url}, ref: {{branch: main}}, path: deploy}}
 - name: docs
   source: {{url: {url}.git, ref: {{branch: main}}, path: docs}}
+- name: wiki
+  namespace: default
+  source: {{url: {url}, ref: {{branch: main}}, path: chart}}
+  helm: {{environmentValueFiles: [wiki.yaml]}}
 - name: web
   namespace: default
   chart: {{repository: '{registry}', name: web, version: 1.x}}
@@ -166,7 +172,7 @@ async fn apps_follow_repositories_of_their_own_as_far_as_the_agents_file_allows(
         registry = registry.url("charts"),
         elsewhere = site.git.url("elsewhere"),
     );
-    fleet.write("lab/skiff.yaml", apps(&list));
+    fleet.write("lab/skiff.yaml", apps(&list)).write("lab/wiki.yaml", "colour: red\n");
     let listed = fleet.commit("Apps from elsewhere")?;
     let mut environment = Site::environment("development", fleet.url(), "lab");
     environment["repositories"] = json!([
@@ -182,6 +188,11 @@ async fn apps_follow_repositories_of_their_own_as_far_as_the_agents_file_allows(
     site.synced("docs", &first).await?;
     site.synced("web", &listed).await?;
     shows(&site, "web", "colour=green version=1.0.0").await?;
+    site.synced("wiki", &first).await?;
+    shows(&site, "wiki", "colour=red version=1.0.0").await?;
+    fleet.write("lab/wiki.yaml", "colour: blue\n");
+    fleet.commit("Other values for a chart that is elsewhere")?;
+    shows(&site, "wiki", "colour=blue version=1.0.0").await?;
     let refused = |app: &App| says(app, "Rendered", "OutsideLimits", "is outside of limits.repositories");
     site.app("refused", "the app may not have its source", refused).await?;
     assert_eq!(team.count(RequestKind::Fetch).requests, 1, "apps of one repository share what is fetched");

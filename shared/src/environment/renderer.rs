@@ -26,8 +26,11 @@ pub struct KustomizeOptions {}
 pub struct HelmOptions {
     /// The release's name; `None` for the app's name.
     pub release_name: Option<String>,
-    /// Value files, from the root of the repository; later ones win.
+    /// Value files, from the root of the repository that the app's files are in, of a chart of a chart repository from
+    /// the root of the environment's; later ones win.
     pub value_files: Vec<RepoPath>,
+    /// Value files over those, from the root of the environment's repository; only where the app has another.
+    pub environment_value_files: Vec<RepoPath>,
     /// Values over those of the files.
     pub values: Map<String, Value>,
     /// Single values over the values, as `helm --set`.

@@ -2,6 +2,7 @@
 
 mod app;
 mod raw;
+mod renderer;
 mod source;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -149,6 +149,7 @@ fn helm_options_are_read_and_value_files_start_at_the_app() {
                     "environments/production/charts/common.yaml",
                 ),
             ],
+            environment_value_files: [],
             values: {
                 "mode": Number(420),
                 "nothing": Null,

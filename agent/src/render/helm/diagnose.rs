@@ -94,7 +94,9 @@ fn report(collector: &mut Collector<'_>, chart: &Chart<'_>, failure: &Failure, l
         }
         Failure::File { file, line, message } => {
             let known = file.trim_start_matches("./");
-            let place = if chart.root.join(known).is_file() { known.to_owned() } else { chart.file(known) };
+            let roots = [Some(chart.root), chart.request.values];
+            let is_path = roots.into_iter().flatten().any(|root| root.join(known).is_file());
+            let place = if is_path { known.to_owned() } else { chart.file(known) };
             add(line.map_or(place.clone(), |line| format!("{place}:{line}")), message.clone());
         }
         Failure::Other(message) => add(chart.request.path.to_string(), message.clone()),

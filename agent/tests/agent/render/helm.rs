@@ -68,6 +68,7 @@ async fn options_and_the_cluster_reach_the_chart() {
             path("charts/shopfront/values-production.yaml"),
             path("values/a,b.yaml"),
         ],
+        environment_value_files: Vec::new(),
         values: json!({ "image": { "repository": "inline" } }).as_object().unwrap().clone(),
         parameters: vec![parameter("image.tag", "1.10", true), parameter("hosts[0]", "a,b", false)],
         skip_crds: true,
@@ -88,6 +89,36 @@ async fn options_and_the_cluster_reach_the_chart() {
     assert_eq!(deployment["metadata"].get("annotations"), None);
     let rows = world.render().await.rows;
     assert!(rows.iter().all(|row| !row.id.is("apiextensions.k8s.io", "CustomResourceDefinition")));
+}
+
+#[tokio::test]
+async fn value_files_of_the_environment_stand_over_the_charts_own_and_are_named_by_their_paths_there() {
+    let mut world = chart();
+    let values = world.directory.path().join("values");
+    fs::create_dir_all(values.join("prod")).unwrap();
+    fs::write(values.join("prod/web.yaml"), "replicas: 7\n").unwrap();
+    world.values = Some(values.clone());
+    let path = |path: &str| RepoPath::parse(path).unwrap();
+    let from = |files: &[&str]| {
+        options(HelmOptions {
+            value_files: vec![path("charts/shopfront/values-production.yaml")],
+            environment_value_files: files.iter().map(|file| path(file)).collect(),
+            ..HelmOptions::default()
+        })
+    };
+    world.renderer = from(&["prod/web.yaml"]);
+    assert_eq!(world.body("Deployment/shop/web").await["spec"]["replicas"], 7);
+    world.renderer = from(&["prod/web.yaml", "prod/none.yaml"]);
+    insta::assert_snapshot!(world.problems().await, @r"
+    PathMissing
+    prod/none.yaml: there is no such file in this revision: correct the app's environmentValueFiles or commit the file to the environment's repository
+    ");
+    fs::write(values.join("prod/web.yaml"), "replicas: 7: 8\n").unwrap();
+    world.renderer = from(&["prod/web.yaml"]);
+    insta::assert_snapshot!(world.problems().await, @r"
+    HelmFailed
+    prod/web.yaml: mapping values are not allowed in this context
+    ");
 }
 
 #[tokio::test]

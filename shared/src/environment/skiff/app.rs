@@ -2,10 +2,8 @@
 
 use serde_json::Value;
 
-use super::raw::{
-    RawApp, RawHealthCheck, RawHelm, RawIgnore, RawKustomize, RawMetadata, RawRenderer, RawRequirement,
-    RawSelector, RawSync,
-};
+use super::raw::{RawApp, RawHealthCheck, RawIgnore, RawMetadata, RawRequirement, RawSelector, RawSync};
+use super::renderer::Written;
 use super::source::Located;
 use super::{Check, ListReason, Wish, completed_pattern};
 use crate::desired::manifest::NamespaceMetadata;
@@ -13,8 +11,7 @@ use crate::desired::yields::{Field, Yields};
 use crate::environment::selector::{Operator, Requirement, Selector};
 use crate::environment::substitute::{self, Typing, Variables};
 use crate::environment::{
-    AppName, AppSpec, HealthCheckExprs, HelmOptions, IgnoreDifferences, KustomizeOptions, Namespace,
-    Parameter, Pattern, Renderer, RepoPath,
+    AppName, AppSpec, HealthCheckExprs, IgnoreDifferences, Namespace, Pattern, RepoPath,
 };
 use crate::object::{GroupKind, split_api_version};
 use crate::policy::{Mode, Policy};
@@ -264,9 +261,9 @@ impl Check<'_> {
                 pointer: format!("{at}/dependsOn/{index}"),
             }));
         }
-        let Located { source, path, base } = self.located(source, chart, path, at)?;
-        let renderer = self.renderer(renderer, helm, kustomize, &base, at)?;
-        let renderer = self.rendered_as(renderer, &source, at)?;
+        let located = self.located(source, chart, path, at)?;
+        let renderer = self.renderer(Written { renderer, helm, kustomize }, &located, at)?;
+        let Located { source, path, base: _ } = located;
         let place = format!("{}:{}", self.file, self.line(at));
         let depends_on = Vec::new();
         Some(AppSpec {
@@ -334,70 +331,6 @@ impl Check<'_> {
     pub(super) fn path(&mut self, pointer: &str, from: &RepoPath, path: &str) -> Option<RepoPath> {
         let joined = from.join(path);
         joined.map_err(|error| self.report(ListReason::InvalidAppList, pointer, error.to_string())).ok()
-    }
-
-    fn renderer(
-        &mut self,
-        chosen: Option<RawRenderer>,
-        helm: Option<RawHelm>,
-        kustomize: Option<RawKustomize>,
-        path: &RepoPath,
-        at: &str,
-    ) -> Option<Renderer> {
-        let implied = match (&helm, &kustomize) {
-            (Some(_), Some(_)) => {
-                self.report(
-                    ListReason::InvalidAppList,
-                    at,
-                    "an app has options for helm or for kustomize, not for both".to_owned(),
-                );
-                return None;
-            }
-            (Some(_), None) => Some((RawRenderer::Helm, "helm")),
-            (None, Some(_)) => Some((RawRenderer::Kustomize, "kustomize")),
-            (None, None) => None,
-        };
-        if let (Some(chosen), Some((implied, key))) = (chosen, implied)
-            && chosen != implied
-        {
-            self.report(
-                ListReason::InvalidAppList,
-                &format!("{at}/{key}"),
-                format!("{key} options need renderer: {key}"),
-            );
-            return None;
-        }
-        Some(match implied.map(|(implied, _)| implied).or(chosen).unwrap_or(RawRenderer::Auto) {
-            RawRenderer::Auto => Renderer::Auto,
-            RawRenderer::Plain => Renderer::Plain,
-            RawRenderer::Kustomize => Renderer::Kustomize(KustomizeOptions::default()),
-            RawRenderer::Helm => match helm {
-                Some(helm) => Renderer::Helm(self.helm(helm, path, at)?),
-                None => Renderer::Helm(HelmOptions::default()),
-            },
-        })
-    }
-
-    fn helm(&mut self, raw: RawHelm, path: &RepoPath, at: &str) -> Option<HelmOptions> {
-        let RawHelm { release_name, value_files, values, parameters, skip_crds } = raw;
-        let checked: Vec<_> = value_files
-            .iter()
-            .enumerate()
-            .map(|(index, file)| self.path(&format!("{at}/helm/valueFiles/{index}"), path, file))
-            .collect();
-        let value_files = checked.into_iter().collect::<Option<_>>()?;
-        if let Some(name) = release_name.as_deref().filter(|name| !is_release_name(name)) {
-            let message = format!(
-                "{name:?} is no release name: at most 53 lower-case letters, digits, '-' and '.', with a letter or digit at both ends"
-            );
-            self.report(ListReason::InvalidAppList, &format!("{at}/helm/releaseName"), message);
-            return None;
-        }
-        let parameters = parameters
-            .into_iter()
-            .map(|raw| Parameter { name: raw.name, value: raw.value, force_string: raw.force_string })
-            .collect();
-        Some(HelmOptions { release_name, value_files, values, parameters, skip_crds })
     }
 
     fn health_checks(&mut self, raw: Vec<RawHealthCheck>, at: &str) -> Vec<HealthCheckExprs> {
@@ -481,13 +414,6 @@ fn says_no_field(entry: &Value) -> bool {
     ["jsonPointers", "jqPathExpressions", "managedFieldsManagers"]
         .into_iter()
         .all(|key| entry[key].as_array().is_none_or(Vec::is_empty))
-}
-
-/// Whether Helm takes a text as the name of a release.
-fn is_release_name(text: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let ends = text.bytes().next().is_some_and(plain) && text.bytes().next_back().is_some_and(plain);
-    text.len() <= 53 && ends && text.bytes().all(|byte| plain(byte) || matches!(byte, b'-' | b'.'))
 }
 
 fn has_variable(value: &Value) -> bool {

@@ -163,6 +163,8 @@ pub(super) struct RawHelm {
     #[serde(default)]
     pub(super) value_files: Vec<String>,
     #[serde(default)]
+    pub(super) environment_value_files: Vec<String>,
+    #[serde(default)]
     pub(super) values: Map<String, Value>,
     #[serde(default)]
     pub(super) parameters: Vec<RawParameter>,

@@ -3,8 +3,8 @@
 use super::raw::{RawChart, RawSource, RawVerify};
 use super::{Check, ListReason};
 use crate::environment::{
-    AppSource, ChartSource, ChartVersion, GitSource, HelmOptions, RawRewrites, Reference, Renderer, RepoPath,
-    Rewrites, Signed, TrustError,
+    AppSource, ChartSource, ChartVersion, GitSource, RawRewrites, Reference, RepoPath, Rewrites, Signed,
+    TrustError,
 };
 
 /// Where an app's files are.
@@ -107,23 +107,5 @@ impl Check<'_> {
         let path = self.path(&format!("{at}/name"), &RepoPath::default(), &name)?;
         let source = AppSource::Chart(ChartSource { repository, name, version });
         Some(Located { source, path, base: self.setting.folder.clone() })
-    }
-
-    /// Makes sure that a chart of a chart repository is rendered as one.
-    pub(super) fn rendered_as(
-        &mut self,
-        renderer: Renderer,
-        source: &AppSource,
-        at: &str,
-    ) -> Option<Renderer> {
-        match (source, renderer) {
-            (AppSource::Chart(_), Renderer::Auto) => Some(Renderer::Helm(HelmOptions::default())),
-            (AppSource::Chart(_), Renderer::Plain | Renderer::Kustomize(_)) => {
-                let message = "a chart is rendered by helm: leave out renderer and kustomize".to_owned();
-                self.report(ListReason::InvalidAppList, at, message);
-                None
-            }
-            (_, renderer) => Some(renderer),
-        }
     }
 }

@@ -46,6 +46,43 @@ fn an_app_may_have_a_git_repository_of_its_own() {
 }
 
 #[test]
+fn value_files_may_be_those_of_the_environment_wherever_the_chart_is() {
+    let apps = read(
+        "apps:
+  - name: here
+    path: ../../charts/web
+    helm: {valueFiles: [a.yaml], environmentValueFiles: [b.yaml, '../${app.name}.yaml']}
+  - name: redis
+    chart: {repository: https://charts.example, name: redis, version: 18.1.2}
+    helm: {environmentValueFiles: [b.yaml], valueFiles: [a.yaml]}
+  - name: blog
+    source: {url: 'git@git.example:blog.git', ref: {tag: v1}, path: chart}
+    helm: {valueFiles: [a.yaml], environmentValueFiles: [b.yaml]}
+",
+    )
+    .apps;
+    let told = |app: &AppSpec| match &app.renderer {
+        Renderer::Helm(options) => {
+            let listed = |files: &[RepoPath]| {
+                files.iter().map(|file| file.as_str().to_owned()).collect::<Vec<_>>().join(" ")
+            };
+            [listed(&options.value_files), listed(&options.environment_value_files)]
+        }
+        other => unreachable!("{other:?}"),
+    };
+    let here = "charts/web/a.yaml environments/production/b.yaml environments/here.yaml";
+    assert_eq!(told(&apps[0]), [here, ""]);
+    assert_eq!(told(&apps[1]), ["environments/production/a.yaml environments/production/b.yaml", ""]);
+    assert_eq!(told(&apps[2]), ["chart/a.yaml", "environments/production/b.yaml"]);
+    let outside = "apps:
+  - name: blog
+    source: {url: 'git@git.example:blog.git', ref: {tag: v1}}
+    helm: {environmentValueFiles: [x.yaml, ../../../x.yaml]}
+";
+    insta::assert_snapshot!(errors(outside), @"environments/production/skiff.yaml:6: path \"../../../x.yaml\" leaves the repository");
+}
+
+#[test]
 fn an_app_may_ask_for_signatures_and_for_branches_that_only_move_forward() {
     let id = "4f2c9a7d3b".repeat(4);
     let apps = read(&format!(
