@@ -4,7 +4,7 @@ use std::os::unix::fs::symlink;
 
 use serde_json::json;
 use skiff::render::input_digest;
-use skiff_shared::environment::Renderer;
+use skiff_shared::environment::{HelmOptions, KustomizeOptions, Parameter, Renderer, RepoPath};
 use skiff_shared::object::GroupKind;
 
 use super::{World, world};
@@ -248,9 +248,52 @@ async fn input_digest_names_everything_but_the_folder() {
     };
     let first = digest(&world, "tree");
     assert_ne!(first, digest(&world, "other"));
-    world.renderer = Renderer::Plain;
-    assert_ne!(first, digest(&world, "tree"));
-    world.renderer = Renderer::Auto;
     world.apis.incomplete.push("metrics.k8s.io".into());
     assert_ne!(first, digest(&world, "tree"));
+}
+
+#[test]
+fn input_digest_names_every_option_of_the_renderers() {
+    let path = |path: &str| RepoPath::parse(path).unwrap();
+    let parameter = |name: &str, value: &str, force_string| {
+        let (name, value) = (name.to_owned(), value.to_owned());
+        vec![Parameter { name, value, force_string }]
+    };
+    // Without `..Default` in the first of them: a new field is to be varied here too.
+    let full = HelmOptions {
+        release_name: Some("a".to_owned()),
+        value_files: vec![path("a.yaml")],
+        environment_value_files: vec![path("b.yaml")],
+        values: serde_json::Map::from_iter([("a".to_owned(), 1.into())]),
+        parameters: parameter("a", "1", false),
+        skip_crds: true,
+    };
+    let renderers = [
+        Renderer::Auto,
+        Renderer::Plain,
+        Renderer::Kustomize(KustomizeOptions {}),
+        Renderer::Helm(HelmOptions::default()),
+        Renderer::Helm(HelmOptions { release_name: None, ..full.clone() }),
+        Renderer::Helm(HelmOptions { release_name: Some("b".to_owned()), ..full.clone() }),
+        Renderer::Helm(HelmOptions { value_files: vec![], ..full.clone() }),
+        Renderer::Helm(HelmOptions { value_files: vec![path("b.yaml")], ..full.clone() }),
+        Renderer::Helm(HelmOptions { value_files: vec![path("a.yaml"), path("b.yaml")], ..full.clone() }),
+        Renderer::Helm(HelmOptions { environment_value_files: vec![], ..full.clone() }),
+        Renderer::Helm(HelmOptions { environment_value_files: vec![path("a.yaml")], ..full.clone() }),
+        Renderer::Helm(HelmOptions { values: serde_json::Map::new(), ..full.clone() }),
+        Renderer::Helm(HelmOptions { parameters: vec![], ..full.clone() }),
+        Renderer::Helm(HelmOptions { parameters: parameter("b", "1", false), ..full.clone() }),
+        Renderer::Helm(HelmOptions { parameters: parameter("a", "2", false), ..full.clone() }),
+        Renderer::Helm(HelmOptions { parameters: parameter("a", "1", true), ..full.clone() }),
+        Renderer::Helm(HelmOptions { skip_crds: false, ..full.clone() }),
+        Renderer::Helm(full),
+    ];
+    let mut world = world(&[]);
+    let mut known = std::collections::BTreeMap::new();
+    for renderer in renderers {
+        world.renderer = renderer.clone();
+        let digest = input_digest(&world.request(&world.root(), &world.path()), "tree");
+        let other = known.insert(digest, renderer.clone());
+        assert!(other.is_none(), "{renderer:?} and {other:?} have the same digest");
+    }
 }
