@@ -14,6 +14,7 @@ pub mod hook;
 pub mod inventory;
 pub mod limits;
 pub mod managed_fields;
+pub mod news;
 pub mod object;
 pub mod ownership;
 pub mod plan;

@@ -73,6 +73,17 @@ pub struct Actor {
     pub time: i64,
 }
 
+impl std::fmt::Display for Actor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { manager, operation, subresource, time: _ } = self;
+        write!(f, "{manager:?} ({operation}")?;
+        if !subresource.is_empty() {
+            write!(f, " on {subresource}")?;
+        }
+        f.write_str(")")
+    }
+}
+
 impl Actor {
     fn of(entry: &Entry) -> Self {
         Self {

@@ -14,6 +14,9 @@ use crate::object::{Digest, GroupKind, ObjectId, Target};
 use crate::plan::{Action, HeldReason};
 use crate::report::{Report, RunRecord};
 
+/// Paths that the story of a drift names at most.
+const MAX_PATHS: usize = 5;
+
 /// Which requests go first when there are more than may be in flight.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Urgency {
@@ -233,6 +236,24 @@ pub struct Drift {
     /// The fields that we lost; empty where they are not known yet.
     pub paths: Vec<Path>,
     pub actor: Option<Actor>,
+}
+
+impl Drift {
+    /// Says who did what, as far as it is known: `"kubectl" (Update) changed .spec.replicas`.
+    pub fn story(&self) -> String {
+        let who = self.actor.as_ref().map_or_else(|| "somebody".to_owned(), ToString::to_string);
+        match self.kind {
+            DriftKind::Deleted => format!("{who} deleted it"),
+            DriftKind::Replaced => format!("{who} replaced it"),
+            DriftKind::Changed if self.paths.is_empty() => format!("{who} changed fields of it"),
+            DriftKind::Changed => {
+                let named: Vec<String> = self.paths.iter().take(MAX_PATHS).map(ToString::to_string).collect();
+                let more = self.paths.len().saturating_sub(MAX_PATHS);
+                let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+                format!("{who} changed {}{more}", named.join(", "))
+            }
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
