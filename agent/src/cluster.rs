@@ -9,6 +9,7 @@ pub mod classify;
 pub mod connection;
 pub mod discovery;
 mod error;
+pub mod events;
 pub mod generations;
 mod live;
 pub mod marked;

@@ -10,6 +10,7 @@ mod apps;
 mod driver;
 mod environment;
 mod environments;
+mod herald;
 pub(crate) mod inputs;
 pub(crate) mod job;
 mod launch;
@@ -50,12 +51,14 @@ use self::environment::Workshop;
 pub use self::environments::source_of;
 
 use self::environments::Environments;
+use self::herald::Herald;
 use self::launch::Launcher;
 use self::registry::Registry;
 use self::sources::Sources;
 use self::vital::Vital;
 use crate::charts::Charts;
 use crate::cluster::connection::KubeconfigChoice;
+use crate::cluster::events::Events;
 use crate::cluster::marked::Marked;
 use crate::cluster::requests::Requests;
 use crate::cluster::secrets::Secrets;
@@ -76,6 +79,9 @@ const LANES: usize = 16;
 
 /// How long writes in flight are awaited at the end.
 const DRAIN: Duration = Duration::from_secs(10);
+
+/// How long it may take at the end until everybody has been told.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// How long apps wait at the start until it is known what autoscalers scale.
 const AUTOSCALERS: Duration = Duration::from_secs(5);
@@ -177,8 +183,7 @@ impl Daemon {
         let (asked, asks) = mpsc::channel(64);
         let discovery = Discovery { connection: connection.clone(), changed, wanted: wanted.clone() };
         let apis = discovery.start(&vital, stop.child_token());
-        let generations = Generations::default();
-        let health = HealthBook::default();
+        let (generations, health) = (Generations::default(), HealthBook::default());
         let watches = Watches::new(
             connection.clone(),
             apis.set.clone(),
@@ -229,6 +234,7 @@ impl Daemon {
             newest: Mutex::default(),
             vital: vital.clone(),
             past: Arc::default(),
+            herald: Herald::start(&vital, Events::new(connection.client(), &namespace, &instance)),
         });
         tidy(&launcher, &fixed.state);
         let heard = Heard { seen, asks, lease: lease.term.clone(), autoscaled, apis: apis.set.clone() };
@@ -375,6 +381,7 @@ impl Daemon {
         if tokio::time::timeout(DRAIN, self.launcher.drivers.wait()).await.is_err() {
             tracing::warn!(seconds = DRAIN.as_secs(), "writes were still in flight at the end");
         }
+        self.launcher.herald.finish(LAST_WORDS).await;
         self.stop.cancel();
         let lease = self.lease;
         let released = tokio::task::spawn_blocking(move || lease.release());

@@ -78,6 +78,15 @@ pub struct KnownApp {
     pub policy: Option<Policy>,
 }
 
+/// A status that has been written.
+pub struct Published {
+    /// Of the `App`.
+    pub uid: String,
+    /// The status that the `App` had; `None` where it has just been made.
+    pub before: Option<AppStatus>,
+    pub status: AppStatus,
+}
+
 /// An app that nobody looks after, and the status that says so.
 pub struct Unattended {
     pub app: String,
@@ -194,16 +203,18 @@ impl State {
         self.statuses().remove(app);
         match self.apply_status(app, status).await {
             Err(Failure::NotFound(_)) => Ok(()),
-            told => told,
+            told => told.map(drop),
         }
     }
 
-    async fn apply_status(&self, app: &str, status: &AppStatus) -> Result<(), Failure> {
+    /// Writes a status, and returns the uid of the `App` that has it now.
+    async fn apply_status(&self, app: &str, status: &AppStatus) -> Result<String, Failure> {
         let patch = serde_json::json!({
             "apiVersion": "skiff.dev/v1alpha1", "kind": "App", "metadata": {"name": app}, "status": status,
         });
         let params = PatchParams::apply(FIELD_MANAGER).force();
-        within(self.apps.patch_status(app, &params, &Patch::Apply(&patch))).await.map(drop)
+        let patched = within(self.apps.patch_status(app, &params, &Patch::Apply(&patch))).await?;
+        Ok(patched.metadata.uid.unwrap_or_default())
     }
 
     /// Writes an app's status: one request, nothing where nothing changed.
@@ -213,26 +224,26 @@ impl State {
         environment: &str,
         report: &Report,
         now: Timestamp,
-    ) -> Result<(), Failure> {
-        let previous = self.statuses().get(app).cloned();
-        let status = AppStatus::of(environment, report, previous.as_ref(), now);
-        if previous.as_ref() == Some(&status) {
-            return Ok(());
+    ) -> Result<Option<Published>, Failure> {
+        let mut before = self.statuses().get(app).cloned();
+        let status = AppStatus::of(environment, report, before.as_ref(), now);
+        if before.as_ref() == Some(&status) {
+            return Ok(None);
         }
         let patched = self.apply_status(app, &status).await;
-        if matches!(patched, Err(Failure::NotFound(_))) && self.has_ended(app) {
-            return Ok(());
-        }
-        if let Err(Failure::NotFound(_)) = patched {
-            // Somebody deleted the App: its objects are orphaned, not lost; it comes back empty.
-            self.statuses().remove(app);
-            self.create_app(app, environment).await?;
-            self.apply_status(app, &status).await?;
-        } else {
-            patched?;
-        }
-        self.statuses().insert(app.to_owned(), status);
-        Ok(())
+        let uid = match patched {
+            Err(Failure::NotFound(_)) if self.has_ended(app) => return Ok(None),
+            Err(Failure::NotFound(_)) => {
+                // Somebody deleted the App: its objects are orphaned, not lost; it comes back empty.
+                self.statuses().remove(app);
+                before = None;
+                self.create_app(app, environment).await?;
+                self.apply_status(app, &status).await?
+            }
+            patched => patched?,
+        };
+        self.statuses().insert(app.to_owned(), status.clone());
+        Ok(Some(Published { uid, before, status }))
     }
 
     fn labels(&self, app: &str, kind: &str) -> BTreeMap<String, String> {

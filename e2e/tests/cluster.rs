@@ -24,6 +24,8 @@ mod doctor;
 mod drift;
 #[path = "cluster/ending.rs"]
 mod ending;
+#[path = "cluster/events.rs"]
+mod events;
 #[path = "cluster/faults.rs"]
 mod faults;
 #[path = "cluster/first_contact.rs"]

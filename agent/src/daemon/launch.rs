@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use super::access::ClusterAccess;
 use super::apps::WantedSets;
 use super::driver::Driver;
+use super::herald::Herald;
 use super::mailbox::Mailbox;
 use super::past::Past;
 use super::performer::Performer;
@@ -44,6 +45,8 @@ pub struct Launcher {
     pub vital: Vital,
     /// Renders releases of the past again.
     pub past: Arc<Past>,
+    /// Tells people.
+    pub herald: Herald,
 }
 
 impl Launcher {
@@ -73,6 +76,7 @@ impl Launcher {
             registry: self.registry.clone(),
             wanted: self.wanted.clone(),
             past: self.past.clone(),
+            herald: self.herald.clone(),
         };
         let mut autoscaled = self.autoscaled().await;
         loop {
@@ -97,8 +101,12 @@ impl Launcher {
             driver.run().await;
         };
         self.vital.spawn_on(&self.drivers, format!("the driver of {app}"), tasks.track_future(run));
-        let publisher =
-            Publisher { app: app.clone(), environment: environment.clone(), cluster: self.cluster.clone() };
+        let publisher = Publisher {
+            app: app.clone(),
+            environment: environment.clone(),
+            cluster: self.cluster.clone(),
+            herald: self.herald.clone(),
+        };
         let publish = tasks.track_future(publisher.run(reports));
         self.vital.spawn_on(&self.drivers, format!("the publisher of {app}"), publish);
         tasks.close();
@@ -137,6 +145,7 @@ struct Publisher {
     app: Arc<str>,
     environment: Arc<str>,
     cluster: Arc<ClusterAccess>,
+    herald: Herald,
 }
 
 impl Publisher {
@@ -154,7 +163,12 @@ impl Publisher {
         loop {
             let Some(report) = reports.borrow_and_update().clone() else { return };
             match self.cluster.state.publish(&self.app, &self.environment, &report, Timestamp::now()).await {
-                Ok(()) => return,
+                Ok(published) => {
+                    if let Some(published) = published {
+                        self.herald.published(&self.app, published);
+                    }
+                    return;
+                }
                 Err(failure) => tracing::warn!(app = %self.app, ?failure, "failed to publish the status"),
             }
             if reports.has_changed().is_err() {

@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use super::access::ClusterAccess;
 use super::apps::WantedSets;
+use super::herald::Herald;
 use super::mailbox::Mailbox;
 use super::past::Past;
 use super::registry::Registry;
@@ -37,6 +38,7 @@ pub struct Performer {
     pub registry: Arc<Registry>,
     pub wanted: Arc<WantedSets>,
     pub past: Arc<Past>,
+    pub herald: Herald,
 }
 
 impl Performer {
@@ -62,7 +64,10 @@ impl Performer {
                 self.report.send_replace(Some(report));
             }
             Effect::Finished(run) => self.telemetry.finished(&run),
-            Effect::Notice(notice) => self.telemetry.notice(&notice),
+            Effect::Notice(notice) => {
+                self.telemetry.notice(&notice);
+                self.herald.noticed(&self.app, notice);
+            }
             Effect::StopWork => self.cluster.stop_work(),
             request => {
                 if let Effect::Dissolve(_) = request {
@@ -219,6 +224,7 @@ impl Performer {
         let _permit = self.may_write(Urgency::Apply).await?;
         self.cluster.state.dissolve(&self.app).await?;
         self.telemetry.gone();
+        self.herald.gone(&self.app);
         tracing::info!(app = %self.app, "the app is no more: nothing of it is left in the cluster");
         Ok(Answer::Dissolved)
     }

@@ -5,13 +5,9 @@
 
 use skiff_shared::desired::{Revision, Unrendered};
 use skiff_shared::hook::Ended;
-use skiff_shared::managed_fields::Actor;
-use skiff_shared::sync::effect::{Drift, DriftKind, Notice};
+use skiff_shared::sync::effect::Notice;
 
 use super::redacted;
-
-/// Paths that a line names at most.
-const MAX_PATHS: usize = 5;
 
 /// How much a line matters.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -67,12 +63,12 @@ pub(super) fn line(notice: &Notice) -> Line {
             Line::new(Level::Warn, "held", format!("held {id}: {reason}")).about(id).failed(reason.word())
         }
         Notice::Drifted(drift) => {
-            let text = format!("drift of {}: {}", drift.id, what(drift));
+            let text = format!("drift of {}: {}", drift.id, drift.story());
             Line::new(Level::Warn, "drifted", text).about(&drift.id)
         }
         Notice::Healed { drift, seen_at, healed_at } => {
             let took = healed_at.duration_since(*seen_at).as_millis();
-            let text = format!("healed {} in {took} ms: {}", drift.id, what(drift));
+            let text = format!("healed {} in {took} ms: {}", drift.id, drift.story());
             Line::new(Level::Info, "healed", text).about(&drift.id)
         }
         Notice::Contested { id, manager, until } => {
@@ -127,28 +123,6 @@ fn render_failed(revision: &Revision, why: &Unrendered) -> Line {
     let problems: Vec<String> = why.problems.iter().map(ToString::to_string).collect();
     let text = format!("failed to render {revision}: {}", problems.join("; "));
     Line::new(Level::Error, "render_failed", text).failed(why.reason)
-}
-
-/// Says who did what, as far as it is known: `"kubectl" (Update) changed .spec.replicas`.
-fn what(drift: &Drift) -> String {
-    let who = drift.actor.as_ref().map_or_else(|| "somebody".to_owned(), who);
-    match drift.kind {
-        DriftKind::Deleted => format!("{who} deleted it"),
-        DriftKind::Replaced => format!("{who} replaced it"),
-        DriftKind::Changed if drift.paths.is_empty() => format!("{who} changed fields of it"),
-        DriftKind::Changed => {
-            let named: Vec<String> = drift.paths.iter().take(MAX_PATHS).map(ToString::to_string).collect();
-            let more = drift.paths.len().saturating_sub(MAX_PATHS);
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            format!("{who} changed {}{more}", named.join(", "))
-        }
-    }
-}
-
-fn who(actor: &Actor) -> String {
-    let through =
-        if actor.subresource.is_empty() { String::new() } else { format!(" on {}", actor.subresource) };
-    format!("{:?} ({}{through})", actor.manager, actor.operation)
 }
 
 #[cfg(test)]

@@ -128,6 +128,18 @@ fn every_error_of_the_input_is_in_the_table_and_nothing_else_is() {
     assert!(stale.is_empty(), "docs/errors.md has rows for what the program never says: {stale:?}");
 }
 
+#[test]
+fn every_news_is_in_the_table_and_nothing_else_is() {
+    let code = read("shared/src/news.rs");
+    let (_, code) = code.split_once("pub fn word(").expect("news have words");
+    let code = code.split("\n    }\n").next().unwrap_or_default();
+    let words: BTreeSet<&str> = code.split('"').skip(1).step_by(2).collect();
+    let document = read("docs/notifications.md");
+    let rows = document.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |"));
+    let listed: BTreeSet<&str> = rows.map(|(word, _)| word).filter(|word| is_reason(word)).collect();
+    assert_eq!(listed, words);
+}
+
 /// Collects the keys that hold values; the maps of the cluster's facts have keys of the user's own.
 fn collect_keys(value: &Value, path: &str, keys: &mut Vec<String>) {
     match value {

@@ -1,8 +1,9 @@
 use jiff::Timestamp;
 use skiff_shared::desired::Problem;
-use skiff_shared::managed_fields::Path;
+use skiff_shared::managed_fields::{Actor, Path};
 use skiff_shared::object::{Interner, ObjectId};
 use skiff_shared::plan::{Action, HeldReason};
+use skiff_shared::sync::effect::{Drift, DriftKind};
 use skiff_shared::sync::event::{Cause, Refusal};
 
 use super::*;
