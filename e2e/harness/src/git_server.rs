@@ -17,7 +17,6 @@ mod cgi;
 pub(crate) mod environment;
 mod fault;
 mod repository;
-mod tls;
 mod traffic;
 
 use std::collections::HashMap;
@@ -129,9 +128,9 @@ impl GitServer {
                 "http"
             }
             Some(authority) => {
-                let config = tls::config(authority, clients, address)?;
+                let config = crate::tls::config(authority, clients, address)?;
                 background.spawn(async move {
-                    let listener = tls::TlsListener::start(listener, bound, config);
+                    let listener = crate::tls::TlsListener::start(listener, bound, config);
                     finished(axum::serve(listener, router).await);
                 });
                 "https"

@@ -1,12 +1,15 @@
-//! A kubelet that runs nothing: it makes nodes, and reports of every pod what a kubelet would.
+//! A kubelet that runs nothing: it makes nodes, reports of every pod what a kubelet would, and has a log for each
+//! container.
 //!
 //! A sync agent sees only what is reported, so it cannot tell. What is reported follows the pod's annotation
 //! [`BEHAVIOUR`]; without one, pods that shall stay up become ready and the others succeed at once.
 
 mod behaviour;
+mod logs;
 mod status;
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -44,10 +47,13 @@ impl FakeKubelet {
     pub async fn start(cluster: &Cluster, count: usize) -> anyhow::Result<Self> {
         let names: Vec<String> = (1..=count).map(|number| format!("lab-node-{number}")).collect();
         let nodes = Api::all(cluster.client(User::Kubelet)?);
-        for name in &names {
-            register(&nodes, name).await.with_context(|| format!("failed to register the node {name}"))?;
-        }
         let background = Background::start("fake-kubelet")?;
+        let logs = logs::serve(&background)?;
+        for name in &names {
+            register(&nodes, name, logs)
+                .await
+                .with_context(|| format!("failed to register the node {name}"))?;
+        }
         let kubeconfig = cluster.kubeconfig(User::Kubelet);
         let binds = if cluster.has_scheduler() { Vec::new() } else { names };
         background.spawn(async move {
@@ -60,7 +66,7 @@ impl FakeKubelet {
 }
 
 /// Creates a node with its capacity and then reports it ready, as a kubelet does.
-async fn register(nodes: &Api<Node>, name: &str) -> kube::Result<()> {
+async fn register(nodes: &Api<Node>, name: &str, logs: SocketAddr) -> kube::Result<()> {
     let capacity = json!({ "cpu": "1000", "memory": "4Ti", "ephemeral-storage": "10Ti", "pods": "20000" });
     let node = json!({
         "metadata": {
@@ -81,6 +87,8 @@ async fn register(nodes: &Api<Node>, name: &str) -> kube::Result<()> {
         "lastHeartbeatTime": now, "lastTransitionTime": now,
     }] } });
     nodes.patch_status(name, &PatchParams::default(), &Patch::Strategic(ready)).await?;
+    let listens = json!({ "status": logs::status(logs) });
+    nodes.patch_status(name, &PatchParams::default(), &Patch::Strategic(listens)).await?;
     // Admission taints every new node as not ready, and without a controller-manager nobody takes the taint away.
     let untainted = Patch::Merge(json!({ "spec": { "taints": null } }));
     nodes.patch(name, &PatchParams::default(), &untainted).await?;

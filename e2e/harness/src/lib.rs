@@ -20,5 +20,6 @@ pub mod process;
 pub mod registry;
 pub mod signing;
 pub mod ssh_server;
+mod tls;
 pub mod toolchain;
 pub mod wait;

@@ -20,7 +20,7 @@ use crate::certs::Authority;
 
 /// Returns the settings of a server on `address`, which also may be called `localhost`. It asks for a certificate of
 /// `clients` if there is such an authority.
-pub(super) fn config(
+pub(crate) fn config(
     authority: &Authority,
     clients: Option<&Authority>,
     address: IpAddr,
@@ -56,14 +56,14 @@ fn verifier(clients: &Authority, provider: Arc<CryptoProvider>) -> Result<Arc<dy
 }
 
 /// Accepts TLS connections; handshakes run beside each other, so a client that never finishes its own blocks nobody.
-pub(super) struct TlsListener {
+pub(crate) struct TlsListener {
     accepted: mpsc::Receiver<(TlsStream<TcpStream>, SocketAddr)>,
     address: SocketAddr,
 }
 
 impl TlsListener {
     /// Starts to accept; to be called on the runtime that `listener` belongs to.
-    pub(super) fn start(listener: TcpListener, address: SocketAddr, config: Arc<ServerConfig>) -> Self {
+    pub(crate) fn start(listener: TcpListener, address: SocketAddr, config: Arc<ServerConfig>) -> Self {
         let (sender, accepted) = mpsc::channel(16);
         tokio::spawn(accept_all(listener, TlsAcceptor::from(config), sender));
         Self { accepted, address }
