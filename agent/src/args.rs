@@ -5,10 +5,26 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod look;
+mod screen;
+
+pub use look::{DeepArgs, EventsArgs, LogsArgs, PodChoice, Stretch, TreeArgs};
+pub use screen::{Color, ScreenArgs};
+
+/// What follows the program's own help.
+const EXIT_CODES: &str = "Exit codes:
+  0  it is as it should be
+  1  it failed, or what was looked at is wrong
+  2  the words or the configuration are wrong
+  3  there is a difference
+  4  what was waited for did not come in time";
+
 /// Keeps a cluster equal to a path in Git, without a hub.
 #[derive(Debug, Parser)]
-#[command(name = "skiff", version, propagate_version = true)]
+#[command(name = "skiff", version, propagate_version = true, after_help = EXIT_CODES)]
 pub struct Cli {
+    #[command(flatten)]
+    pub screen: ScreenArgs,
     #[command(subcommand)]
     pub verb: Verb,
 }
@@ -20,6 +36,12 @@ pub enum Verb {
     Agent(AgentArgs),
     /// Show apps, or one app with its objects
     Get(GetArgs),
+    /// Show an app's objects with what they own
+    Tree(TreeArgs),
+    /// Show the events of an app's objects and of what they own
+    Events(EventsArgs),
+    /// Show what an app's pods write
+    Logs(LogsArgs),
     /// Show what a sync would do
     Plan(PlanArgs),
     /// Show, field by field, what a sync would change

@@ -12,6 +12,7 @@ mod error;
 pub mod events;
 pub mod generations;
 mod live;
+pub mod look;
 pub mod marked;
 mod path;
 pub mod requests;
@@ -21,7 +22,7 @@ pub mod watch;
 use kube::api::{ListMeta, ListParams};
 
 pub use connection::Connection;
-pub use error::ClusterError;
+pub use error::{ClusterError, words};
 pub use generations::Generations;
 
 /// Returns what asks for the page after one, if there is one: a token that is empty is none.

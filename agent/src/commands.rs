@@ -11,11 +11,14 @@ mod described;
 mod diff;
 mod doctor;
 mod elsewhere;
+mod events;
 mod export;
 mod get;
 mod history;
 mod import;
+mod kin;
 mod local;
+mod logs;
 mod mask;
 mod outlook;
 mod pause;
@@ -24,6 +27,7 @@ mod render;
 mod rollback;
 mod schema;
 mod sync;
+mod tree;
 mod ui;
 mod validate;
 mod wait;
@@ -50,9 +54,13 @@ pub const TIMEOUT: u8 = 4;
 
 /// Carries out a verb.
 pub async fn run(cli: Cli) -> ExitCode {
+    ui::speak_as(cli.screen);
     let ended = match cli.verb {
         Verb::Agent(arguments) => agent::run(arguments).await,
         Verb::Get(arguments) => get::run(arguments).await,
+        Verb::Tree(arguments) => tree::run(arguments).await,
+        Verb::Events(arguments) => events::run(arguments).await,
+        Verb::Logs(arguments) => logs::run(arguments).await,
         Verb::Plan(arguments) => plan::run(arguments).await,
         Verb::Diff(arguments) => diff::run(arguments).await,
         Verb::Approve(arguments) => approve::run(arguments).await,
@@ -74,7 +82,9 @@ pub async fn run(cli: Cli) -> ExitCode {
             Ok(ExitCode::SUCCESS)
         }
     };
-    ended.unwrap_or_else(|error| failed(&error))
+    let ended = ended.unwrap_or_else(|error| failed(&error));
+    ui::finish();
+    ended
 }
 
 /// Tells why a verb failed.

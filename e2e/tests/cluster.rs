@@ -44,6 +44,8 @@ mod http;
 mod incidents;
 #[path = "cluster/inputs.rs"]
 mod inputs;
+#[path = "cluster/looking.rs"]
+mod looking;
 #[path = "cluster/loss.rs"]
 mod loss;
 #[path = "cluster/moves.rs"]

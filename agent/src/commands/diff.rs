@@ -31,8 +31,9 @@ pub async fn run(arguments: PlanArgs) -> anyhow::Result<ExitCode> {
         }
         Output::Name => changes.iter().for_each(|change| ui::line(&change.id.to_string())),
         Output::Table | Output::Wide => {
+            ui::page();
             for change in &changes {
-                ui::text(&unified(change)?);
+                unified(change)?.lines().for_each(|line| ui::line(&ui::diff_line(line)));
             }
         }
     }
