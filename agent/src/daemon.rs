@@ -357,6 +357,7 @@ impl Daemon {
         let Config { cluster, agent, environments, telemetry, http, render, state, lease } = config;
         // Labels and variables are taken up at once, the name is the one that traces, metrics and trace ids have.
         let name = self.fixed.cluster.name.clone();
+        let labels = cluster.labels.clone();
         let facts = Arc::new(config::Cluster { name, ..cluster.clone() }.facts());
         let cluster = config::Cluster { name: cluster.name, ..self.fixed.cluster.clone() };
         let fixed = Fixed { cluster, agent, telemetry, http, render, state, lease };
@@ -368,6 +369,7 @@ impl Daemon {
         }
         tracing::info!("the changed configuration is in force");
         self.registry.config_refused(None);
+        self.telemetry.cluster_labelled(&labels);
         self.environments.apply(environments, facts).await;
     }
 
@@ -438,8 +440,9 @@ async fn start_http(
 }
 
 fn start_telemetry(fixed: &Fixed) -> Telemetry {
-    let identity = Identity::new(&fixed.cluster.name, &fixed.agent.instance, None);
+    let identity = Identity::new(&fixed.cluster.name, &fixed.agent.instance);
     let telemetry = Telemetry::start(TelemetryConfig::of(identity, &fixed.telemetry));
+    telemetry.cluster_labelled(&fixed.cluster.labels);
     telemetry.install();
     telemetry
 }

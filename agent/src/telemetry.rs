@@ -18,6 +18,7 @@ mod requests;
 mod settings;
 mod spans;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -243,6 +244,11 @@ impl Telemetry {
     /// Notes that the environment is no longer in the configuration.
     pub fn source_gone(&self, environment: &str) {
         self.shared.metrics.source_gone(environment);
+    }
+
+    /// Shows these labels of the cluster from now on, those of the agent's file.
+    pub fn cluster_labelled(&self, labels: &BTreeMap<String, String>) {
+        self.shared.metrics.cluster_labelled(labels);
     }
 
     /// Returns all metrics in Prometheus' text format.

@@ -3,9 +3,12 @@
 //! Last in the pipeline. Values only: the publisher turns a [`Report`] into the `App` object's status,
 //! telemetry turns a [`RunRecord`] into spans and metrics.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 use crate::desired::{Assignment, BodyDigest, Interval, Revision};
+use crate::gate::Wait;
 use crate::health::Health;
 use crate::object::{Digest, ObjectId};
 use crate::plan::Action;
@@ -51,11 +54,15 @@ pub struct Report {
     pub phase: &'static str,
     /// What the app waits for, in words; empty when it waits for nothing.
     pub waiting_for: Vec<String>,
+    /// The gate that stops the plan, if one does.
+    pub gate: Option<Wait>,
     /// The app list of the newest revision has the app no more.
     pub unlisted: bool,
     pub plan: Option<PlanReport>,
     pub conditions: Vec<Condition>,
     pub objects: ObjectCounts,
+    /// How many objects are held back, by the word of the reason.
+    pub held: BTreeMap<&'static str, u32>,
     /// The worst first, at most [`MAX_ROWS`].
     pub rows: Vec<ObjectReport>,
     pub history: Vec<HistoryEntry>,

@@ -171,7 +171,7 @@ async fn renderers(config: &Config, scratch: &tempfile::TempDir) -> anyhow::Resu
 
 /// Sends empty messages to where telemetry goes.
 async fn collectors(config: &Config) -> anyhow::Result<Vec<Finding>> {
-    let identity = Identity::new(&config.cluster.name, &config.agent.instance, None);
+    let identity = Identity::new(&config.cluster.name, &config.agent.instance);
     let telemetry = TelemetryConfig::of(identity, &config.telemetry);
     let probed = tokio::task::spawn_blocking(move || probe(&telemetry)).await?;
     if probed.is_empty() {

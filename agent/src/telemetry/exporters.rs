@@ -1,12 +1,14 @@
 //! Everything that sends, as it is started: what cannot be is left out with a warning.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use opentelemetry::KeyValue;
 use opentelemetry::metrics::Meter;
+use opentelemetry::{Key, KeyValue};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::logs::SdkLoggerProvider;
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider, Stream};
+use opentelemetry_semantic_conventions::attribute as name;
 use prometheus::Registry;
 
 use super::backlog::Backlog;
@@ -70,6 +72,8 @@ impl Exporters {
     ) -> SdkMeterProvider {
         let prometheus = opentelemetry_prometheus::exporter()
             .with_registry(registry.clone())
+            // Who scrapes knows the pod; who asks across clusters wants the cluster, without a join.
+            .with_resource_selector(HashSet::from([Key::from_static_str(name::K8S_CLUSTER_NAME)]))
             .scope_info_enabled(false)
             .build()
             .expect("a new registry has room for the one collector");

@@ -7,17 +7,15 @@ use std::collections::BTreeMap;
 pub struct Identity {
     pub cluster: String,
     pub instance: String,
-    /// Where the agent has exactly one.
-    pub environment: Option<String>,
     pub version: &'static str,
     place: String,
 }
 
 impl Identity {
-    pub fn new(cluster: &str, instance: &str, environment: Option<String>) -> Self {
+    pub fn new(cluster: &str, instance: &str) -> Self {
         let place = if cluster == instance { cluster.to_owned() } else { format!("{cluster}/{instance}") };
         let version = env!("CARGO_PKG_VERSION");
-        Self { cluster: cluster.to_owned(), instance: instance.to_owned(), environment, version, place }
+        Self { cluster: cluster.to_owned(), instance: instance.to_owned(), version, place }
     }
 
     /// Returns what tells this agent's spans from those of every other agent of the fleet.
@@ -32,11 +30,6 @@ impl Identity {
             ("service.instance.id", self.place()),
             ("k8s.cluster.name", &self.cluster),
         ];
-        let environment = self.environment.as_deref().map(|name| ("deployment.environment.name", name));
-        known
-            .into_iter()
-            .chain(environment)
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect()
+        known.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
     }
 }

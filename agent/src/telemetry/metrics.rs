@@ -4,8 +4,8 @@
 //! environment, states and classes; never a revision, an object's name or the text of an error.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use opentelemetry::KeyValue;
@@ -18,8 +18,10 @@ use skiff_shared::sync::effect::Notice;
 use super::Rendering;
 use super::app::AppName;
 use super::spans::{Sync, error_type};
+use observed::Observed;
 
 mod gauges;
+mod observed;
 
 /// Something that happened to an app.
 pub(super) enum Fact<'a> {
@@ -53,39 +55,6 @@ pub(super) struct Metrics {
     render_files: Counter<u64>,
     lives: AtomicU64,
     observed: Arc<Observed>,
-}
-
-/// What gauges show when somebody looks.
-#[derive(Default)]
-struct Observed {
-    apps: Mutex<BTreeMap<AppName, AppState>>,
-    /// When each environment's source was last read, or else first asked for.
-    sources: Mutex<BTreeMap<String, Timestamp>>,
-}
-
-#[derive(Clone, Debug, Default)]
-struct AppState {
-    life: u64,
-    report: Option<Shown>,
-    last_sync: Option<Timestamp>,
-}
-
-/// The part of a report that numbers can show.
-#[derive(Clone, Debug)]
-struct Shown {
-    sync: &'static str,
-    health: &'static str,
-    phase: &'static str,
-    objects: [(&'static str, u32); 5],
-    total: u32,
-    applied: Option<Applied>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Applied {
-    /// The commit's first 48 bits, which a float holds exactly.
-    number: u64,
-    committed_at: Option<Timestamp>,
 }
 
 impl Metrics {
@@ -244,72 +213,23 @@ impl Metrics {
 
     /// Notes that an environment's source is asked for from now on, without saying that it was read.
     pub(super) fn source_expected(&self, environment: &str, now: Timestamp) {
-        lock(&self.observed.sources).entry(environment.to_owned()).or_insert(now);
+        self.observed.sources().entry(environment.to_owned()).or_insert(now);
     }
 
     pub(super) fn source_read(&self, environment: &str, now: Timestamp) {
-        lock(&self.observed.sources).insert(environment.to_owned(), now);
+        self.observed.sources().insert(environment.to_owned(), now);
     }
 
     pub(super) fn source_gone(&self, environment: &str) {
-        lock(&self.observed.sources).remove(environment);
-    }
-}
-
-impl Observed {
-    fn change(&self, source: Source<'_>, change: impl FnOnce(&mut AppState)) {
-        let mut apps = lock(&self.apps);
-        if !apps.contains_key(source.app) {
-            apps.insert(source.app.clone(), AppState::default());
-        }
-        if let Some(state) = apps.get_mut(source.app) {
-            state.life = source.life;
-            change(state);
-        }
+        self.observed.sources().remove(environment);
     }
 
-    fn end(&self, source: Source<'_>) {
-        let mut apps = lock(&self.apps);
-        if apps.get(source.app).is_some_and(|state| state.life == source.life) {
-            apps.remove(source.app);
-        }
-    }
-}
-
-impl AppState {
-    fn show(&mut self, report: &Report) {
-        self.report = Some(Shown::of(report));
-        // The history knows of the syncs before this process.
-        let synced = report.history.iter().filter(|entry| entry.outcome == Outcome::Success);
-        synced.filter_map(|entry| entry.healthy_at).for_each(|time| self.synced_at(time));
-    }
-
-    fn synced_at(&mut self, time: Timestamp) {
-        self.last_sync = self.last_sync.max(Some(time));
-    }
-}
-
-impl Shown {
-    fn of(report: &Report) -> Self {
-        let objects = &report.objects;
-        Self {
-            sync: report.sync.word(),
-            health: report.health.word(),
-            phase: report.phase,
-            objects: [
-                ("healthy", objects.healthy),
-                ("out_of_sync", objects.out_of_sync),
-                ("drifted", objects.drifted),
-                ("held", objects.held),
-                ("failed", objects.failed),
-            ],
-            total: objects.total,
-            applied: report.applied.as_ref().and_then(|revision| {
-                let head = revision.id().get(..12)?;
-                let number = u64::from_str_radix(head, 16).ok()?;
-                Some(Applied { number, committed_at: revision.committed_at })
-            }),
-        }
+    /// Shows these labels of the cluster from now on, instead of those before.
+    pub(super) fn cluster_labelled(&self, labels: &BTreeMap<String, String>) {
+        let named = |(key, value): (&String, &String)| {
+            KeyValue::new(format!("skiff.cluster.label.{key}"), value.clone())
+        };
+        *self.observed.cluster() = labels.iter().map(named).collect();
     }
 }
 
@@ -332,8 +252,4 @@ fn with<const N: usize>(labels: &[KeyValue], more: [KeyValue; N]) -> Vec<KeyValu
 
 fn seconds(start: Timestamp, end: Timestamp) -> f64 {
     end.duration_since(start).as_secs_f64().max(0.0)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

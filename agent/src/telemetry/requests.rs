@@ -144,8 +144,8 @@ mod tests {
         let counted: Vec<&str> =
             metrics.lines().filter(|line| line.starts_with("skiff_api_requests")).collect();
         insta::assert_snapshot!(counted.join("\n"), @r#"
-        skiff_api_requests_total{http_response_status_code="0",skiff_api_verb="list"} 1
-        skiff_api_requests_total{http_response_status_code="403",skiff_api_verb="list"} 1
+        skiff_api_requests_total{http_response_status_code="0",skiff_api_verb="list",k8s_cluster_name="eu-1"} 1
+        skiff_api_requests_total{http_response_status_code="403",skiff_api_verb="list",k8s_cluster_name="eu-1"} 1
         "#);
     }
 

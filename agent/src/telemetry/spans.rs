@@ -185,9 +185,15 @@ impl SpanContextOf<'_> {
     }
 
     fn stage(&self, stage: &Stage, root: Ids, outcome: Outcome) -> Draft {
+        let ids = Ids {
+            trace: root.trace,
+            span: root.span.child(stage.name),
+            parent: Some(Parent::Local(root.span)),
+        };
         let mut attributes = self.common();
         attributes.extend([
             KeyValue::new(name::CICD_PIPELINE_TASK_NAME, stage.name),
+            KeyValue::new(name::CICD_PIPELINE_TASK_RUN_ID, format!("{}-{}", ids.trace, ids.span)),
             KeyValue::new(name::CICD_PIPELINE_TASK_RUN_RESULT, outcome.result()),
         ]);
         let note = |(time, text): &(Timestamp, String)| {
@@ -195,11 +201,7 @@ impl SpanContextOf<'_> {
             Event::new("skiff.note", SystemTime::from(*time), text, 0)
         };
         Draft {
-            ids: Ids {
-                trace: root.trace,
-                span: root.span.child(stage.name),
-                parent: Some(Parent::Local(root.span)),
-            },
+            ids,
             name: stage.name.to_owned(),
             kind: SpanKind::Internal,
             start: stage.interval.start,
@@ -214,15 +216,17 @@ impl SpanContextOf<'_> {
     /// Returns the span of a fetch that failed, a trace of its own: there is no revision that it belongs to.
     pub(super) fn source_failed(&self, failure: &SourceFailure<'_>) -> Vec<SpanData> {
         let trace = trace::TraceId::fetch(failure.url, self.place(), failure.tried.start);
+        let span = trace::SpanId::root(trace, self.place());
         let mut attributes = self.common();
         attributes.extend([
             KeyValue::new(name::CICD_PIPELINE_TASK_NAME, "fetch"),
+            KeyValue::new(name::CICD_PIPELINE_TASK_RUN_ID, format!("{trace}-{span}")),
             KeyValue::new(name::CICD_PIPELINE_TASK_RUN_RESULT, Outcome::Blocked.result()),
             KeyValue::new(name::VCS_REPOSITORY_URL_FULL, without_credentials(failure.url)),
             KeyValue::new(name::ERROR_TYPE, failure.reason.to_owned()),
         ]);
         let draft = Draft {
-            ids: Ids { trace, span: trace::SpanId::root(trace, self.place()), parent: None },
+            ids: Ids { trace, span, parent: None },
             name: format!("FETCH {}", self.app.environment),
             kind: SpanKind::Client,
             start: failure.tried.start,

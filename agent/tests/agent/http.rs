@@ -21,7 +21,7 @@ struct Served {
 
 async fn start() -> Served {
     let telemetry = Telemetry::start(TelemetryConfig {
-        identity: Identity::new("eu-1", "eu-1", None),
+        identity: Identity::new("eu-1", "eu-1"),
         endpoint: None,
         headers_file: None,
         detail: Detail::Stages,
@@ -91,7 +91,7 @@ async fn metrics_are_in_the_format_of_scrapers() {
     let answer = get(served.address, "/metrics").await;
     assert!(answer.contains("content-type: text/plain; version=0.0.4\r\n"), "{answer}");
     assert!(
-        answer.contains("\nskiff_source_age_seconds{deployment_environment_name=\"production\"} "),
+        answer.contains("\nskiff_source_age_seconds{deployment_environment_name=\"production\",k8s_cluster_name=\"eu-1\"} "),
         "{answer}"
     );
     assert!(get(served.address, "/").await.starts_with("HTTP/1.1 404"));

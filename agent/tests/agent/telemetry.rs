@@ -38,7 +38,7 @@ fn config(endpoint: &str, variables: &[(&str, &str)]) -> TelemetryConfig {
     let variables =
         quick.iter().chain(variables).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     TelemetryConfig {
-        identity: Identity::new("eu-1", "eu-1", Some("production".to_owned())),
+        identity: Identity::new("eu-1", "eu-1"),
         endpoint: Some(endpoint.to_owned()),
         headers_file: None,
         detail: Detail::Stages,
@@ -74,8 +74,9 @@ fn stage(name: &'static str, start: i64, end: i64) -> Stage {
     Stage { name, interval: Interval { start: at(start), end: at(end) }, events: Vec::new() }
 }
 
-/// Returns a sync that waited a day for its approval.
+/// Returns a sync with all stages that there are, which waited a day for its approval.
 fn run(cause: Cause) -> RunRecord {
+    let hook_ended = (at(86_410), "PostSync hook Job/shop/smoke succeeded".to_owned());
     RunRecord {
         revision: revision(None),
         cause,
@@ -87,7 +88,8 @@ fn run(cause: Cause) -> RunRecord {
             stage("approve", 3, 86_403),
             stage("apply", 86_403, 86_404),
             stage("prune", 86_404, 86_405),
-            stage("health", 86_405, 86_420),
+            Stage { events: vec![hook_ended], ..stage("hook", 86_405, 86_410) },
+            stage("health", 86_410, 86_420),
         ],
         began: at(0),
         ended: at(86_420),
@@ -107,9 +109,11 @@ fn report() -> Report {
         policy: Policy::default(),
         phase: "Idle",
         waiting_for: Vec::new(),
+        gate: None,
         plan: None,
         conditions: Vec::new(),
         objects: skiff_shared::report::ObjectCounts::default(),
+        held: BTreeMap::new(),
         rows: Vec::new(),
         history: Vec::new(),
         pinned: None,
@@ -180,7 +184,7 @@ async fn first_sync_to_a_commit_is_the_trace_that_every_cluster_derives() {
     let receiver = OtlpReceiver::start().expect("a receiver");
     let telemetry = start(&receiver, &[]);
     web(&telemetry).finished(&run(Cause::Release));
-    let spans = spans(&receiver, 8).await;
+    let spans = spans(&receiver, 9).await;
     insta::assert_snapshot!(tree(&spans), @"
     SYNC web (server) 365938300c1b14589f00bda8bcb09193 88879d06e26ff1d4 < - [0..86420]
     fetch (internal) 365938300c1b14589f00bda8bcb09193 87450918e46b1f8a < 88879d06e26ff1d4 [0..1]
@@ -189,7 +193,8 @@ async fn first_sync_to_a_commit_is_the_trace_that_every_cluster_derives() {
     approve (internal) 365938300c1b14589f00bda8bcb09193 074d1f637d0bc7a6 < 88879d06e26ff1d4 [3..86403]
     apply (internal) 365938300c1b14589f00bda8bcb09193 c1fa8054e8e0c825 < 88879d06e26ff1d4 [86403..86404]
     prune (internal) 365938300c1b14589f00bda8bcb09193 35a4ac0a13caf765 < 88879d06e26ff1d4 [86404..86405]
-    health (internal) 365938300c1b14589f00bda8bcb09193 640457c3b1f6b5a8 < 88879d06e26ff1d4 [86405..86420]
+    hook (internal) 365938300c1b14589f00bda8bcb09193 13943d506130731a < 88879d06e26ff1d4 [86405..86410]
+    health (internal) 365938300c1b14589f00bda8bcb09193 640457c3b1f6b5a8 < 88879d06e26ff1d4 [86410..86420]
     ");
     insta::assert_snapshot!(listed(&spans[0].attributes), @r#"
     cicd.pipeline.action.name="SYNC"
@@ -212,13 +217,13 @@ async fn first_sync_to_a_commit_is_the_trace_that_every_cluster_derives() {
     insta::assert_snapshot!(listed(&spans[5].attributes), @r#"
     cicd.pipeline.name="web"
     cicd.pipeline.task.name="apply"
+    cicd.pipeline.task.run.id="365938300c1b14589f00bda8bcb09193-c1fa8054e8e0c825"
     cicd.pipeline.task.run.result="success"
     deployment.environment.name="production"
     k8s.cluster.name="eu-1"
     k8s.namespace.name="shop"
     "#);
     insta::assert_snapshot!(listed(&spans[0].resource), @r#"
-    deployment.environment.name="production"
     k8s.cluster.name="eu-1"
     service.instance.id="eu-1"
     service.name="skiff"
@@ -237,10 +242,10 @@ async fn a_sync_told_twice_has_the_same_ids() {
     for telemetry in &lives {
         web(telemetry).finished(&run(Cause::Release));
     }
-    let spans = spans(&receiver, 16).await;
+    let spans = spans(&receiver, 18).await;
     let ids: BTreeMap<&str, &str> =
         spans.iter().map(|span| (span.span_id.as_str(), span.trace_id.as_str())).collect();
-    assert_eq!(ids.len(), 8);
+    assert_eq!(ids.len(), 9);
 }
 
 #[tokio::test]
@@ -340,6 +345,7 @@ async fn a_fetch_that_failed_is_a_span_without_credentials() {
     insta::assert_snapshot!(listed(&spans[0].attributes), @r#"
     cicd.pipeline.name="production"
     cicd.pipeline.task.name="fetch"
+    cicd.pipeline.task.run.id="d5c8e4be9da271812499582086c3ee5d-7bc062c5ffa2c4a0"
     cicd.pipeline.task.run.result="failure"
     deployment.environment.name="production"
     error.type="Unreachable"
@@ -479,7 +485,7 @@ async fn what_a_collector_refuses_is_counted_and_the_next_is_sent() {
     let telemetry = start(&receiver, &[("OTEL_EXPORTER_OTLP_TIMEOUT", "100")]);
     let app = web(&telemetry);
     app.finished(&run(Cause::Release));
-    until(|| lost(&telemetry, "traces", "refused") == 8.0).await;
+    until(|| lost(&telemetry, "traces", "refused") == 9.0).await;
     receiver.behave(Fault::None);
     app.notice(&healed());
     assert_eq!(spans(&receiver, 1).await[0].name, "HEAL web");

@@ -3,6 +3,8 @@
 mod conditions;
 mod objects;
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::effect::Effect;
@@ -10,8 +12,8 @@ use super::row::{Row, RowIx, Task};
 use super::run::Run;
 use super::state::{Machine, Open, Phase};
 use crate::desired::Revision;
-use crate::gate;
 use crate::gate::depend::{self, Standing};
+use crate::gate::{self, Wait};
 use crate::health::Health;
 use crate::hook::SyncPhase;
 use crate::inventory::Record;
@@ -80,9 +82,11 @@ impl Machine {
             phase: self.phase_word(),
             unlisted: self.is_unlisted(),
             waiting_for: self.waiting_for(),
+            gate: self.gate(),
             plan: self.run.as_ref().map(|run| self.plan_report(run)),
             conditions: self.conditions(&objects),
             objects,
+            held: self.held(),
             rows: self.object_reports(),
             history: self.history.iter().cloned().collect(),
             pinned: self.pin_report(),
@@ -148,6 +152,22 @@ impl Machine {
         counts
     }
 
+    /// Counts what is held back by the reason for it.
+    fn held(&self) -> BTreeMap<&'static str, u32> {
+        let mut held = BTreeMap::new();
+        let reasons = self.rows.iter().filter(|row| is_held_back(row)).filter_map(Row::held_reason);
+        reasons.for_each(|reason| *held.entry(reason.word()).or_default() += 1);
+        held
+    }
+
+    /// Returns what the gate waits for, where a plan stands before it.
+    fn gate(&self) -> Option<Wait> {
+        match self.verdict() {
+            Some(gate::Verdict::Wait(wait)) if self.phase == Phase::Gated => Some(wait),
+            _ => None,
+        }
+    }
+
     fn sync_status(&self, objects: &ObjectCounts) -> SyncStatus {
         let unknown = self.desired.is_none() || matches!(self.phase, Phase::Standby | Phase::Loading);
         if unknown {
@@ -187,10 +207,7 @@ impl Machine {
                 let unchecked = run.unchecked.iter().map(|ix| &self.rows[ix.get()]);
                 first_few(unchecked.map(|row| format!("{} to be checked", row.id)))
             }
-            Phase::Gated => match self.verdict() {
-                Some(gate::Verdict::Wait(wait)) => vec![wait.to_string()],
-                Some(gate::Verdict::Go { .. }) | None => Vec::new(),
-            },
+            Phase::Gated => self.gate().iter().map(ToString::to_string).collect(),
             Phase::Keeping => vec!["the rendered bodies to be stored in the cluster".to_owned()],
             Phase::Claiming => vec!["the inventory to be stored in the cluster".to_owned()],
             Phase::Applying | Phase::Pruning => {

@@ -5,14 +5,20 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{AsyncInstrument, Meter};
-use opentelemetry_semantic_conventions::metric;
+use opentelemetry_semantic_conventions::{attribute as name, metric};
+use skiff_shared::gate::Wait;
 
-use super::{AppState, Observed, Shown, labels, lock, seconds, with};
+use super::observed::{AppState, Observed, Shown, ShownCondition};
+use super::{labels, seconds, with};
 use crate::telemetry::AppName;
 
 pub(super) fn register(meter: &Meter, observed: &Arc<Observed>) {
+    agent(meter, observed);
     apps(meter, observed);
+    conditions(meter, observed);
+    waits(meter, observed);
     objects(meter, observed);
+    held(meter, observed);
     revisions(meter, observed);
     sources(meter, observed);
     process(meter);
@@ -24,7 +30,16 @@ fn each<T: 'static>(
     show: impl Fn(&dyn AsyncInstrument<T>, &AppName, &AppState) + Send + Sync + 'static,
 ) -> impl Fn(&dyn AsyncInstrument<T>) + Send + Sync + 'static {
     let observed = observed.clone();
-    move |gauge| lock(&observed.apps).iter().for_each(|(app, state)| show(gauge, app, state))
+    move |gauge| observed.apps().iter().for_each(|(app, state)| show(gauge, app, state))
+}
+
+fn agent(meter: &Meter, observed: &Arc<Observed>) {
+    let observed = observed.clone();
+    meter
+        .u64_observable_gauge("skiff.agent.info")
+        .with_description("1 for every agent, with the labels that its file gives the cluster")
+        .with_callback(move |gauge| gauge.observe(1, &observed.cluster()))
+        .build();
 }
 
 fn apps(meter: &Meter, observed: &Arc<Observed>) {
@@ -56,6 +71,44 @@ fn apps(meter: &Meter, observed: &Arc<Observed>) {
         .build();
 }
 
+fn conditions(meter: &Meter, observed: &Arc<Observed>) {
+    let conditions = each(observed, |gauge, app, state| {
+        for ShownCondition { kind, status, reason } in state.report.iter().flat_map(|shown| &shown.conditions)
+        {
+            let condition = [
+                KeyValue::new("skiff.condition.type", *kind),
+                KeyValue::new("skiff.condition.status", if *status { "true" } else { "false" }),
+                KeyValue::new("skiff.condition.reason", reason.clone()),
+            ];
+            gauge.observe(1, &with(&labels(app), condition));
+        }
+    });
+    meter
+        .u64_observable_gauge("skiff.app.condition")
+        .with_description("1 for every condition of an app, with its status and reason")
+        .with_callback(conditions)
+        .build();
+}
+
+fn waits(meter: &Meter, observed: &Arc<Observed>) {
+    let waits = each(observed, |gauge, app, state| {
+        let Some(wait) = state.report.as_ref().and_then(|shown| shown.gate.as_ref()) else { return };
+        let waits = with(&labels(app), [KeyValue::new("skiff.wait.reason", wait.word())]);
+        if let Wait::Dependencies(apps) = wait {
+            for other in apps {
+                gauge.observe(1, &with(&waits, [KeyValue::new("skiff.wait.app", other.to_string())]));
+            }
+        } else {
+            gauge.observe(1, &waits);
+        }
+    });
+    meter
+        .u64_observable_gauge("skiff.app.waiting")
+        .with_description("1 for every app whose plan a gate stops, with what it waits for")
+        .with_callback(waits)
+        .build();
+}
+
 fn objects(meter: &Meter, observed: &Arc<Observed>) {
     let total = each(observed, |gauge, app, state| {
         if let Some(shown) = &state.report {
@@ -78,6 +131,21 @@ fn objects(meter: &Meter, observed: &Arc<Observed>) {
         .with_unit("{object}")
         .with_description("Objects in a state; one object can be in several")
         .with_callback(by_state)
+        .build();
+}
+
+fn held(meter: &Meter, observed: &Arc<Observed>) {
+    let held = each(observed, |gauge, app, state| {
+        for (word, count) in state.report.iter().flat_map(|shown| &shown.held) {
+            gauge
+                .observe(u64::from(*count), &with(&labels(app), [KeyValue::new("skiff.held.reason", *word)]));
+        }
+    });
+    meter
+        .u64_observable_gauge("skiff.app.objects.held")
+        .with_unit("{object}")
+        .with_description("Objects that are held back, by the reason")
+        .with_callback(held)
         .build();
 }
 
@@ -114,9 +182,9 @@ fn sources(meter: &Meter, observed: &Arc<Observed>) {
         .with_description("Time since the source was last read, or since it is asked for if it never was")
         .with_callback(move |gauge| {
             let now = Timestamp::now();
-            for (environment, read_at) in lock(&observed.sources).iter() {
-                let name = opentelemetry_semantic_conventions::attribute::DEPLOYMENT_ENVIRONMENT_NAME;
-                gauge.observe(seconds(*read_at, now), &[KeyValue::new(name, environment.clone())]);
+            for (environment, read_at) in observed.sources().iter() {
+                let label = KeyValue::new(name::DEPLOYMENT_ENVIRONMENT_NAME, environment.clone());
+                gauge.observe(seconds(*read_at, now), &[label]);
             }
         })
         .build();

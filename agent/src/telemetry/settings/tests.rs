@@ -4,7 +4,7 @@ use crate::telemetry::{Detail, LogFormat};
 fn settings(endpoint: Option<&str>, variables: &[(&str, &str)]) -> Settings {
     let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     resolve(&TelemetryConfig {
-        identity: Identity::new("eu-1", "eu-1", Some("production".to_owned())),
+        identity: Identity::new("eu-1", "eu-1"),
         endpoint: endpoint.map(str::to_owned),
         headers_file: None,
         detail: Detail::Stages,
