@@ -20,6 +20,8 @@ use skiff_shared::sync::effect::{Drift, DriftKind, Notice};
 
 #[path = "telemetry/collector.rs"]
 mod collector;
+#[path = "telemetry/documented.rs"]
+mod documented;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
