@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod bootstrap;
 mod look;
 mod screen;
 
+pub use bootstrap::{BootstrapArgs, PlaceArgs};
 pub use look::{DeepArgs, EventsArgs, LogsArgs, PodChoice, Stretch, TreeArgs};
 pub use screen::{Color, ScreenArgs};
 
@@ -34,6 +36,8 @@ pub struct Cli {
 pub enum Verb {
     /// Run the agent
     Agent(AgentArgs),
+    /// Install the agent in a cluster, with a key of its own for the repository
+    Bootstrap(Box<BootstrapArgs>),
     /// Show apps, or one app with its objects
     Get(GetArgs),
     /// Show an app's objects with what they own

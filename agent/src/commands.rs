@@ -6,6 +6,7 @@
 mod agent;
 mod approve;
 mod ask;
+mod bootstrap;
 mod delete;
 mod described;
 mod diff;
@@ -57,6 +58,7 @@ pub async fn run(cli: Cli) -> ExitCode {
     ui::speak_as(cli.screen);
     let ended = match cli.verb {
         Verb::Agent(arguments) => agent::run(arguments).await,
+        Verb::Bootstrap(arguments) => bootstrap::run(*arguments).await,
         Verb::Get(arguments) => get::run(arguments).await,
         Verb::Tree(arguments) => tree::run(arguments).await,
         Verb::Events(arguments) => events::run(arguments).await,

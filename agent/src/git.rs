@@ -40,4 +40,5 @@ pub use schedule::{Polled, next_poll};
 pub use signature::{SignaturePolicy, SignatureProblem, Signed, SignersError};
 pub use snapshot::{Child, ChildKind, Entry, EntryKind, Exported, Snapshot, check_depth};
 pub use source::{Credentials, Limits, Proxy, Rewrites, Source};
+pub use ssh::{HostKey, HostKeyError, SshServer, host_key};
 pub use url::{RepositoryUrl, UrlError};

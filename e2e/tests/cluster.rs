@@ -6,6 +6,8 @@ mod adoption;
 mod approval;
 #[path = "cluster/bad_input.rs"]
 mod bad_input;
+#[path = "cluster/bootstrap.rs"]
+mod bootstrap;
 #[path = "cluster/cli.rs"]
 mod cli;
 #[path = "cluster/contested.rs"]

@@ -72,7 +72,8 @@ impl Described {
         }
     }
 
-    fn of_agent(config: Config, environment: &str) -> Self {
+    /// Takes an environment of an agent's file.
+    pub fn of_agent(config: Config, environment: &str) -> Self {
         let facts = config.cluster.facts();
         let found = config.environments.into_iter().find(|found| found.name.as_str() == environment);
         let Some(found) = found else { return Self { facts, ..Self::default() } };

@@ -97,6 +97,17 @@ impl Local {
         let root = path.ancestors().find(|folder| folder.join(".git").exists()).unwrap_or(&path).to_owned();
         let below = path.strip_prefix(&root).expect("an ancestor is a prefix").to_string_lossy();
         let folder = RepoPath::parse(&below).with_context(|| format!("{below:?} cannot be a path"))?;
+        Self::within(root, folder, environment, tools, described)
+    }
+
+    /// Takes a folder of a tree that begins at `root`.
+    pub fn within(
+        root: PathBuf,
+        folder: RepoPath,
+        environment: &str,
+        tools: &ToolArgs,
+        described: Described,
+    ) -> anyhow::Result<Self> {
         let scratch = tempfile::tempdir().context("failed to make a folder")?;
         let ToolArgs { fetch, helm, kustomize } = tools.clone();
         let elsewhere = if fetch { Some(Elsewhere::open(scratch.path())?) } else { None };

@@ -2,6 +2,7 @@
 //! configuration, agents and known hosts. A server is talked to only if its key is in the source's known hosts; whoever
 //! the source's key is refused to gets nothing else offered.
 
+mod host_key;
 mod known_hosts;
 mod pipe;
 
@@ -17,6 +18,7 @@ use super::credentials::Keys;
 use super::error::FetchError;
 use super::url::SshAddress;
 
+pub use host_key::{HostKey, HostKeyError, SshServer, host_key};
 use known_hosts::{KnownHosts, Verdict};
 pub(super) use pipe::{Reader, Writer};
 
@@ -24,6 +26,9 @@ pub(super) use pipe::{Reader, Writer};
 const RSA_ALONE: &str = "-----BEGIN RSA PRIVATE KEY-----";
 const NO_RSA: &str =
     "RSA is not supported; make one by ssh-keygen -t ed25519 and give its public half access";
+
+/// Where SSH servers listen.
+pub(super) const SSH_PORT: u16 = 22;
 
 const CONNECT: Duration = Duration::from_secs(10);
 

@@ -6,8 +6,7 @@ use std::str::FromStr;
 
 use reqwest::Url;
 
-/// Where SSH servers listen.
-const SSH_PORT: u16 = 22;
+use super::ssh::{SSH_PORT, SshServer};
 
 /// The address of a repository, over HTTP or SSH. It never holds a password, and prints without a user name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -63,6 +62,14 @@ impl RepositoryUrl {
     /// Returns the user name that the address was written with; a credential file goes before it.
     pub fn username(&self) -> Option<&str> {
         self.username.as_deref()
+    }
+
+    /// Returns the SSH server that the repository is on, if it is on one.
+    pub fn ssh_server(&self) -> Option<SshServer> {
+        match &self.address {
+            Address::Web(_) => None,
+            Address::Ssh(address) => Some(SshServer { host: address.host.clone(), port: address.port }),
+        }
     }
 
     /// Says whether nobody but this machine can listen to what is sent there in the clear.

@@ -124,6 +124,12 @@ impl SshServer {
         self.manners().allowed.push(key.0.public_key().clone());
     }
 
+    /// Lets the owner of a public key in, as OpenSSH writes it.
+    pub fn allow_public(&self, key: &str) -> Result<()> {
+        self.manners().allowed.push(PublicKey::from_openssh(key).context("failed to read a public key")?);
+        Ok(())
+    }
+
     /// Shows another host key from now on.
     pub fn show(&self, key: &KeyPair) {
         self.manners().host_key = key.0.clone();

@@ -5,7 +5,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use russh::keys::{Algorithm, PublicKey, parse_public_key_base64};
 
-const SSH_PORT: u16 = 22;
+use super::SSH_PORT;
 
 /// What is known of servers.
 #[derive(Debug)]
