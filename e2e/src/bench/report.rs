@@ -32,9 +32,21 @@ pub(super) fn size(size: &Size) {
     row("", "skiff", &skiff.first_sync, Some(base));
     row("no change", "kubectl", &kubectl.no_change, None);
     row("", "skiff", &skiff.no_change, None);
-    row("one changed", "kubectl", &kubectl.one_changed, None);
-    row("", "skiff", &skiff.one_changed, None);
+    let one = floor.one_changed.p50 / 1_000.0;
+    row("one changed", "kubectl", &kubectl.one_changed, Some(one));
+    row("", "skiff", &skiff.one_changed, Some(one));
     row("restart", "skiff", &skiff.restart, None);
+    println!();
+    requests("first sync, skiff", &skiff.first_sync.requests);
+    requests("no change, skiff", &skiff.no_change.requests);
+    requests("one changed, skiff", &skiff.one_changed.requests);
+    requests("drift, skiff", &skiff.drift_cost.requests);
+    requests("restart, skiff", &skiff.restart.requests);
+    requests("idle, skiff", &skiff.idle_requests);
+    requests("first sync, floor", &floor.first_sync.requests);
+    requests("first sync, kubectl", &kubectl.first_sync.requests);
+    requests("no change, kubectl", &kubectl.no_change.requests);
+    requests("one changed, kubectl", &kubectl.one_changed.requests);
     details(skiff, &floor.one_changed);
 }
 
@@ -54,12 +66,6 @@ fn details(skiff: &Skiff, floor: &Samples) {
         "  first sync     dry runs {:.2}–{:.2} s, applies {:.2}–{:.2} s, healthy {:.2} s after the poll",
         stages.first_dry_run, stages.last_dry_run, stages.first_apply, stages.last_apply, stages.healthy
     );
-    requests("first sync", &skiff.first_sync.requests);
-    requests("no change", &skiff.no_change.requests);
-    requests("one changed", &skiff.one_changed.requests);
-    requests("drift", &skiff.drift_cost.requests);
-    requests("restart", &skiff.restart.requests);
-    requests("idle", &skiff.idle_requests);
     samples("floor: dry run and apply of one object", floor);
     samples("commit: poll to first dry run", &skiff.commits.to_first_dry_run);
     samples("commit: poll to first apply", &skiff.commits.to_first_patch);
@@ -87,7 +93,7 @@ fn details(skiff: &Skiff, floor: &Samples) {
 fn requests(what: &str, requests: &BTreeMap<String, usize>) {
     let list: Vec<String> = requests.iter().map(|(verb, count)| format!("{count} {verb}")).collect();
     let list = if list.is_empty() { "none".to_owned() } else { list.join(", ") };
-    println!("  {:<14} {list}", format!("· {what}"));
+    println!("  {:<23} {list}", format!("· {what}"));
 }
 
 fn samples(what: &str, samples: &Samples) {
