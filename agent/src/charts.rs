@@ -92,6 +92,7 @@ impl Wanted {
             proxy,
             verify: None,
             rewrites: Rewrites::Follow,
+            approvals: None,
             limits,
         })
     }

@@ -45,7 +45,7 @@ use skiff_shared::environment::{AppName, Fact, Facts, Namespace, RepoPath};
 use skiff_shared::limits::Limits;
 use skiff_shared::policy::Policy;
 
-use crate::git::{self, RepositoryUrl, Rewrites, SignaturePolicy};
+use crate::git::{self, Approvals, RepositoryUrl, Rewrites, SignaturePolicy};
 use crate::sandbox::Demand;
 
 pub use crate::git::Reference;
@@ -94,6 +94,8 @@ pub struct EnvironmentConfig {
     /// How repositories are reached that its apps come from.
     pub repositories: Vec<RepositoryAccess>,
     pub policy: Policy,
+    /// Whose tags in its repository approve plans, if any do.
+    pub approvals: Option<Approvals>,
     /// How often the repository is asked.
     pub interval: Duration,
     /// What one transfer from its repositories may take; the same in all environments.

@@ -25,6 +25,7 @@ mod registry;
 mod retention;
 mod router;
 mod signals;
+mod sought;
 pub(crate) mod source;
 mod sources;
 mod tools;
@@ -239,7 +240,7 @@ impl Daemon {
         tidy(&launcher, &fixed.state);
         let heard = Heard { seen, asks, lease: lease.term.clone(), autoscaled, apis: apis.set.clone() };
         heard.pass_on(&vital, &registry, &readiness);
-        let sources = Sources::new(cache.clone(), charts.clone(), instance.clone(), vital.clone());
+        let sources = Sources::new(cache.clone(), charts.clone(), instance.clone(), &registry, vital.clone());
         let workshop = workshop(&fixed, Caches { cache, charts, sources }, &launcher)?;
         let environments = Environments::new(workshop, launcher.clone(), apis.discovered, readiness.clone());
         Ok(Self {

@@ -28,7 +28,7 @@ mod source;
 mod ssh;
 mod url;
 
-pub use cache::{Cache, CacheError, Update};
+pub use cache::{Cache, CacheError, Sought, Update};
 pub use credentials::{NamedSecret, NamedSecretError, NamedSecrets};
 pub use error::{FetchError, GitCause, ReadError, Retry, StorageCause, VersionsFound};
 pub use exchange::{Exchange, Reply};
@@ -39,6 +39,6 @@ pub use revision::Revision;
 pub use schedule::{Polled, next_poll};
 pub use signature::{SignaturePolicy, SignatureProblem, Signed, SignersError};
 pub use snapshot::{Child, ChildKind, Entry, EntryKind, Exported, Snapshot, check_depth};
-pub use source::{Credentials, Limits, Proxy, Rewrites, Source};
+pub use source::{Approvals, Credentials, Limits, Proxy, Rewrites, Source};
 pub use ssh::{HostKey, HostKeyError, SshServer, host_key};
 pub use url::{RepositoryUrl, UrlError};

@@ -4,6 +4,8 @@
 mod adoption;
 #[path = "cluster/approval.rs"]
 mod approval;
+#[path = "cluster/approval_tags.rs"]
+mod approval_tags;
 #[path = "cluster/bad_input.rs"]
 mod bad_input;
 #[path = "cluster/bootstrap.rs"]

@@ -2,6 +2,7 @@
 //!
 //! Between plan and apply. It opens or names what it waits for; it never changes the plan.
 
+pub mod approval;
 pub mod cron;
 pub mod depend;
 pub mod window;
@@ -13,7 +14,7 @@ use jiff::Timestamp;
 use crate::desired::Revision;
 use crate::object::Digest;
 use crate::policy::Mode;
-use crate::sync::event::Ask;
+use approval::Words;
 use depend::Standings;
 use window::Opening;
 
@@ -82,7 +83,8 @@ impl std::fmt::Display for Wait {
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
     pub mode: Mode,
-    pub ask: &'a Ask,
+    /// What people say.
+    pub words: Words<'a>,
     /// The plan's.
     pub digest: Digest,
     /// The revision that the plan leads to.
@@ -91,20 +93,24 @@ pub struct Question<'a> {
     pub dependencies: &'a Standings,
     /// A person asked for this very sync.
     pub by_person: bool,
+    /// It is the rest of a plan that began with an approval.
+    pub is_rest: bool,
 }
 
 /// Decides whether a plan may go. A person's word passes the windows that say so. Going back to a release waits for
 /// no other app.
 pub fn decide(question: &Question<'_>) -> Verdict {
-    let Question { mode, ask, digest, revision, opening, dependencies, by_person } = *question;
+    let Question { mode, words, digest, revision, opening, dependencies, by_person, is_rest } = *question;
+    let ask = words.ask;
     if let Some(reason) = &ask.paused {
         return Verdict::Wait(Wait::Pause { reason: reason.clone() });
     }
-    let approved_by = match (mode, &ask.approval) {
+    let given = if is_rest { words.began_with(digest) } else { words.on(digest) };
+    let approved_by = match (mode, given) {
         (Mode::Auto, _) => None,
-        (Mode::Manual, Some(approval)) if approval.digest == digest => Some(approval.by.clone()),
-        (Mode::Manual, approval) => {
-            let outdated = approval.as_ref().map(|approval| approval.digest);
+        (Mode::Manual, Some(by)) => Some(by),
+        (Mode::Manual, None) => {
+            let outdated = ask.approval.as_ref().map(|approval| approval.digest);
             return Verdict::Wait(Wait::Approval { digest, outdated });
         }
     };
@@ -123,19 +129,24 @@ pub fn decide(question: &Question<'_>) -> Verdict {
 mod tests {
     use super::*;
     use crate::gate::depend::Standing;
-    use crate::sync::event::{Approval, Pin};
+    use crate::sync::event::{Approval, Ask, Pin};
 
     /// Asks about the plan `mine` of an app that depends on nothing, outside of all windows and by nobody's wish.
     fn question<'a>(mode: Mode, ask: &'a Ask, rest: &'a (Revision, Standings)) -> Question<'a> {
         Question {
             mode,
-            ask,
+            words: words(ask),
             digest: mine(),
             revision: &rest.0,
             opening: Opening::ALWAYS,
             dependencies: &rest.1,
             by_person: false,
+            is_rest: false,
         }
+    }
+
+    fn words(ask: &Ask) -> Words<'_> {
+        Words { ask, tags: &[], synced_at: None }
     }
 
     fn mine() -> Digest {
@@ -179,7 +190,7 @@ mod tests {
         assert!(matches!(decide(&lenient), Verdict::Wait(_)));
         assert!(matches!(decide(&Question { by_person: true, ..lenient }), Verdict::Go { .. }));
         let unapproved = Ask::default();
-        let verdict = decide(&Question { ask: &unapproved, ..question });
+        let verdict = decide(&Question { words: words(&unapproved), ..question });
         assert!(matches!(verdict, Verdict::Wait(Wait::Approval { .. })), "it can be approved beforehand");
     }
 

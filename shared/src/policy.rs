@@ -19,6 +19,25 @@ pub enum Mode {
     Manual,
 }
 
+/// What an approval binds to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Binds {
+    /// What is written and deleted: drift that is found later does not void it.
+    #[default]
+    Plan,
+    /// Also the state of the app's fields when the plan was shown: drift that comes later needs another word.
+    Live,
+}
+
+/// The approval part of a [`Policy`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ApprovalPolicy {
+    pub binds: Binds,
+    /// Whether people may also approve by a signed tag in Git.
+    pub by_tag: bool,
+}
+
 /// Which objects that exist already may be taken over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -53,6 +72,7 @@ pub enum PruneWhen {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Policy {
     pub mode: Mode,
+    pub approval: ApprovalPolicy,
     pub self_heal: bool,
     pub adopt: Adopt,
     pub on_invalid: OnInvalid,
@@ -101,6 +121,7 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             mode: Mode::Auto,
+            approval: ApprovalPolicy::default(),
             self_heal: true,
             adopt: Adopt::IfUnowned,
             on_invalid: OnInvalid::Block,

@@ -231,6 +231,9 @@ impl Replica {
             Event::Loaded(loaded) if !self.asked_since_load => {
                 self.asked(&loaded.ask);
             }
+            Event::ApprovalTags(tags) => {
+                self.heard.tagged = tags.iter().filter(|tag| tag.is_good()).map(|tag| tag.plan).collect()
+            }
             Event::Policy(policy) => self.policy = policy.clone(),
             Event::Drain => self.draining = true,
             Event::Lease(LeaseTerm::Held { until }) => self.told_until = Some(*until),

@@ -18,6 +18,7 @@ fn root() -> PathBuf {
 // The attribute tells clippy that helpers in it are tests as well.
 #[cfg(test)]
 mod pure {
+    mod approval;
     mod dependencies;
     mod documents;
     mod drift;

@@ -8,11 +8,13 @@ use kube::Api;
 use kube::api::PostParams;
 use serde_json::json;
 use skiff_shared::api::v1alpha1::{App, AppStatus, PlanSummary, PlannedChange};
+use skiff_shared::gate::approval;
 
 use super::ask::{AskError, Asked};
 use super::{USAGE, ui};
 use crate::args::ApproveArgs;
 use crate::cluster::Connection;
+use crate::state::LABEL_AGENT;
 
 /// Shows the plan that waits, asks, and writes the approval.
 pub async fn run(arguments: ApproveArgs) -> anyhow::Result<ExitCode> {
@@ -23,7 +25,7 @@ pub async fn run(arguments: ApproveArgs) -> anyhow::Result<ExitCode> {
     if let Some(reviewed) = digest.filter(|reviewed| *reviewed != plan.digest) {
         return Err(changed(&asked.name, &reviewed, &plan.digest));
     }
-    show(&status, plan);
+    show(&asked.app, &status, plan);
     if !yes && !ui::is_terminal() {
         ui::error("there is no terminal to ask on: look at the plan, then give --yes and its --digest");
         return Ok(ExitCode::from(USAGE));
@@ -86,8 +88,8 @@ async fn who_am_i(connection: &Connection) -> anyhow::Result<String> {
     user.context("the API server knows no name of yours")
 }
 
-/// Prints a plan that waits: what would be approved.
-pub fn show(status: &AppStatus, plan: &PlanSummary) {
+/// Prints a plan of an app that waits: what would be approved.
+pub fn show(app: &App, status: &AppStatus, plan: &PlanSummary) {
     if let Some(revision) = &status.revision {
         ui::line(&format!("revision  {} ({}, {})", revision.name, revision.author, revision.subject));
     }
@@ -98,6 +100,22 @@ pub fn show(status: &AppStatus, plan: &PlanSummary) {
     if let Some(more) = all.checked_sub(shown).filter(|more| *more > 0) {
         ui::line(&format!("  and {more} more"));
     }
+    by_tag(app, status, plan).iter().for_each(|line| ui::line(line));
+}
+
+/// Returns how to approve a plan by a tag, where the agent's file lets tags approve.
+fn by_tag(app: &App, status: &AppStatus, plan: &PlanSummary) -> Vec<String> {
+    let may = status.policy.is_some_and(|policy| policy.approval.by_tag) && plan.approved_by.is_none();
+    let agent = app.metadata.labels.as_ref().and_then(|labels| labels.get(LABEL_AGENT));
+    let (Some(agent), Ok(digest), true) = (agent, plan.digest.parse(), may) else { return Vec::new() };
+    let name = app.metadata.name.as_deref().unwrap_or_default();
+    let tag = approval::tag_name(agent, name, digest);
+    let url = status.assignment.as_ref().map(|assignment| assignment.url.as_str()).unwrap_or_default();
+    vec![
+        format!("by a tag in {url}:"),
+        format!("  git tag --sign --message \"approve {name}\" {tag}"),
+        format!("  git push origin {tag}"),
+    ]
 }
 
 /// Returns a plan's counts in words.
@@ -126,6 +144,10 @@ fn words(change: &PlannedChange) -> String {
 
 #[cfg(test)]
 mod tests {
+    use kube::ResourceExt as _;
+    use skiff_shared::api::v1alpha1::{AppSpec, Assignment, SyncPolicy};
+    use skiff_shared::policy::{ApprovalPolicy, Policy};
+
     use super::*;
 
     fn status(phase: &str, approved_by: Option<&str>) -> AppStatus {
@@ -151,6 +173,25 @@ mod tests {
         insta::assert_snapshot!(refused(&status("Checking", None)), @r#"app "shop" does not wait for an approval: it is OutOfSync and Healthy, phase Checking"#);
         let idle = AppStatus { plan: None, message: "paused: lunch".to_owned(), ..status("Idle", None) };
         insta::assert_snapshot!(refused(&idle), @r#"app "shop" has no plan to approve: it is OutOfSync and Healthy, phase Idle: paused: lunch"#);
+    }
+
+    #[test]
+    fn the_commands_of_a_tag_are_said_where_tags_approve() {
+        let mut app = App::new("shop", AppSpec::default());
+        app.labels_mut().insert(LABEL_AGENT.to_owned(), "eu-1".to_owned());
+        let mut status = status("Waiting", None);
+        status.assignment =
+            Some(Assignment { url: "https://git.example/fleet".to_owned(), ..Assignment::default() });
+        let told =
+            |status: &AppStatus| by_tag(&app, status, status.plan.as_ref().expect("a plan waits")).join("\n");
+        assert_eq!(told(&status), "");
+        let approval = ApprovalPolicy { by_tag: true, ..ApprovalPolicy::default() };
+        status.policy = Some(SyncPolicy::of(&Policy { approval, ..Policy::default() }));
+        insta::assert_snapshot!(told(&status), @r#"
+        by a tag in https://git.example/fleet:
+          git tag --sign --message "approve shop" skiff/approve/eu-1/shop/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
+          git push origin skiff/approve/eu-1/shop/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
+        "#);
     }
 
     #[test]

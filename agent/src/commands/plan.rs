@@ -80,7 +80,7 @@ fn published(app: &App, output: Output) -> anyhow::Result<ExitCode> {
             ui::value(&json!({"digest": plan.digest, "changes": plan.changes, "held": plan.held}), output)?;
         }
         Output::Name => plan.changes.iter().for_each(|change| ui::line(&change.object)),
-        Output::Table | Output::Wide => approve::show(&status, &plan),
+        Output::Table | Output::Wide => approve::show(app, &status, &plan),
     }
     Ok(ExitCode::from(DIFFERENT))
 }

@@ -1,5 +1,6 @@
 //! Turns what was written into a checked [`Config`], or says everything that is wrong with it.
 
+mod approval;
 mod fetch;
 mod source;
 mod window;
@@ -14,7 +15,7 @@ use serde_json::Value;
 use skiff_shared::desired::Problem;
 use skiff_shared::environment::{AppName, Namespace};
 use skiff_shared::limits::{Allowed, ClusterScoped, Limits, PatternError};
-use skiff_shared::policy::{Mode, Policy, Prune};
+use skiff_shared::policy::{ApprovalPolicy, Mode, Policy, Prune};
 use skiff_shared::yaml;
 
 use super::layers::Layers;
@@ -85,6 +86,9 @@ impl Check<'_> {
             let reach: Vec<String> = namespaces.iter().map(|name| name.as_str().to_owned()).collect();
             let reach = Allowed::only(reach).expect("a namespace's name is not empty");
             environments.iter_mut().for_each(|environment| environment.limits.reach = reach.clone());
+        }
+        if let Some(agent) = &agent {
+            self.approvals_for(&agent.instance, &mut environments);
         }
         let telemetry = self.telemetry(telemetry);
         let http = self.http(http);
@@ -180,6 +184,7 @@ impl Check<'_> {
             places.insert(name.clone(), self.layers.place(&pointer));
         }
         let interval = self.positive(sync.interval, Duration::from_secs(60), &format!("{at}/sync/interval"));
+        let approvals = self.approvals(&sync.approval, &format!("{at}/sync/approval"));
         let policy = self.policy(&name, sync, &format!("{at}/sync"));
         let limits = self.limits(&name, limits, &format!("{at}/limits"));
         let source = source?;
@@ -187,7 +192,17 @@ impl Check<'_> {
             self.report(&format!("{at}/source/url"), refusal.to_string());
         }
         let fetch = git::Limits::default();
-        Some(EnvironmentConfig { name, source, repositories, policy, interval, fetch, on_duplicate, limits })
+        Some(EnvironmentConfig {
+            name,
+            source,
+            repositories,
+            policy,
+            approvals,
+            interval,
+            fetch,
+            on_duplicate,
+            limits,
+        })
     }
 
     fn limits(&mut self, name: &AppName, raw: RawReach, at: &str) -> Limits {
@@ -212,7 +227,8 @@ impl Check<'_> {
 
     fn policy(&mut self, name: &AppName, sync: RawSync, at: &str) -> Policy {
         let default = default_policy(name);
-        let RawSync { mode, prune, self_heal, adopt, on_invalid, timeout, interval: _, windows } = sync;
+        let RawSync { mode, approval, prune, self_heal, adopt, on_invalid, timeout, interval: _, windows } =
+            sync;
         let RawPrune { enabled, when, max_share, sensitive_kinds } = prune;
         let max_share = max_share.unwrap_or(default.prune.max_share);
         if max_share > 100 {
@@ -220,6 +236,7 @@ impl Check<'_> {
         }
         Policy {
             mode: mode.unwrap_or(default.mode),
+            approval: ApprovalPolicy { binds: approval.binds, by_tag: approval.tags.is_some() },
             self_heal: self_heal.unwrap_or(default.self_heal),
             adopt: adopt.unwrap_or(default.adopt),
             on_invalid: on_invalid.unwrap_or(default.on_invalid),

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use skiff_shared::environment::{AppName, Fact, Namespace, RawReference, Signed};
 use skiff_shared::gate::window::WindowKind;
-use skiff_shared::policy::{Adopt, Mode, OnInvalid, PruneWhen};
+use skiff_shared::policy::{Adopt, Binds, Mode, OnInvalid, PruneWhen};
 
 use super::units::{Bytes, Span};
 use super::{Detail, OnDuplicate};
@@ -149,6 +149,7 @@ pub(super) struct RawProxy {
 #[schemars(deny_unknown_fields)]
 pub(super) struct RawSync {
     pub(super) mode: Option<Mode>,
+    pub(super) approval: RawApproval,
     #[schemars(schema_with = "prune_or_bool")]
     pub(super) prune: RawPrune,
     pub(super) self_heal: Option<bool>,
@@ -157,6 +158,23 @@ pub(super) struct RawSync {
     pub(super) timeout: Option<Span>,
     pub(super) interval: Option<Span>,
     pub(super) windows: Vec<RawWindow>,
+}
+
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct RawApproval {
+    pub(super) binds: Binds,
+    pub(super) tags: Option<RawSigners>,
+}
+
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct RawSigners {
+    pub(super) allowed_signers_file: Option<PathBuf>,
+    pub(super) public_keys_file: Option<PathBuf>,
+    pub(super) secret_ref: Option<String>,
 }
 
 #[derive(Default, Deserialize, JsonSchema)]

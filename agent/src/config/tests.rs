@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use skiff_shared::environment::Fact;
-use skiff_shared::policy::{Adopt, Mode, OnInvalid, Policy, PruneWhen};
+use skiff_shared::policy::{Adopt, ApprovalPolicy, Binds, Mode, OnInvalid, Policy, PruneWhen};
 
 use super::{Config, Detail, OnDuplicate, Reference, Secret, process_variables, watch};
 use crate::git::{Limits, Rewrites, Signed};
@@ -46,9 +46,11 @@ fn the_documented_example_is_valid_and_shows_the_defaults() {
     assert_eq!(example.lease, minimal.lease);
     assert_eq!(example.telemetry.detail, minimal.telemetry.detail);
     let (shown, default) = (&example.environments[0], minimal.environments.remove(0));
-    // There is no window by default: the example shows one.
+    // There is no window by default, and nobody's tag approves: the example shows one and some.
     assert_eq!(shown.policy.windows.len(), 1);
-    assert_eq!(Policy { windows: Vec::new(), ..shown.policy.clone() }, default.policy);
+    assert!(shown.policy.approval.by_tag && shown.approvals.is_some() && default.approvals.is_none());
+    let approval = ApprovalPolicy { by_tag: false, ..shown.policy.approval };
+    assert_eq!(Policy { windows: Vec::new(), approval, ..shown.policy.clone() }, default.policy);
     assert_eq!(shown.interval, default.interval);
     assert_eq!(shown.fetch, default.fetch);
     assert_eq!(shown.on_duplicate, default.on_duplicate);
@@ -94,6 +96,25 @@ render: {{sandbox: required, limits: {{memory: 1Gi, output: 1000}}}}
     assert_eq!(config.telemetry.detail, Detail::App);
     assert_eq!((config.render.limits.memory, config.render.limits.output), (1 << 30, 1000));
     assert_eq!(config.render.sandbox, Demand::Required);
+}
+
+#[test]
+fn tags_approve_only_where_it_is_said_whose() {
+    let with = |tags: &str, instance: &str| {
+        format!(
+            "{MINIMAL}  sync: {{approval: {{binds: live, tags: {tags}}}}}\nagent: {{instance: {instance}}}\n"
+        )
+    };
+    let config = load(&with("{secretRef: approvers}", "blue"));
+    let environment = &config.environments[0];
+    let approvals = environment.approvals.as_ref().expect("tags approve");
+    assert_eq!(
+        (approvals.instance.as_str(), approvals.signers.secret.as_deref()),
+        ("blue", Some("approvers"))
+    );
+    assert_eq!(environment.policy.approval, ApprovalPolicy { binds: Binds::Live, by_tag: true });
+    insta::assert_snapshot!(errors(&with("{}", "blue")), @"config.yaml:5: tags needs allowedSignersFile, publicKeysFile or secretRef: who may approve");
+    insta::assert_snapshot!(errors(&with("{secretRef: approvers}", "blue..1")), @r#"config.yaml:6: instance "blue..1" cannot be part of a tag's name, and sync.approval.tags needs it to be"#);
 }
 
 #[test]

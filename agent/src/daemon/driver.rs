@@ -1,5 +1,6 @@
 //! One driver per app: the flat loop that feeds the machine and starts what it asks for.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -36,9 +37,11 @@ impl Driver {
             if self.registry.has_dependents(&self.performer.app) {
                 self.registry.stands(&self.performer.app, self.machine.standing());
             }
+            self.registry.sought.note(&self.performer.app, self.machine.sought());
             self.performer.start(step.effects);
             wake = step.wake;
             if draining && self.machine.is_drained() {
+                self.registry.sought.note(&self.performer.app, BTreeSet::new());
                 return self.performer.finish().await;
             }
         }

@@ -12,6 +12,7 @@ use skiff_shared::desired::{Interval, Problem, Unrendered};
 use skiff_shared::environment::{
     self, AppName, AppSource, AppSpec, Environment as AppList, Facts, ListReason, RepoPath, Setting,
 };
+use skiff_shared::gate::approval::ApprovalTag;
 use skiff_shared::limits::Limits;
 use skiff_shared::object::{Digest, Interner};
 use skiff_shared::policy::Policy;
@@ -204,6 +205,18 @@ impl Environment {
                 }
             }
             Sourced::Failed(trouble) => self.source_failed(trouble).await,
+            Sourced::Approvals(tags) => self.approved(&tags),
+        }
+    }
+
+    /// Tells each app which tags approve its plans, as long as there are any or were.
+    fn approved(&mut self, tags: &[ApprovalTag]) {
+        let mut by_app: BTreeMap<Arc<str>, Vec<ApprovalTag>> = BTreeMap::new();
+        for app in &self.apps.running {
+            by_app.insert(app.clone(), tags.iter().filter(|tag| tag.app == **app).cloned().collect());
+        }
+        for (app, tags) in by_app {
+            self.apps.registry.send_from(&self.apps.environment, &app, Event::ApprovalTags(tags));
         }
     }
 

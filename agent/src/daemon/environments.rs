@@ -219,11 +219,21 @@ fn rules_of(config: &EnvironmentConfig, facts: &Arc<Facts>) -> Rules {
 }
 
 fn is_same_source(old: &EnvironmentConfig, new: &EnvironmentConfig) -> bool {
-    let EnvironmentConfig { name, source, repositories, policy: _, interval, fetch, on_duplicate, limits: _ } =
-        old;
+    let EnvironmentConfig {
+        name,
+        source,
+        repositories,
+        policy: _,
+        approvals,
+        interval,
+        fetch,
+        on_duplicate,
+        limits: _,
+    } = old;
     *name == new.name
         && *source == new.source
         && *repositories == new.repositories
+        && *approvals == new.approvals
         && *interval == new.interval
         && *fetch == new.fetch
         && *on_duplicate == new.on_duplicate
@@ -249,6 +259,7 @@ pub fn source_of(config: &EnvironmentConfig) -> git::Source {
         proxy: proxy.clone().map(proxy_of),
         verify: verify.clone(),
         rewrites: rewrites.clone(),
+        approvals: config.approvals.clone().map(Box::new),
         limits: config.fetch,
     }
 }

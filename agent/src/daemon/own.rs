@@ -71,7 +71,7 @@ impl OwnSources {
         let mut news = News::Old;
         match &told.sourced {
             Sourced::Moved(state) => followed.state = Some(state.clone()),
-            Sourced::Unmoved => {}
+            Sourced::Unmoved | Sourced::Approvals(_) => {}
             Sourced::Failed(trouble) => {
                 if before.is_none_or(|before| before.message != trouble.message) {
                     news = News::New;
@@ -147,6 +147,8 @@ pub fn subject(spec: &AppSpec, config: Option<&EnvironmentConfig>) -> Result<Opt
                 proxy: proxy.map(proxy_of),
                 verify,
                 rewrites,
+                // Plans are approved where the environment comes from.
+                approvals: None,
                 limits: config.map(|config| config.fetch).unwrap_or_default(),
             })))
         }

@@ -224,6 +224,7 @@ mod tests {
                 proxy: None,
                 verify: Some(policy),
                 rewrites: git::Rewrites::Follow,
+                approvals: None,
                 limits: git::Limits::default(),
             };
             at(&source, commit).verify.map(|policy| policy.signed)

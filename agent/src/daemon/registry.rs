@@ -15,6 +15,7 @@ use skiff_shared::sync::event::{Blind, Event, LeaseTerm};
 use tokio::sync::watch;
 
 use super::mailbox::Mailbox;
+use super::sought::Sought;
 
 /// The apps that are being driven.
 #[derive(Default)]
@@ -32,6 +33,8 @@ pub struct Registry {
     freed: watch::Sender<()>,
     /// Mailboxes of drivers that are being drained: they have to know how long the Lease lasts.
     leaving: Mutex<Vec<Weak<Mailbox>>>,
+    /// The plans whose approvals are looked for in Git.
+    pub sought: Arc<Sought>,
 }
 
 /// What one app has on record, by object.

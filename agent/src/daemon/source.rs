@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use skiff_shared::desired::Interval;
+use skiff_shared::gate::approval::ApprovalTag;
 use tokio_util::sync::CancellationToken;
 
+use super::sought::Sought;
 use super::sources::Readers;
 use crate::blocking::Transfers;
 use crate::charts::{self, Chart, Charts, Wanted};
@@ -55,6 +57,8 @@ pub enum Sourced {
     /// It was asked for and stands where it stood.
     Unmoved,
     Failed(Trouble),
+    /// All tags that approve plans, as the repository has them now.
+    Approvals(Arc<[ApprovalTag]>),
 }
 
 /// Why a source cannot be read.
@@ -73,6 +77,8 @@ pub struct Poller {
     pub transfers: Transfers,
     /// Tells this agent's polls from those of the rest of the fleet.
     pub salt: Arc<str>,
+    /// The plans whose approvals are waited for.
+    pub sought: Arc<Sought>,
     pub readers: Arc<Readers>,
     pub stop: CancellationToken,
 }
@@ -92,6 +98,11 @@ impl Subject {
             Self::Chart(wanted) => wanted.chart.repository.clone(),
         }
     }
+
+    /// Whether tags there approve plans.
+    fn takes_approvals(&self) -> bool {
+        matches!(self, Self::Git(source) if source.approvals.is_some())
+    }
 }
 
 impl Poller {
@@ -99,7 +110,9 @@ impl Poller {
         let mut known: Option<State> = None;
         let mut failures = 0;
         let mut polls: u64 = 0;
+        let mut more = self.sought.more();
         loop {
+            more.mark_unchanged();
             let start = Timestamp::now();
             let interval = self.readers.interval();
             let retry = match self.ask(known.as_ref(), start, interval).await {
@@ -125,6 +138,7 @@ impl Poller {
             tokio::select! {
                 () = self.stop.cancelled() => return,
                 () = self.readers.hurried() => {}
+                Ok(()) = more.changed(), if self.subject.takes_approvals() => {}
                 () = tokio::time::sleep(pause) => {}
             }
         }
@@ -157,13 +171,25 @@ impl Poller {
         known: Option<Arc<Revision>>,
     ) -> Result<Option<Arc<Revision>>, Failure> {
         let (cache, asked, before) = (self.cache.clone(), source.clone(), known.clone());
-        let update = self.transfers.run(move || cache.update(&asked, before.as_deref())).await;
+        let sought = self.sought.now();
+        let update = self.transfers.run(move || match asked.approvals {
+            Some(_) => {
+                let (update, tags) = cache.update_with_approvals(&asked, before.as_deref(), &sought)?;
+                Ok((update, Some(tags)))
+            }
+            None => Ok((cache.update(&asked, before.as_deref())?, None)),
+        });
+        let update = update.await;
         let failed = |error: git::FetchError| Failure {
             reason: error.reason(),
             message: chain(&error),
             retry: error.retry(),
         };
-        let git::Update::Moved(revision) = update.map_err(failed)? else { return Ok(None) };
+        let (update, tags) = update.map_err(failed)?;
+        if let Some(tags) = tags {
+            self.readers.tell(&self.subject, Sourced::Approvals(tags.into()));
+        }
+        let git::Update::Moved(revision) = update else { return Ok(None) };
         if let Some(known) = known.filter(|known| revision.committed_at < known.committed_at) {
             let url = source.url.to_string();
             tracing::warn!(%url, from = %known, to = %revision, "the source moved back to an older commit");

@@ -7,6 +7,8 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use super::registry::Registry;
+use super::sought::Sought;
 use super::source::{Poller, Sourced, State, Subject};
 use super::vital::Vital;
 use crate::blocking::Transfers;
@@ -27,6 +29,7 @@ pub struct Sources {
     charts: Arc<Charts>,
     transfers: Transfers,
     salt: Arc<str>,
+    sought: Arc<Sought>,
     vital: Vital,
     running: Mutex<Vec<Running>>,
     /// Environments whose app lists have not been read: nobody knows what their apps read.
@@ -69,10 +72,16 @@ struct Reader {
 }
 
 impl Sources {
-    pub fn new(cache: Arc<Cache>, charts: Arc<Charts>, salt: Arc<str>, vital: Vital) -> Arc<Self> {
+    pub fn new(
+        cache: Arc<Cache>,
+        charts: Arc<Charts>,
+        salt: Arc<str>,
+        registry: &Registry,
+        vital: Vital,
+    ) -> Arc<Self> {
         let (running, unlisted) = (Mutex::default(), Mutex::default());
-        let transfers = Transfers::default();
-        Arc::new(Self { cache, charts, transfers, salt, vital, running, unlisted })
+        let (transfers, sought) = (Transfers::default(), registry.sought.clone());
+        Arc::new(Self { cache, charts, transfers, salt, sought, vital, running, unlisted })
     }
 
     /// Tells `sender` of a source from now on, and at once what is known of it.
@@ -96,6 +105,7 @@ impl Sources {
             charts: self.charts.clone(),
             transfers: self.transfers.clone(),
             salt: self.salt.clone(),
+            sought: self.sought.clone(),
             readers: readers.clone(),
             stop: stop.clone(),
         };
@@ -202,6 +212,8 @@ impl Readers {
         match &sourced {
             Sourced::Moved(state) => (listening.state, listening.failed) = (Some(state.clone()), None),
             Sourced::Unmoved => listening.failed = None,
+            // Whoever comes later hears of them at the next poll.
+            Sourced::Approvals(_) => {}
             Sourced::Failed(_) => listening.failed = Some(sourced.clone()),
         }
         for reader in &listening.readers {

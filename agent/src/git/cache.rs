@@ -2,6 +2,7 @@
 //! commit that is not here yet is fetched. Everything blocks and belongs on a blocking thread.
 
 mod admission;
+mod approvals;
 
 use std::collections::HashMap;
 use std::fs::{self, File, TryLockError};
@@ -11,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use gix::ObjectId;
 use gix::hash::Kind;
 use sha2::{Digest, Sha256};
+use skiff_shared::gate::approval::{self, ApprovalTag};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +27,7 @@ use super::source::{Limits, Source};
 use super::url::RepositoryUrl;
 
 use admission::Rewritten;
+pub use approvals::Sought;
 
 /// All fetched repositories of one process.
 pub struct Cache {
@@ -71,6 +74,8 @@ struct State {
     stood_at: HashMap<Reference, CommitId>,
     /// The newest answer about a branch that was rewritten: the same again would be answered the same.
     rewritten: Option<Rewritten>,
+    /// The approval tags that somebody waits for, as they are stored.
+    approvals: HashMap<ObjectId, Vec<u8>>,
 }
 
 #[derive(Debug)]
@@ -113,15 +118,31 @@ impl Cache {
     pub fn update(&self, source: &Source, known: Option<&Revision>) -> Result<Update, FetchError> {
         let revision = match source.reference {
             Reference::Commit(commit) => self.bring(source, commit)?,
-            _ => self.follow(source)?,
+            _ => self.follow(source, None)?.0,
         };
+        Ok(Self::compared(known, revision))
+    }
+
+    /// Updates, and reads in the same conversation what tags there are that approve plans, as far as the source says
+    /// whose do. Those that are not `sought` are only named.
+    pub fn update_with_approvals(
+        &self,
+        source: &Source,
+        known: Option<&Revision>,
+        sought: &Sought,
+    ) -> Result<(Update, Vec<ApprovalTag>), FetchError> {
+        let (revision, tags) = self.follow(source, Some(sought))?;
+        Ok((Self::compared(known, revision), tags))
+    }
+
+    fn compared(known: Option<&Revision>, revision: Revision) -> Update {
         // A newer version may be a tag on the same commit.
         let same =
             |known: &Revision| known.commit == revision.commit && known.reference == revision.reference;
-        Ok(match known.is_some_and(same) {
+        match known.is_some_and(same) {
             true => Update::Unchanged,
             false => Update::Moved(Box::new(revision)),
-        })
+        }
     }
 
     /// Opens one fetched commit for reading.
@@ -165,11 +186,17 @@ impl Cache {
         self.signed(source, &slot, &tip, revision)
     }
 
-    fn follow(&self, source: &Source) -> Result<Revision, FetchError> {
+    fn follow(
+        &self,
+        source: &Source,
+        sought: Option<&Sought>,
+    ) -> Result<(Revision, Vec<ApprovalTag>), FetchError> {
         let slot = self.slot(source)?;
         let _turn = slot.turn();
         let mut remote = Remote::connect(source, &self.means)?;
-        let tip = remote.resolve(&source.reference)?;
+        let approvals = source.approvals.as_deref().zip(sought);
+        let below = approvals.map(|(approvals, _)| approval::prefix(&approvals.instance));
+        let (tip, named) = remote.resolve_beside(&source.reference, below.as_deref())?;
         slot.check_rewritten(source, &mut remote, &tip)?;
         let revision = match slot.revision(source, &tip)? {
             Some(revision) => revision,
@@ -177,7 +204,9 @@ impl Cache {
         };
         let revision = self.signed(source, &slot, &tip, revision)?;
         slot.note(source, &tip);
-        Ok(revision)
+        let tags = approvals
+            .map(|(approvals, sought)| self.approvals(source, approvals, &slot, &mut remote, &named, sought));
+        Ok((revision, tags.unwrap_or_default()))
     }
 
     fn slot(&self, source: &Source) -> Result<Arc<Slot>, FetchError> {

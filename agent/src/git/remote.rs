@@ -52,6 +52,16 @@ pub(super) struct Tip {
     pub reference: Reference,
 }
 
+/// A tag below a prefix.
+pub(super) struct NamedTag {
+    /// Below `refs/tags/`.
+    pub name: String,
+    /// The tag's own object; for one without, what it stands for.
+    pub object: ObjectId,
+    /// What an annotated tag is on.
+    pub on: Option<ObjectId>,
+}
+
 /// What all conversations of one process share.
 pub struct Means {
     /// Requests run on it. It has several threads.
@@ -142,19 +152,36 @@ impl Remote {
 
     /// Returns the commit that the reference stands for now; a tag's object is looked through.
     pub(super) fn resolve(&mut self, reference: &Reference) -> Result<Tip, FetchError> {
-        match reference {
-            Reference::Commit(commit) => Ok(Tip { commit: *commit, tag: None, reference: reference.clone() }),
-            Reference::Versions(range) => self.choose(range),
-            Reference::Head | Reference::Name(_) | Reference::Branch(_) | Reference::Tag(_) => {
-                self.find(reference)
-            }
-        }
+        Ok(self.resolve_beside(reference, None)?.0)
     }
 
-    fn find(&mut self, reference: &Reference) -> Result<Tip, FetchError> {
+    /// The same, and all tags whose names begin with `below`, by one question.
+    pub(super) fn resolve_beside(
+        &mut self,
+        reference: &Reference,
+        below: Option<&str>,
+    ) -> Result<(Tip, Vec<NamedTag>), FetchError> {
+        let below = below.map(|below| format!("{TAGS}{below}"));
+        let mut names = match reference {
+            Reference::Versions(_) => vec![TAGS.to_owned()],
+            _ => reference.candidates(),
+        };
+        names.extend(below.clone());
+        let listed = if names.is_empty() { Vec::new() } else { self.list(&names)? };
+        let tip = match reference {
+            Reference::Commit(commit) => Tip { commit: *commit, tag: None, reference: reference.clone() },
+            Reference::Versions(range) => self.choose(range, &listed)?,
+            Reference::Head | Reference::Name(_) | Reference::Branch(_) | Reference::Tag(_) => {
+                self.find(reference, &listed)?
+            }
+        };
+        let named = below.map(|below| listed.iter().filter_map(|it| named_tag(it, &below)).collect());
+        Ok((tip, named.unwrap_or_default()))
+    }
+
+    fn find(&self, reference: &Reference, listed: &[Ref]) -> Result<Tip, FetchError> {
         let candidates = reference.candidates();
-        let listed = self.list(&candidates)?;
-        let mut found = candidates.iter().filter_map(|name| tip(&listed, name, reference));
+        let mut found = candidates.iter().filter_map(|name| tip(listed, name, reference));
         match (found.next(), found.next()) {
             (Some(tip), None) => Ok(tip),
             (None, _) => Err(FetchError::ReferenceNotFound {
@@ -169,11 +196,10 @@ impl Remote {
     }
 
     /// Returns the newest tag that is a version in the range.
-    fn choose(&mut self, range: &Range) -> Result<Tip, FetchError> {
-        let listed = self.list(&[TAGS.to_owned()])?;
+    fn choose(&self, range: &Range, listed: &[Ref]) -> Result<Tip, FetchError> {
         let names = || listed.iter().filter_map(|listed| full_name(listed).strip_prefix(TAGS));
         let chosen = version::newest(range, names())
-            .and_then(|name| tip(&listed, &format!("{TAGS}{name}"), &Reference::Tag(name.to_owned())));
+            .and_then(|name| tip(listed, &format!("{TAGS}{name}"), &Reference::Tag(name.to_owned())));
         chosen.ok_or_else(|| {
             let found = match version::newest(&Range::any(), names()) {
                 Some(newest) => VersionsFound::Newest(newest.to_owned()),
@@ -208,6 +234,19 @@ impl Remote {
         let negotiation = Negotiation::of_files(tag.unwrap_or(commit.0), known);
         let shallow = Shallow::DepthAtRemote(std::num::NonZeroU32::MIN);
         self.exchange(repository, commit, negotiation, &shallow)
+    }
+
+    /// Brings the object of a tag, and no files if the server can leave them out, into `repository`, which finds the
+    /// commits `known` in full.
+    pub(super) fn fetch_tag(
+        &mut self,
+        repository: &gix::Repository,
+        tag: ObjectId,
+        known: Vec<ObjectId>,
+    ) -> Result<(), FetchError> {
+        let negotiation = Negotiation::of_tag(tag, known);
+        let shallow = Shallow::DepthAtRemote(std::num::NonZeroU32::MIN);
+        self.exchange(repository, CommitId(tag), negotiation, &shallow)
     }
 
     /// Brings the commits that `tip` builds on and `base` does not, and no files if the server can leave them out, into
@@ -365,6 +404,17 @@ fn full_name(listed: &Ref) -> &str {
 /// Returns what the server is told about who asks.
 fn agent() -> (&'static str, Option<String>) {
     ("agent", Some(concat!("skiff/", env!("CARGO_PKG_VERSION")).to_owned()))
+}
+
+/// Returns a listed tag whose full name begins with `below`.
+fn named_tag(listed: &Ref, below: &str) -> Option<NamedTag> {
+    let full = full_name(listed);
+    let name = full.strip_prefix(TAGS).filter(|_| full.starts_with(below))?.to_owned();
+    match listed {
+        Ref::Direct { object, .. } => Some(NamedTag { name, object: *object, on: None }),
+        Ref::Peeled { tag, object, .. } => Some(NamedTag { name, object: *tag, on: Some(*object) }),
+        Ref::Symbolic { .. } | Ref::Unborn { .. } => None,
+    }
 }
 
 /// Returns where the listed reference of this name stands.

@@ -124,6 +124,21 @@ pub(super) fn judge(
     Ok(names)
 }
 
+/// Returns who has signed a tag that is called `name`, whatever it is on, and when it says to have been made.
+pub(super) fn judge_tag(
+    format: Kind,
+    name: &str,
+    data: &[u8],
+    signers: &Signers,
+    now: Timestamp,
+) -> Result<(String, Timestamp), SignatureProblem> {
+    let subject = Subject(format!("tag {name:?}"));
+    let evidence = Evidence::of_tag(data, format, name, None)
+        .map_err(|problem| SignatureProblem::Invalid { subject: subject.clone(), problem })?;
+    let made_at = evidence.as_ref().map_or(Timestamp::UNIX_EPOCH, |evidence| evidence.made_at);
+    Ok((weigh(subject, evidence, signers, now)?, made_at))
+}
+
 /// Returns the first that is good, or the problem that says more.
 fn either(
     commit: Result<String, SignatureProblem>,
@@ -155,7 +170,7 @@ fn tag(objects: &Objects<'_>, signers: &Signers, now: Timestamp) -> Result<Strin
     };
     let subject = Subject(format!("tag {name:?}"));
     // What is signed is the tag's own idea of its name and its commit, not the server's.
-    let evidence = Evidence::of_tag(data, objects.format, name, &objects.commit_id)
+    let evidence = Evidence::of_tag(data, objects.format, name, Some(&objects.commit_id))
         .map_err(|problem| SignatureProblem::Invalid { subject: subject.clone(), problem })?;
     weigh(subject, evidence, signers, now)
 }

@@ -21,7 +21,18 @@ pub struct Source {
     /// What has to be signed; without one nothing has.
     pub verify: Option<SignaturePolicy>,
     pub rewrites: Rewrites,
+    /// Whose tags approve plans of what is read here; without it tags approve nothing.
+    pub approvals: Option<Box<Approvals>>,
     pub limits: Limits,
+}
+
+/// Which tags of a repository approve plans.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Approvals {
+    /// The agent that they are for.
+    pub instance: String,
+    /// Who may sign them.
+    pub signers: SignaturePolicy,
 }
 
 /// What becomes of a branch that moves to a commit which does not build on the one that it stood at.

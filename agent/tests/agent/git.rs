@@ -2,6 +2,8 @@
 
 #[path = "git/access.rs"]
 mod access;
+#[path = "git/approvals.rs"]
+mod approvals;
 #[path = "git/disk.rs"]
 mod disk;
 #[path = "git/faults.rs"]
@@ -109,6 +111,7 @@ impl World {
             proxy: None,
             verify: None,
             rewrites: Rewrites::default(),
+            approvals: None,
             limits: Limits { deadline: Duration::from_secs(20), ..Limits::default() },
         }
     }

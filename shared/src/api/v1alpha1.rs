@@ -10,7 +10,7 @@ mod spec;
 mod status;
 mod unattended;
 
-pub use policy::{PrunePolicy, SyncPolicy};
+pub use policy::{ApprovalRules, PrunePolicy, SyncPolicy};
 pub use spec::{App, AppSpec, ApprovalRequest, DeleteRequest, Pause, PinRequest};
 pub use status::{
     AppStatus, Assignment, ChartRelease, Condition, Counts, HistoryEntry, ObjectRow, Pinned, PlanSummary,

@@ -58,6 +58,10 @@ fn an_app_needs_only_a_name() {
             depends_on: [],
             policy: Policy {
                 mode: Auto,
+                approval: ApprovalPolicy {
+                    binds: Plan,
+                    by_tag: false,
+                },
                 self_heal: true,
                 adopt: IfUnowned,
                 on_invalid: Block,
@@ -99,6 +103,10 @@ fn an_app_needs_only_a_name() {
             depends_on: [],
             policy: Policy {
                 mode: Auto,
+                approval: ApprovalPolicy {
+                    binds: Plan,
+                    by_tag: false,
+                },
                 self_heal: true,
                 adopt: IfUnowned,
                 on_invalid: Block,

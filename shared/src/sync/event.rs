@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::desired::autoscaler::Autoscaled;
 use crate::desired::{Desired, Interval, Propagation, Revision, Unrendered};
+use crate::gate::approval::ApprovalTag;
 use crate::gate::depend::Standings;
 use crate::health::Assessment;
 use crate::inventory::{Applied, Inventory, Uid};
@@ -305,6 +306,8 @@ pub enum Event {
     Standings(Standings),
     Claims(Claims),
     Asked(Ask),
+    /// All approval tags of the app, as its repository has them now.
+    ApprovalTags(Vec<ApprovalTag>),
     /// The stored renders of these releases have to make room for newer ones, of whatever app.
     MakeRoom(BTreeSet<Digest>),
     Apis(Arc<ApiSet>),

@@ -10,13 +10,16 @@ use jiff::Timestamp;
 use super::effect::{Effect, Notice, ShardSlot, StatePart};
 use super::event::{Answer, Failure, Token};
 use super::row::Row;
+use super::run::Run;
 use super::state::{Machine, Open, Phase, SecureState, ShardState};
 use crate::desired::BodyDigest;
 use crate::gate::depend::Standings;
 use crate::gate::{self, window::Opening};
 use crate::inventory::{Record, Recreation};
+use crate::managed_fields::Fields;
 use crate::object::{Digest, GroupKind, Hashing, ObjectId};
 use crate::plan::{Action, Plan, Write};
+use crate::policy::Binds;
 
 /// What a person has approved, as far as it still has to be carried out.
 #[derive(Clone, Debug)]
@@ -89,6 +92,13 @@ fn bodies_of_row(row: &Row) -> impl Iterator<Item = BodyDigest> {
     row.wanted.into_iter().chain(held)
 }
 
+/// Says which object stands there, and what of it is ours.
+fn live_state(row: &Row) -> String {
+    let ours = |fields: Fields| fields.ours.map(|owned| owned.digest);
+    let seen = row.seen.as_ref().map(|seen| (&seen.uid, ours(seen.fields)));
+    format!("{} {seen:?}", row.id)
+}
+
 fn applied_body(row: &Row) -> Option<BodyDigest> {
     row.record.applied().map(|applied| applied.body)
 }
@@ -102,6 +112,8 @@ impl Machine {
     /// Asks whether the plan may go, and readies what must be stored first.
     pub(super) fn advance_gate(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         let verdict = self.verdict();
+        let digest = self.run.as_ref().map(|run| self.digest_of(run));
+        let approved = digest.filter(|digest| self.words().on(*digest).is_some());
         let Some(run) = &mut self.run else { return };
         if run.plan.is_empty() {
             // What is not written now is held; what was written before may still become healthy.
@@ -111,12 +123,12 @@ impl Machine {
         match verdict {
             Some(gate::Verdict::Go { approved_by }) => {
                 self.told_wait = None;
-                let is_this = self.ask.approval.as_ref().is_some_and(|given| given.digest == run.digest);
-                if approved_by.is_some() && is_this {
-                    let granted = Granted::of(&run.plan, run.digest, run.desired.render);
-                    self.granted = Some(Box::new(granted));
-                }
                 run.approved_by = approved_by;
+                if let Some(digest) = approved.filter(|_| run.approved_by.is_some()) {
+                    let granted = Granted::of(&run.plan, digest, run.desired.render);
+                    self.granted = Some(Box::new(granted));
+                    self.spend_tags(digest);
+                }
             }
             Some(gate::Verdict::Wait(wait)) => return self.wait(wait, now, out),
             None => return,
@@ -161,9 +173,9 @@ impl Machine {
     /// What the gate says of the plan; the rest of an approved plan goes on without another word.
     pub(super) fn verdict(&self) -> Option<gate::Verdict> {
         let run = self.run.as_ref()?;
-        let approved = self.ask.approval.as_ref().map(|approval| approval.digest);
+        let words = self.words();
         let in_force = |granted: &&Granted| {
-            Some(granted.digest) == approved
+            words.began_with(granted.digest).is_some()
                 && granted.render == run.desired.render
                 && granted.covers(&run.plan)
         };
@@ -171,14 +183,34 @@ impl Machine {
         let alone = Standings::default();
         Some(gate::decide(&gate::Question {
             mode: self.policy.mode,
-            ask: &self.ask,
-            digest: granted.map_or(run.digest, |granted| granted.digest),
+            words,
+            digest: granted.map_or_else(|| self.digest_of(run), |granted| granted.digest),
             revision: self.revision.as_ref().unwrap_or(&run.desired.revision),
             opening: self.opening.unwrap_or(Opening::ALWAYS),
             // What goes waits for nobody that comes first.
             dependencies: if self.removal().is_some() { &alone } else { &self.standings },
             by_person: self.asked_for_sync() || self.ask.pin.is_some() || self.ask.delete.is_some(),
+            is_rest: granted.is_some(),
         }))
+    }
+
+    /// Returns the digest that an approval of the sync's plan names. Where it binds to what is live, drift is part of it,
+    /// but for what nobody can hold still.
+    pub(super) fn digest_of(&self, run: &Run) -> Digest {
+        if self.policy.approval.binds == Binds::Plan {
+            return run.digest;
+        }
+        let contested = |row: &Row| row.trouble.as_ref().is_some_and(|trouble| trouble.contested.is_some());
+        let drifted = self.rows.iter().filter(|row| row.drift.as_ref().is_some_and(|drift| !drift.is_open()));
+        let mut drifted: Vec<String> = drifted.filter(|row| !contested(row)).map(live_state).collect();
+        drifted.sort_unstable();
+        let live = drifted.iter().fold(Hashing::default(), |hashing, state| hashing.part(state.as_bytes()));
+        if drifted.is_empty() { run.digest } else { live.part(&run.digest.0).finish() }
+    }
+
+    /// Returns the approved plan whose rest may go on.
+    pub(super) fn granted_plan(&self) -> Option<Digest> {
+        self.granted.as_ref().map(|granted| granted.digest)
     }
 
     /// Marks the shards whose bodies or claims must be stored for this plan.

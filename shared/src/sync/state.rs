@@ -15,6 +15,7 @@ use super::pin::Course;
 use super::row::{Flight, Op, Row, RowIx};
 use super::run::Run;
 use super::secure::Granted;
+use super::tags::Tags;
 use super::waits::Timer;
 use crate::desired::autoscaler::Autoscaled;
 use crate::desired::{Assignment, Desired, Interval, Revision, Unrendered};
@@ -149,6 +150,8 @@ pub struct Machine {
     /// The live autoscalers; `None` while nobody knows them.
     pub(super) autoscaled: Option<Arc<Autoscaled>>,
     pub(super) ask: Ask,
+    /// What approves in Git.
+    pub(super) tags: Tags,
     /// A word of people's came after the recorded state was asked for: it is newer than what that has.
     pub(super) ask_is_newer: bool,
     pub(super) load: Load,
@@ -230,6 +233,7 @@ impl Machine {
             apis,
             autoscaled: None,
             ask: Ask::default(),
+            tags: Tags::default(),
             ask_is_newer: false,
             load: Load::Idle,
             lease: LeaseTerm::Lost,
@@ -319,6 +323,7 @@ impl Machine {
                 self.ask_is_newer = true;
                 self.asked(ask, now);
             }
+            Event::ApprovalTags(tags) => self.heard_of_tags(tags, now, out),
             Event::MakeRoom(releases) => self.make_room(&releases, now),
             Event::Apis(apis) => self.apis_changed(apis),
             Event::Autoscaled(targets) => self.autoscaled(targets),

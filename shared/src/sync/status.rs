@@ -104,11 +104,11 @@ impl Machine {
     }
 
     fn plan_report(&self, run: &Run) -> PlanReport {
-        let given = self.ask.approval.as_ref().filter(|given| given.digest == run.digest);
+        let digest = self.digest_of(run);
         // It may be approved already and wait for something else.
-        let by = given.filter(|_| self.policy.mode == Mode::Manual).map(|given| given.by.clone());
+        let by = self.words().on(digest).filter(|_| self.policy.mode == Mode::Manual);
         PlanReport {
-            digest: run.digest,
+            digest,
             counts: run.counts(),
             changes: run.plan.changes(MAX_ROWS),
             approved_by: run.approved_by.clone().or(by),

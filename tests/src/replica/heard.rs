@@ -71,6 +71,8 @@ pub struct Heard {
     pub plans: HashMap<Digest, Content>,
     /// The plan that a person approved.
     pub approved: Option<Digest>,
+    /// The plans that good tags in Git approve.
+    pub tagged: BTreeSet<Digest>,
 }
 
 impl Flying {

@@ -19,14 +19,15 @@ use crate::world::World;
 /// An approved plan is carried out and nothing else.
 pub(super) fn approved(replica: &Replica, id: &ObjectId, body: Option<BodyDigest>) -> Kept {
     let heard = &replica.heard;
-    let plan = heard.approved.as_ref().and_then(|digest| heard.plans.get(digest));
+    let approved = heard.approved.iter().chain(&heard.tagged);
+    let plans: Vec<_> = approved.filter_map(|digest| heard.plans.get(digest)).collect();
     // Who approves a sync approves what cleans up behind it.
     let cleans_up = super::hooks::phase(replica, id) == Some(SyncPhase::SyncFail);
     let given = cleans_up
         || replica.policy.mode == Mode::Auto
-        || plan.is_some_and(|plan| plan.contains(&(id.clone(), body)));
+        || plans.iter().any(|plan| plan.contains(&(id.clone(), body)));
     keep("nothing-is-done-that-was-not-approved", given, || {
-        format!("{id} {body:?} under {:?}: {plan:?}", heard.approved)
+        format!("{id} {body:?} under {:?}: {plans:?}", heard.approved)
     })
 }
 

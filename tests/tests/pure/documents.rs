@@ -9,9 +9,11 @@ use skiff_shared::yaml;
 use crate::{read, root};
 
 /// Where the program's reason words are written, each as a text of its own.
-const WORDS: [(&str, &str); 7] = [
+const WORDS: [(&str, &str); 9] = [
     ("shared/src/plan/held.rs", "impl HeldReason"),
     ("shared/src/sync/event.rs", "impl Refusal"),
+    ("shared/src/gate/approval.rs", "fn worthless"),
+    ("shared/src/sync/tags.rs", "fn compare_tags"),
     ("shared/src/sync/status/conditions.rs", "fn conditions"),
     ("agent/src/git/error.rs", "impl FetchError"),
     ("agent/src/charts/error.rs", "impl ChartProblem"),

@@ -140,7 +140,7 @@ impl Check<'_> {
         }
     }
 
-    fn secret_name(&mut self, name: Option<&str>, at: &str) {
+    pub(super) fn secret_name(&mut self, name: Option<&str>, at: &str) {
         if name.is_some_and(|name| !is_object_name(name)) {
             self.report(
                 &format!("{at}/secretRef"),

@@ -26,6 +26,10 @@ impl Negotiation {
         Self { want, known, commits_alone: false, held: Held::Yes }
     }
 
+    pub(super) fn of_tag(want: ObjectId, known: Vec<ObjectId>) -> Self {
+        Self { want, known, commits_alone: true, held: Held::Yes }
+    }
+
     pub(super) fn of_history(want: ObjectId, base: ObjectId, held: Held) -> Self {
         Self { want, known: vec![base], commits_alone: true, held }
     }

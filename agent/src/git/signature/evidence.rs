@@ -25,12 +25,13 @@ impl Evidence {
         Ok(Some(Self { payload: payload.to_bstring(), signature: signature.into_owned(), made_at }))
     }
 
-    /// Reads a tag's object, which has to call itself `name` and to be about the commit; nothing if it is not signed.
+    /// Reads a tag's object, which has to call itself `name` and to be about the commit, if one is named; nothing if it
+    /// is not signed.
     pub(super) fn of_tag(
         data: &[u8],
         format: Kind,
         name: &str,
-        commit_id: &str,
+        commit_id: Option<&str>,
     ) -> Result<Option<Self>, String> {
         let unreadable = |error: gix::Error| format!("the tag cannot be read: {error}");
         let tag = TagRef::from_bytes(data, format).map_err(unreadable)?;
@@ -39,7 +40,7 @@ impl Evidence {
             return Err(format!("it was made for a tag called {:?}", tag.name.to_str_lossy()));
         }
         let target = format!("{}:{}", tag.target().kind(), tag.target());
-        if target != commit_id {
+        if commit_id.is_some_and(|commit_id| commit_id != target) {
             return Err(format!("it was made for {target}"));
         }
         let tagger = tag.tagger().map_err(unreadable)?.ok_or("the tag does not say when it was made")?;

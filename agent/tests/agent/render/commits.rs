@@ -71,6 +71,7 @@ impl Fetched {
             proxy: None,
             verify: None,
             rewrites: Rewrites::default(),
+            approvals: None,
             limits: Limits { deadline: Duration::from_secs(20), ..Limits::default() },
         }
     }

@@ -9,7 +9,7 @@ use crate::desired::{self, Propagation};
 use crate::health::Health;
 use crate::object::Digest;
 use crate::plan::Action;
-use crate::policy::{Adopt, Mode, Policy, Prune};
+use crate::policy::{Adopt, ApprovalPolicy, Binds, Mode, Policy, Prune};
 use crate::report::{self, ObjectCounts, ObjectReport, Report, SyncStatus};
 use crate::sync::event::{Approval, Deletion};
 
@@ -81,6 +81,10 @@ fn a_list_of_apps_reads_like_a_sentence() {
       },
       "policy": {
         "mode": "auto",
+        "approval": {
+          "binds": "plan",
+          "byTag": false
+        },
         "selfHeal": true,
         "adopt": "ifUnowned",
         "onInvalid": "block",
@@ -250,6 +254,7 @@ fn an_app_that_nobody_looks_after_is_not_shown_as_healthy() {
 fn the_policy_of_an_app_is_read_back_as_it_was_told() {
     let policy = Policy {
         mode: Mode::Manual,
+        approval: ApprovalPolicy { binds: Binds::Live, by_tag: true },
         self_heal: false,
         adopt: Adopt::Always,
         fail_on_shared: true,

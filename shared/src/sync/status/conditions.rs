@@ -44,6 +44,7 @@ impl Machine {
                 message: cut(&all.join("; ")),
             });
         }
+        conditions.extend(self.approval_tag_condition());
         conditions.extend(self.recorded_condition());
         conditions.extend(self.stored_condition());
         conditions.extend(self.watched_condition());
@@ -64,6 +65,20 @@ impl Machine {
             });
         }
         conditions
+    }
+
+    /// Says why a tag in Git does not approve the plan that waits, where one might be thought to.
+    fn approval_tag_condition(&self) -> Option<Condition> {
+        let Some(gate::Verdict::Wait(gate::Wait::Approval { digest, .. })) = self.verdict() else {
+            return None;
+        };
+        let why = self.worthless_tag(digest).filter(|_| self.phase == Phase::Gated)?;
+        Some(Condition {
+            kind: "ApprovalTag",
+            status: false,
+            reason: why.reason.to_owned(),
+            message: cut(&why.message),
+        })
     }
 
     /// Says that the inventory was lost, as long as something that was found again waits for a person's word.
