@@ -14,6 +14,7 @@ pub mod git_server;
 pub mod github;
 pub mod http_proxy;
 pub mod identity;
+pub mod inbox;
 pub mod kubelet;
 pub mod otlp;
 pub mod process;
