@@ -29,6 +29,7 @@
 mod access;
 mod check;
 mod layers;
+mod notification;
 mod raw;
 mod secret;
 mod units;
@@ -50,6 +51,7 @@ use crate::sandbox::Demand;
 
 pub use crate::git::Reference;
 pub use access::{Access, AccessError};
+pub use notification::{Destination, Receiver};
 pub use secret::{Secret, SecretError};
 pub use units::parse_duration;
 pub use watch::{Changes, Watched, watch};
@@ -61,6 +63,8 @@ pub struct Config {
     pub agent: Agent,
     /// At least one. No name twice.
     pub environments: Vec<EnvironmentConfig>,
+    /// Who is told of news. No name twice.
+    pub notifications: Vec<Receiver>,
     pub telemetry: Telemetry,
     pub http: Http,
     pub render: Render,

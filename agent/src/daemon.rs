@@ -21,6 +21,7 @@ mod needs;
 pub(crate) mod own;
 mod past;
 mod performer;
+mod receivers;
 mod registry;
 mod retention;
 mod router;
@@ -71,6 +72,7 @@ use crate::git::{Cache, Means};
 use crate::http::{self, Endpoint, Heartbeats, Readiness};
 use crate::lanes::Lanes;
 use crate::lease::{LeaseHolder, LeaseOptions, Right};
+use crate::notify::Teller;
 use crate::state::State;
 use crate::store::Store;
 use crate::telemetry::{Identity, SHUTDOWN_CAP, Telemetry, TelemetryConfig, chain};
@@ -148,6 +150,7 @@ struct Daemon {
 struct Fixed {
     cluster: config::Cluster,
     agent: config::Agent,
+    notifications: Vec<config::Receiver>,
     telemetry: config::Telemetry,
     http: config::Http,
     render: config::Render,
@@ -155,11 +158,19 @@ struct Fixed {
     lease: config::Lease,
 }
 
+impl Fixed {
+    /// Takes a configuration apart: what may change while the agent runs, and what is read once.
+    fn of(config: Config) -> (Vec<EnvironmentConfig>, Self) {
+        let Config { cluster, agent, environments, notifications, telemetry, http, render, state, lease } =
+            config;
+        (environments, Self { cluster, agent, notifications, telemetry, http, render, state, lease })
+    }
+}
+
 impl Daemon {
     /// Puts the tasks together; whatever asks the cluster for something does so in the background.
     async fn start(config: Config, options: &Options, ending: CancellationToken) -> anyhow::Result<Self> {
-        let Config { cluster, agent, environments: _, telemetry, http, render, state, lease } = config;
-        let fixed = Fixed { cluster, agent, telemetry, http, render, state, lease };
+        let (_, fixed) = Fixed::of(config);
         let telemetry = start_telemetry(&fixed);
         let stop = CancellationToken::new();
         let vital = Vital::new(ending.clone());
@@ -235,7 +246,7 @@ impl Daemon {
             newest: Mutex::default(),
             vital: vital.clone(),
             past: Arc::default(),
-            herald: Herald::start(&vital, Events::new(connection.client(), &namespace, &instance)),
+            herald: start_herald(&fixed, &vital, &connection),
         });
         tidy(&launcher, &fixed.state);
         let heard = Heard { seen, asks, lease: lease.term.clone(), autoscaled, apis: apis.set.clone() };
@@ -355,13 +366,14 @@ impl Daemon {
     }
 
     async fn reconfigure(&mut self, config: Config) {
-        let Config { cluster, agent, environments, telemetry, http, render, state, lease } = config;
+        let (environments, Fixed { cluster, agent, notifications, telemetry, http, render, state, lease }) =
+            Fixed::of(config);
         // Labels and variables are taken up at once, the name is the one that traces, metrics and trace ids have.
         let name = self.fixed.cluster.name.clone();
         let labels = cluster.labels.clone();
         let facts = Arc::new(config::Cluster { name, ..cluster.clone() }.facts());
         let cluster = config::Cluster { name: cluster.name, ..self.fixed.cluster.clone() };
-        let fixed = Fixed { cluster, agent, telemetry, http, render, state, lease };
+        let fixed = Fixed { cluster, agent, notifications, telemetry, http, render, state, lease };
         self.readiness.known("config", "read");
         if fixed != self.fixed {
             tracing::warn!(
@@ -399,6 +411,17 @@ impl Daemon {
 /// Returns the namespaces that the agent works in; none where it works in all.
 fn namespaces(fixed: &Fixed) -> Vec<Arc<str>> {
     fixed.agent.namespaces.iter().map(|name| name.as_str().into()).collect()
+}
+
+/// Starts what tells people.
+fn start_herald(fixed: &Fixed, vital: &Vital, connection: &Connection) -> Herald {
+    let teller = Teller {
+        cluster: fixed.cluster.name.clone(),
+        instance: fixed.agent.instance.clone(),
+        namespace: fixed.agent.namespace.as_str().to_owned(),
+    };
+    let events = Events::new(connection.client(), &teller.namespace, &teller.instance);
+    Herald::start(vital, events, fixed.notifications.clone(), teller)
 }
 
 /// Starts the tasks that keep what is stored in the cluster small.

@@ -12,6 +12,7 @@ pub mod git;
 pub mod http;
 pub mod lanes;
 pub mod lease;
+pub mod notify;
 pub mod render;
 pub mod sandbox;
 pub mod state;

@@ -78,11 +78,11 @@ pub struct KnownApp {
     pub policy: Option<Policy>,
 }
 
-/// A status that has been written.
+/// A status that the `App` has now.
 pub struct Published {
-    /// Of the `App`.
-    pub uid: String,
-    /// The status that the `App` had; `None` where it has just been made.
+    /// Of the `App`; `None` where nothing had to be written.
+    pub uid: Option<String>,
+    /// The status that it had; `None` where it has just been made.
     pub before: Option<AppStatus>,
     pub status: AppStatus,
 }
@@ -217,7 +217,7 @@ impl State {
         Ok(patched.metadata.uid.unwrap_or_default())
     }
 
-    /// Writes an app's status: one request, nothing where nothing changed.
+    /// Writes an app's status: one request, nothing where nothing changed. Returns nothing of an app that is no more.
     pub async fn publish(
         &self,
         app: &str,
@@ -228,7 +228,7 @@ impl State {
         let mut before = self.statuses().get(app).cloned();
         let status = AppStatus::of(environment, report, before.as_ref(), now);
         if before.as_ref() == Some(&status) {
-            return Ok(None);
+            return Ok(Some(Published { uid: None, before, status }));
         }
         let patched = self.apply_status(app, &status).await;
         let uid = match patched {
@@ -243,7 +243,7 @@ impl State {
             patched => patched?,
         };
         self.statuses().insert(app.to_owned(), status.clone());
-        Ok(Some(Published { uid, before, status }))
+        Ok(Some(Published { uid: Some(uid), before, status }))
     }
 
     fn labels(&self, app: &str, kind: &str) -> BTreeMap<String, String> {

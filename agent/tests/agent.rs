@@ -18,6 +18,10 @@ mod definition;
 mod git;
 #[path = "agent/http.rs"]
 mod http;
+// The attribute tells clippy that helpers in it are tests as well.
+#[cfg(test)]
+#[path = "agent/notify.rs"]
+mod notify;
 #[path = "agent/render.rs"]
 mod render;
 #[path = "agent/sandbox.rs"]

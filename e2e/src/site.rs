@@ -41,6 +41,8 @@ pub struct Site {
     environments: Value,
     /// Those that the agent works in; null for all.
     namespaces: Value,
+    /// Who is told of news: `notifications` of the configuration.
+    pub notifications: Value,
     /// Another program than the one beside the test, and its environment variables.
     program: Option<PathBuf>,
     variables: Vec<(&'static str, String)>,
@@ -76,6 +78,7 @@ impl Site {
             home: tempfile::tempdir().context("failed to make the agent's folder")?,
             environments: json!([]),
             namespaces,
+            notifications: json!([]),
             program: None,
             variables: Vec::new(),
         })
@@ -121,6 +124,7 @@ impl Site {
             "cluster": {"name": "lab", "labels": {"region": "lab"}},
             "agent": {"namespace": NAMESPACE, "namespaces": self.namespaces, "instance": "lab"},
             "environments": self.environments,
+            "notifications": self.notifications,
             "telemetry": {"otlp": {"endpoint": self.otlp.endpoint()}},
             "http": {"listen": format!("{}:{port}", self.http_address())},
             "render": {"helm": self.cluster.lab().helm, "kustomize": self.cluster.lab().kustomize},

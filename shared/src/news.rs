@@ -7,16 +7,20 @@
 mod allowance;
 mod compare;
 mod heals;
+mod subscription;
+mod trigger;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::api::v1alpha1::AppStatus;
+use crate::api::v1alpha1::{AppStatus, Revision};
 use crate::sync::effect::Notice;
 pub use allowance::Allowance;
 use heals::Heals;
+pub use subscription::Subscription;
+pub use trigger::Trigger;
 
 /// Events of one app at once, and how long it takes until it may have one more: what the recorders of Kubernetes'
 /// own controllers allow for one object.
@@ -106,6 +110,24 @@ impl Reason {
         )
     }
 
+    /// Whether it is the beginning of something that lasts until something else happens: one of [`Standing::troubles`].
+    pub fn lasts(self) -> bool {
+        matches!(
+            self,
+            Self::SyncFailed
+                | Self::RenderFailed
+                | Self::SourceFailed
+                | Self::WaitingForApproval
+                | Self::Held
+                | Self::Drifted
+                | Self::Contested
+                | Self::Degraded
+                | Self::RightsMissing
+                | Self::InventoryLost
+                | Self::StateUnstored
+        )
+    }
+
     /// Whether it becomes a Kubernetes Event. A sync has one, when it ends; what comes before it the status shows.
     pub fn is_event(self) -> bool {
         !matches!(self, Self::Created | Self::Deleted | Self::SyncStarted | Self::SyncApplied)
@@ -116,10 +138,37 @@ impl Reason {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct News {
     pub reason: Reason,
-    /// The revision that it is about, as `main@sha1:4f2c9a…`; empty where it is about none.
-    pub revision: String,
+    /// What it is about; without a name where it is about none.
+    pub revision: Revision,
     /// In one line, for people. Holds no more than the status does, which people read who may not read Secrets.
     pub text: String,
+}
+
+/// What is wrong with an app, as its status shows it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Standing {
+    /// The newest one.
+    pub revision: Revision,
+    /// With the words of now.
+    pub troubles: BTreeMap<Reason, String>,
+    /// What was wrong in the status before and is no longer.
+    pub ended: Vec<Reason>,
+}
+
+impl Standing {
+    /// Reads a status; `before` is the one that the `App` had until now.
+    pub fn of(before: Option<&AppStatus>, after: &AppStatus) -> Self {
+        let troubles = compare::troubles(after);
+        let known = before.map(compare::troubles).unwrap_or_default();
+        let ended = known.into_keys().filter(|reason| !troubles.contains_key(reason)).collect();
+        Self { revision: after.revision.clone().unwrap_or_default(), troubles, ended }
+    }
+
+    /// Returns how an app stands that is no more.
+    pub fn over(self) -> Self {
+        let ended = self.troubles.into_keys().collect();
+        Self { revision: self.revision, troubles: BTreeMap::new(), ended }
+    }
 }
 
 /// Follows all apps and says what is news.
@@ -145,11 +194,12 @@ impl Newsroom {
         let memory = self.apps.entry(app.clone()).or_default();
         match notice {
             Notice::SyncStarted { revision, writes, prunes, held } => {
-                let name = revision.to_string();
-                memory.started = Some(name.clone());
+                let revision = Revision::of(revision);
+                let name = &revision.name;
                 let text =
                     format!("sync to {name} started: {writes} to write, {prunes} to prune, {held} held");
-                Some(News { reason: Reason::SyncStarted, revision: name, text })
+                memory.started = Some(name.clone());
+                Some(News { reason: Reason::SyncStarted, revision, text })
             }
             Notice::Healed { drift, .. } => {
                 memory.heals.add(drift, now);
@@ -169,7 +219,7 @@ impl Newsroom {
     pub fn gone(&mut self, app: &Arc<str>) -> News {
         self.apps.remove(app);
         let text = "the app is no more: nothing of it is left in the cluster".to_owned();
-        News { reason: Reason::Deleted, revision: String::new(), text }
+        News { reason: Reason::Deleted, revision: Revision::default(), text }
     }
 
     /// Says whether news become a Kubernetes Event: those that are one, as long as an app has not had too many of them.
@@ -188,7 +238,7 @@ impl Newsroom {
     pub fn gathered(&mut self, now: Timestamp) -> Vec<(Arc<str>, News)> {
         let heals = self.apps.iter_mut().filter_map(|(app, memory)| {
             let text = memory.heals.take(now)?;
-            Some((app.clone(), News { reason: Reason::Healed, revision: String::new(), text }))
+            Some((app.clone(), News { reason: Reason::Healed, revision: Revision::default(), text }))
         });
         heals.collect()
     }

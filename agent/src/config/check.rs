@@ -2,6 +2,7 @@
 
 mod approval;
 mod fetch;
+mod notification;
 mod source;
 mod window;
 
@@ -76,7 +77,18 @@ impl Check<'_> {
     }
 
     fn config(&mut self, raw: RawConfig) -> Option<Config> {
-        let RawConfig { cluster, agent, environments, fetch, telemetry, http, render, state, lease } = raw;
+        let RawConfig {
+            cluster,
+            agent,
+            environments,
+            notifications,
+            fetch,
+            telemetry,
+            http,
+            render,
+            state,
+            lease,
+        } = raw;
         let cluster = self.cluster(cluster);
         let agent = self.agent(agent, cluster.as_ref());
         let mut environments = self.environments(&environments);
@@ -90,6 +102,7 @@ impl Check<'_> {
         if let Some(agent) = &agent {
             self.approvals_for(&agent.instance, &mut environments);
         }
+        let notifications = self.notifications(&notifications);
         let telemetry = self.telemetry(telemetry);
         let http = self.http(http);
         let render = self.render(render);
@@ -103,6 +116,7 @@ impl Check<'_> {
             cluster: cluster?,
             agent: agent?,
             environments,
+            notifications,
             telemetry,
             http: http?,
             render,

@@ -1,5 +1,7 @@
 //! The configuration as it is written: every key optional, nothing checked yet.
 
+mod notification;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -13,6 +15,8 @@ use skiff_shared::policy::{Adopt, Binds, Mode, OnInvalid, PruneWhen};
 use super::units::{Bytes, Span};
 use super::{Detail, OnDuplicate};
 
+pub(super) use notification::{RawEndpoint, RawForge, RawOutbound, RawPagerDuty, RawReceiver, RawSlack};
+
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 #[schemars(deny_unknown_fields)]
@@ -22,6 +26,8 @@ pub(super) struct RawConfig {
     // Read one by one, so that each keeps its place in the list.
     #[schemars(with = "Vec<RawEnvironment>")]
     pub(super) environments: Vec<Value>,
+    #[schemars(with = "Vec<RawReceiver>")]
+    pub(super) notifications: Vec<Value>,
     pub(super) fetch: RawFetch,
     pub(super) telemetry: RawTelemetry,
     pub(super) http: RawHttp,

@@ -7,14 +7,17 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::events::v1::Event;
-use skiff_shared::news::{News, Newsroom};
+use skiff_shared::news::{News, Newsroom, Standing};
 use skiff_shared::sync::effect::Notice;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::receivers::Receivers;
 use super::vital::Vital;
 use crate::cluster::events::Events;
+use crate::config::Receiver;
+use crate::notify::{About, Teller};
 use crate::state::Published;
 use crate::telemetry::chain;
 
@@ -43,13 +46,15 @@ enum Heard {
 }
 
 impl Herald {
-    pub fn start(vital: &Vital, events: Events) -> Self {
+    pub fn start(vital: &Vital, events: Events, receivers: Vec<Receiver>, teller: Teller) -> Self {
         let (heard, hears) = mpsc::channel(HEARD);
         let (unwritten, writes) = mpsc::channel(UNWRITTEN);
         let (tasks, end) = (TaskTracker::new(), CancellationToken::new());
         let events = Arc::new(events);
         vital.spawn_on(&tasks, "the writer of Events", write(events.clone(), writes));
-        let desk = Desk { newsroom: Newsroom::default(), uids: HashMap::new(), events, unwritten };
+        let receivers = Receivers::start(vital, &tasks, receivers, teller);
+        let (newsroom, known) = (Newsroom::default(), HashMap::new());
+        let desk = Desk { newsroom, known, events, unwritten, receivers };
         vital.spawn_on(&tasks, "the herald", desk.run(hears, end.clone()));
         Self { heard, tasks, end }
     }
@@ -89,10 +94,19 @@ impl Herald {
 /// Where what is heard becomes news.
 struct Desk {
     newsroom: Newsroom,
-    /// Of the `App` objects.
-    uids: HashMap<Arc<str>, String>,
+    known: HashMap<Arc<str>, Known>,
     events: Arc<Events>,
     unwritten: mpsc::Sender<(Arc<str>, Event)>,
+    receivers: Receivers,
+}
+
+/// What is known of an app from what was published last.
+#[derive(Default)]
+struct Known {
+    /// Of its `App`; empty until something was written.
+    uid: String,
+    about: About,
+    standing: Standing,
 }
 
 impl Desk {
@@ -117,14 +131,20 @@ impl Desk {
             }
             Heard::Published(app, published) => {
                 let Published { uid, before, status } = *published;
-                self.uids.insert(app.clone(), uid);
+                let known = self.known.entry(app.clone()).or_default();
+                known.uid = uid.unwrap_or(std::mem::take(&mut known.uid));
+                known.about = About::new(&app, &status);
+                known.standing = Standing::of(before.as_ref(), &status);
+                self.receivers.stand(&known.about, &known.standing, Timestamp::now());
                 let news = self.newsroom.published(&app, before.as_ref(), &status);
                 self.tell(&app, news);
             }
             Heard::Gone(app) => {
                 let news = self.newsroom.gone(&app);
                 self.tell(&app, [news]);
-                self.uids.remove(&app);
+                if let Some(Known { about, standing, .. }) = self.known.remove(&app) {
+                    self.receivers.stand(&about, &standing.over(), Timestamp::now());
+                }
             }
         }
     }
@@ -138,9 +158,14 @@ impl Desk {
     fn tell(&mut self, app: &Arc<str>, news: impl IntoIterator<Item = News>) {
         for news in news {
             let now = Timestamp::now();
+            let known = self.known.entry(app.clone()).or_default();
+            // A sync begins before the first status is there.
+            if known.about.name.is_empty() {
+                app.as_ref().clone_into(&mut known.about.name);
+            }
+            self.receivers.tell(&known.about, &news, now);
             if self.newsroom.may_record(app, &news, now) {
-                let uid = self.uids.get(app).map_or("", String::as_str);
-                let event = self.events.event(app, uid, &news, now);
+                let event = self.events.event(app, &known.uid, &news, now);
                 if self.unwritten.try_send((app.clone(), event)).is_err() {
                     tracing::warn!(%app, reason = news.reason.word(), "the API server takes no Events: one is dropped");
                 }

@@ -90,6 +90,11 @@ pub(super) fn is_private(url: &Url) -> bool {
     url.scheme() == "https" || is_loopback(url)
 }
 
+/// Says of an address that is written whether nobody but this machine can listen to what is sent there.
+pub fn is_private_address(url: &str) -> bool {
+    Url::parse(url).is_ok_and(|url| is_private(&url))
+}
+
 fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();

@@ -100,6 +100,7 @@ fn values_become_the_configuration_as_they_are() {
     lease:
       duration: 20s
       name: skiff
+    notifications: []
     render: {}
     state: {}
     telemetry: {}

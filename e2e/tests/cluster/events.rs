@@ -1,4 +1,4 @@
-//! Kubernetes Events on `App` objects: what a person would want to read, and no more of them.
+//! News: Kubernetes Events on `App` objects and notifications, what a person would want to read, and no more of them.
 
 use k8s_openapi::api::events::v1::Event;
 use kube::Api;
@@ -7,6 +7,7 @@ use serde_json::json;
 use skiff_e2e::manifests::{config_map, in_namespace, namespace};
 use skiff_e2e::site::{NAMESPACE, Site};
 use skiff_harness::cluster::{Options, User};
+use skiff_harness::inbox::Inbox;
 
 /// Returns the Events of an app in the order in which they happened: type, reason, note.
 async fn events(site: &Site, app: &str) -> anyhow::Result<Vec<(String, String, String)>> {
@@ -24,6 +25,15 @@ async fn events(site: &Site, app: &str) -> anyhow::Result<Vec<(String, String, S
     Ok(of_it.into_iter().map(told).collect())
 }
 
+/// Returns the reasons that a webhook was told, sorted.
+fn told(inbox: &Inbox) -> Vec<String> {
+    let reasons =
+        inbox.received().into_iter().map(|it| it.json()["reason"].as_str().unwrap_or("?").to_owned());
+    let mut reasons: Vec<String> = reasons.collect();
+    reasons.sort_unstable();
+    reasons
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_app_tells_its_story_in_events_and_a_poll_adds_nothing() -> anyhow::Result<()> {
     let mut site = Site::start(Options::default()).await?;
@@ -31,6 +41,12 @@ async fn an_app_tells_its_story_in_events_and_a_poll_adds_nothing() -> anyhow::R
     shop.write("apps/namespace.yaml", namespace("development"));
     shop.write("apps/a.yaml", in_namespace("development", &config_map("a", "one")));
     let first = shop.commit("the first release")?;
+    let inbox = Inbox::start()?;
+    // Nobody listens at port 1: whom nothing can be told keeps nobody else from anything.
+    site.notifications = json!([
+        {"name": "nobody", "webhook": {"url": "http://127.0.0.1:1"}},
+        {"name": "hook", "webhook": {"url": inbox.url()}},
+    ]);
     site.start_agent(json!([Site::environment("development", shop.url(), "apps")]))?;
     let app = site.synced("development", &first).await?;
 
@@ -56,6 +72,20 @@ async fn an_app_tells_its_story_in_events_and_a_poll_adds_nothing() -> anyhow::R
     assert!(told[2].2.contains(&second[..12]), "{told:?}");
     assert!(told[3].2.starts_with("drift was healed 3 times: ConfigMap/development/a: "), "{told:?}");
 
+    let notified = [
+        "Created",
+        "Healed",
+        "RenderFailed",
+        "SyncApplied",
+        "SyncApplied",
+        "SyncStarted",
+        "SyncStarted",
+        "Synced",
+        "Synced",
+    ];
+    site.until("the webhook is told", async || Ok(inbox.received().len() >= notified.len())).await?;
+    assert_eq!(self::told(&inbox), notified);
+
     // The way that people read them: kubectl asks for the uid too.
     let described =
         site.kubectl(User::Ops, &["describe", "app/development", "--namespace", NAMESPACE]).await?;
@@ -67,5 +97,6 @@ async fn an_app_tells_its_story_in_events_and_a_poll_adds_nothing() -> anyhow::R
     site.synced("development", &second).await?;
     site.polls(3).await?;
     assert_eq!(events(&site, "development").await?, told);
+    assert_eq!(self::told(&inbox), notified);
     Ok(())
 }

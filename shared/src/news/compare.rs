@@ -1,5 +1,7 @@
 //! Two statuses of an app, one after the other, and what is news in the later one.
 
+use std::collections::BTreeMap;
+
 use super::{Memory, News, Reason};
 use crate::api::v1alpha1::{AppStatus, Condition, HistoryEntry, PlanSummary};
 use crate::health::Health;
@@ -36,6 +38,32 @@ pub(super) fn news(memory: &mut Memory, before: Option<&AppStatus>, after: &AppS
     found
 }
 
+/// Returns what is wrong, as a status shows it.
+pub(super) fn troubles(status: &AppStatus) -> BTreeMap<Reason, String> {
+    let shown = CONDITIONS.iter().filter_map(|(kind, value, reason)| {
+        let told = condition(status, kind).filter(|told| told.status == *value)?;
+        Some((*reason, format!("{}: {}", told.reason, told.message)))
+    });
+    let mut found: BTreeMap<Reason, String> = shown.collect();
+    if status.health == Health::Degraded.word() {
+        found.insert(Reason::Degraded, ailment(status).to_owned());
+    }
+    if let Some(ready) = ready(status).filter(|ready| ready.status == "False") {
+        let waits = match ready.reason.as_str() {
+            "WaitingForApproval" => Some(Reason::WaitingForApproval),
+            "Held" => Some(Reason::Held),
+            "Drifted" => Some(Reason::Drifted),
+            _ => None,
+        };
+        found.extend(waits.map(|reason| (reason, ready.message.clone())));
+        let newest = status.history.first().and_then(|entry| Outcome::read(&entry.outcome));
+        if matches!(newest, Some(Outcome::Blocked | Outcome::Failed)) {
+            found.insert(Reason::SyncFailed, format!("{}: {}", ready.reason, ready.message));
+        }
+    }
+    found
+}
+
 struct Compared<'a> {
     before: &'a AppStatus,
     after: &'a AppStatus,
@@ -55,12 +83,12 @@ impl Compared<'_> {
 
     /// The writes of the sync that had begun are done.
     fn applied(&self, memory: &mut Memory) -> Option<News> {
-        let applied = self.after.applied.as_ref().map(|revision| revision.name.clone())?;
-        let is_new = self.before.applied.as_ref().is_none_or(|before| before.name != applied);
+        let applied = self.after.applied.as_ref()?;
+        let is_new = self.before.applied.as_ref().is_none_or(|before| before.name != applied.name);
         let is_over = self.syncs().any(|entry| entry.outcome == Outcome::Success.word());
-        let started = memory.started.take_if(|started| *started == applied && (is_new || is_over))?;
+        let started = memory.started.take_if(|started| *started == applied.name && (is_new || is_over))?;
         let text = format!("everything of {started} is applied");
-        Some(News { reason: Reason::SyncApplied, revision: started, text })
+        Some(News { reason: Reason::SyncApplied, revision: applied.clone(), text })
     }
 
     /// The syncs that have ended, the earliest first.
@@ -92,7 +120,7 @@ impl Compared<'_> {
         let counts = if counts.is_empty() { "nothing to change".to_owned() } else { counts.join(", ") };
         let name = &entry.revision.name;
         let text = format!("{verb} to {name}{subject}: {counts}{by}");
-        News { reason, revision: name.clone(), text }
+        News { reason, revision: entry.revision.clone(), text }
     }
 
     fn failed(&self, entry: &HistoryEntry) -> News {
@@ -101,7 +129,7 @@ impl Compared<'_> {
         let why = why.map_or_else(String::new, |ready| format!(": {}: {}", ready.reason, ready.message));
         News {
             reason: Reason::SyncFailed,
-            revision: name.clone(),
+            revision: entry.revision.clone(),
             text: format!("sync to {name} failed{why}"),
         }
     }
@@ -172,8 +200,7 @@ impl Compared<'_> {
         memory.ailing |= self.before.health == degraded;
         if self.after.health == degraded {
             let is_new = self.before.health != degraded;
-            let why = if self.after.message.is_empty() { "the app is degraded" } else { &self.after.message };
-            return is_new.then(|| about(self.after, Reason::Degraded, why.to_owned()));
+            return is_new.then(|| about(self.after, Reason::Degraded, ailment(self.after).to_owned()));
         }
         let is_well = [Health::Healthy, Health::Suspended].map(Health::word).contains(&&*self.after.health);
         let recovers = is_well && std::mem::take(&mut memory.ailing);
@@ -183,12 +210,15 @@ impl Compared<'_> {
 
 /// Makes news of what the app's newest revision is about.
 fn about(status: &AppStatus, reason: Reason, text: String) -> News {
-    let revision = status.revision.as_ref().map(|revision| revision.name.clone()).unwrap_or_default();
-    News { reason, revision, text }
+    News { reason, revision: status.revision.clone().unwrap_or_default(), text }
 }
 
 fn condition<'a>(status: &'a AppStatus, kind: &str) -> Option<&'a Condition> {
     status.conditions.iter().find(|condition| condition.kind == kind)
+}
+
+fn ailment(status: &AppStatus) -> &str {
+    if status.message.is_empty() { "the app is degraded" } else { &status.message }
 }
 
 fn ready(status: &AppStatus) -> Option<&Condition> {

@@ -69,7 +69,9 @@ fn told(statuses: &[Option<AppStatus>]) -> String {
             continue;
         };
         let news = newsroom.published(&app, before, status);
-        lines.extend(news.iter().map(|it| format!("{} {:?}: {}", it.reason.word(), it.revision, it.text)));
+        lines.extend(
+            news.iter().map(|it| format!("{} {:?}: {}", it.reason.word(), it.revision.name, it.text)),
+        );
         before = Some(status);
     }
     lines.join("\n")
@@ -163,6 +165,31 @@ fn trouble_is_told_when_it_appears_and_when_it_is_another() {
 }
 
 #[test]
+fn troubles_last_until_the_status_shows_them_no_more() {
+    let rendered = condition("Rendered", "False", "InvalidYaml", "a.yaml:3: a tab");
+    let failed = AppStatus {
+        history: vec![entry(1, "one", "failed")],
+        ..status("one", "Degraded", "Degraded", "1 of 2")
+    };
+    let worse =
+        AppStatus { conditions: [failed.conditions.clone(), vec![rendered]].concat(), ..failed.clone() };
+    let well = status("two", "Healthy", "Synced", "");
+    let reasons = |standing: &Standing| standing.troubles.keys().copied().collect::<Vec<_>>();
+    let first = Standing::of(None, &failed);
+    assert_eq!((reasons(&first), first.ended), (vec![Reason::SyncFailed, Reason::Degraded], vec![]));
+    let second = Standing::of(Some(&failed), &worse);
+    assert_eq!(reasons(&second), [Reason::SyncFailed, Reason::RenderFailed, Reason::Degraded]);
+    assert_eq!(
+        (second.ended.len(), second.troubles[&Reason::RenderFailed].as_str()),
+        (0, "InvalidYaml: a.yaml:3: a tab")
+    );
+    let third = Standing::of(Some(&worse), &well);
+    assert_eq!((third.troubles.len(), third.ended), (0, reasons(&second)));
+    assert!(reasons(&second).into_iter().all(Reason::lasts));
+    assert_eq!(second.over().ended.len(), 3);
+}
+
+#[test]
 fn failures_name_their_reason_and_a_rollback_is_one() {
     let refused = "nothing was written, 1 objects are refused: ConfigMap/shop/a: too long";
     let failed = AppStatus {
@@ -244,7 +271,7 @@ fn heals_are_gathered() {
 #[test]
 fn one_app_cannot_fill_the_list_of_events() {
     let (app, mut newsroom): (Arc<str>, _) = ("shop".into(), Newsroom::default());
-    let news = |reason| News { reason, revision: String::new(), text: String::new() };
+    let news = |reason| News { reason, revision: Revision::default(), text: String::new() };
     let mut recorded = |reason| newsroom.may_record(&app, &news(reason), at(0));
     assert!(!recorded(Reason::SyncStarted) && !recorded(Reason::Created), "the status shows them");
     let count = (0..100).filter(|_| recorded(Reason::SyncFailed)).count();

@@ -252,7 +252,7 @@ impl Check<'_> {
         Some(GithubApp { app_id: app_id?, installation_id: installation_id?, private_key_file, api_url })
     }
 
-    fn proxy(&mut self, raw: RawProxy, over_ssh: bool, at: &str) -> Option<Proxy> {
+    pub(super) fn proxy(&mut self, raw: RawProxy, over_ssh: bool, at: &str) -> Option<Proxy> {
         let RawProxy { url, username_file, password_file, secret_ref } = raw;
         self.secret_name(secret_ref.as_deref(), at);
         if over_ssh {

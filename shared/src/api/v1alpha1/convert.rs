@@ -77,7 +77,7 @@ fn headline(report: &Report) -> String {
 }
 
 impl Revision {
-    fn of(revision: &desired::Revision) -> Self {
+    pub(crate) fn of(revision: &desired::Revision) -> Self {
         Self {
             name: revision.to_string(),
             url: revision.url.clone(),
