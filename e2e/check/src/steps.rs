@@ -111,7 +111,8 @@ fn test() -> Result<(), String> {
     // The program itself first: the cluster tests run it.
     run(cargo().args(["build", "--quiet", "--package", "skiff", "--bin", "skiff"]))?;
     run(cargo().args(["test", "--workspace", "--all-targets", "--exclude", "skiff-e2e", "--no-fail-fast"]))?;
-    run(cargo().args(["test", "--package", "skiff-e2e", "--lib", "--test", "vectors"]))?;
+    let small = ["test", "--package", "skiff-e2e", "--lib", "--test", "vectors", "--test", "observability"];
+    run(cargo().args(small))?;
     // They wait more than they work: three control planes at a time keep two cores busy.
     run(cargo().args(["test", "--package", "skiff-e2e", "--test", "cluster", "--", "--test-threads", "3"]))
 }

@@ -1,5 +1,5 @@
-//! The programs of the lab (control plane, kubectl, helm, kustomize), built from source by Go and kept until their
-//! source changes.
+//! The programs of the lab (control plane, kubectl, helm, kustomize, promtool), built from source by Go and kept until
+//! their source changes.
 //!
 //! They live in `e2e/.lab/bin` of the checkout, or in `$SKIFF_LAB_DIR/bin` where several checkouts share them. A stamp
 //! beside them says what they were built from; nothing is built while it is right. Progress goes to stderr.
@@ -42,6 +42,12 @@ pub fn ensure() -> anyhow::Result<Lab> {
 pub fn vectors() -> anyhow::Result<PathBuf> {
     let (source, home) = places()?;
     Ok(build_all(&home, &[vectors_recipe(&source)?])?.join("vectors"))
+}
+
+/// Returns promtool, which tests alerts and queries, building it if it is missing or out of date.
+pub fn promtool() -> anyhow::Result<PathBuf> {
+    let (source, home) = places()?;
+    Ok(build_all(&home, &[promtool_recipe(&source)?])?.join("promtool"))
 }
 
 /// Returns the folder of the lab's sources, and the one of what is built from them.
@@ -89,6 +95,8 @@ struct Recipe {
     module: PathBuf,
     /// The package to build, as the module names it.
     package: &'static str,
+    /// Build tags.
+    tags: &'static str,
     /// The linker's arguments.
     linker: String,
     /// The digest of everything that the binary depends on.
@@ -120,6 +128,7 @@ fn controlplane(source: &Path) -> anyhow::Result<Recipe> {
         announcement: "building the control plane from source: about 7 minutes the first time, seconds later",
         module,
         package: ".",
+        tags: "",
         linker,
         stamp: String::new(),
     })
@@ -131,6 +140,7 @@ fn kustomize(source: &Path) -> anyhow::Result<Recipe> {
         announcement: "building kustomize from source: about half a minute the first time",
         module: source.join("tools"),
         package: "sigs.k8s.io/kustomize/kustomize/v5",
+        tags: "",
         linker: "-s -w".to_owned(),
         stamp: String::new(),
     })
@@ -144,6 +154,7 @@ fn helm(source: &Path) -> anyhow::Result<Recipe> {
         announcement: "building helm from source: about 2 minutes the first time",
         module,
         package: "helm.sh/helm/v4/cmd/helm",
+        tags: "",
         linker: format!("-s -w -X helm.sh/helm/v4/internal/version.version={version}"),
         stamp: String::new(),
     })
@@ -155,6 +166,20 @@ fn vectors_recipe(source: &Path) -> anyhow::Result<Recipe> {
         announcement: "building the reader of YAML vectors from source: a few seconds",
         module: source.join("vectors"),
         package: ".",
+        tags: "",
+        linker: "-s -w".to_owned(),
+        stamp: String::new(),
+    })
+}
+
+fn promtool_recipe(source: &Path) -> anyhow::Result<Recipe> {
+    Recipe::new(Recipe {
+        name: "promtool",
+        announcement: "building promtool from source: about 2 minutes the first time",
+        module: source.join("promtool"),
+        package: "github.com/prometheus/prometheus/cmd/promtool",
+        // Service discovery is most of Prometheus, with the clients of every cloud; rules need none of it.
+        tags: "remove_all_sd",
         linker: "-s -w".to_owned(),
         stamp: String::new(),
     })
@@ -175,6 +200,7 @@ impl Recipe {
         }
         digest.update(go_version(&recipe.module)?);
         digest.update(recipe.package);
+        digest.update(recipe.tags);
         digest.update(&recipe.linker);
         recipe.stamp = hex::encode(digest.finalize());
         Ok(recipe)
@@ -197,6 +223,8 @@ impl Recipe {
             "-trimpath",
             "-buildvcs=false",
             "-mod=readonly",
+            "-tags",
+            self.tags,
             "-ldflags",
             &self.linker,
             "-o",
