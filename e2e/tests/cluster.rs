@@ -56,6 +56,8 @@ mod loss;
 mod moves;
 #[path = "cluster/outlook.rs"]
 mod outlook;
+#[path = "cluster/own_chart.rs"]
+mod own_chart;
 #[path = "cluster/places.rs"]
 mod places;
 #[path = "cluster/policy.rs"]

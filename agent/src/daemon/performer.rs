@@ -225,7 +225,7 @@ impl Performer {
         self.cluster.state.dissolve(&self.app).await?;
         self.telemetry.gone();
         self.herald.gone(&self.app);
-        tracing::info!(app = %self.app, "the app is no more: nothing of it is left in the cluster");
+        tracing::info!(app = %self.app, "the app is no more: nothing of it is recorded, and what asks to be kept stays");
         Ok(Answer::Dissolved)
     }
 

@@ -24,6 +24,12 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end }}
 
+{{/* For an agent that gets its own chart from Git: it writes these last, and never deletes them. */}}
+{{- define "skiff.guard" -}}
+skiff.dev/prune: disabled
+skiff.dev/wave: "1000"
+{{- end }}
+
 {{/* Every value that is not the chart's own is the agent's configuration; what the release decides is filled in. */}}
 {{- define "skiff.config" -}}
 {{- $own := list "global" "image" "imagePullSecrets" "replicas" "resources" "env" "credentials" "serviceAccount" "rbac" "podDisruptionBudget" "serviceMonitor" "networkPolicy" "crd" "approvalPolicy" "podLabels" "podAnnotations" "nodeSelector" "tolerations" "affinity" "priorityClassName" }}
