@@ -218,7 +218,7 @@ impl Newsroom {
     /// Forgets an app that is no more, and says so.
     pub fn gone(&mut self, app: &Arc<str>) -> News {
         self.apps.remove(app);
-        let text = "the app is no more: nothing of it is left in the cluster".to_owned();
+        let text = "the app is no more: nothing of it is recorded, and what asks to be kept stays".to_owned();
         News { reason: Reason::Deleted, revision: Revision::default(), text }
     }
 
