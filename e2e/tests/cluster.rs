@@ -90,5 +90,7 @@ mod telemetry;
 mod trust;
 #[path = "cluster/unseen.rs"]
 mod unseen;
+#[path = "cluster/waiting_plan.rs"]
+mod waiting_plan;
 #[path = "cluster/yielding.rs"]
 mod yielding;

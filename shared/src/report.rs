@@ -122,6 +122,17 @@ pub struct PlanReport {
     pub changes: Vec<PlannedChange>,
     /// The person whose approval is in force.
     pub approved_by: Option<String>,
+    /// What it leads to, while it waits for an approval and as far as it is stored.
+    pub set: Option<StoredSet>,
+}
+
+/// A rendered set in stored renders.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StoredSet {
+    /// The set's digest.
+    pub render: Digest,
+    /// Names of the stored renders.
+    pub stored: Vec<String>,
 }
 
 /// What a plan does to one object.

@@ -6,7 +6,7 @@
 //! writes wave by wave, `yielding` leaves fields to others, `recreate` deletes what cannot be changed, `hooks` runs
 //! what runs once, `pruning` deletes, `removal` ends an app, `fail` handles what ends it badly, `run` holds what it has come to, `settle` records; `observe`, `finish` and
 //! `heal` handle what comes in between, `words` what Git, people and the cluster say, `pin` which set is followed,
-//! `waits` what is tried again later, `tags` what approves by Git.
+//! `waits` what is tried again later, `tags` what approves by Git, `shown` stores what a plan that waits would write.
 
 mod apply;
 pub mod backoff;
@@ -26,6 +26,7 @@ mod row;
 mod run;
 mod secure;
 mod settle;
+mod shown;
 mod state;
 mod status;
 mod tags;

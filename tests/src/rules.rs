@@ -12,6 +12,7 @@ use skiff_shared::desired::{BodyDigest, Desired, DesiredRow};
 use skiff_shared::inventory::{Record, Uid};
 use skiff_shared::object::ObjectId;
 use skiff_shared::policy::OnInvalid;
+use skiff_shared::report::Report;
 use skiff_shared::sync::Limits;
 use skiff_shared::sync::effect::{Effect, Notice, Urgency};
 
@@ -65,6 +66,9 @@ fn is_stored(effect: &Effect) -> bool {
 
 /// Checks an effect at the moment in which the machine asks for it.
 pub fn of_effect(world: &World, replica: &Replica, all: &[Replica], effect: &Effect, limits: Limits) -> Kept {
+    if let Effect::Publish(report) = effect {
+        told_sets_are_stored(world, replica, report)?;
+    }
     if is_write(effect) || is_stored(effect) {
         let rest = replica.told_until.map(|until| until.duration_since(world.now));
         let lasts = rest.is_some_and(|rest| rest > limits.request_deadline);
@@ -201,6 +205,14 @@ fn is_wanted(replica: &Replica, id: &ObjectId) -> bool {
 fn wanted_body(desired: &Desired, id: &ObjectId) -> Option<BodyDigest> {
     let at = desired.rows.binary_search_by(|row| row.id.cmp(id)).ok()?;
     Some(desired.rows[at].body)
+}
+
+/// What a waiting plan is said to lead to can be read.
+fn told_sets_are_stored(world: &World, replica: &Replica, report: &Report) -> Kept {
+    let Some(set) = report.plan.as_ref().and_then(|plan| plan.set.as_ref()) else { return Ok(()) };
+    let store = world.stores.get(&replica.app);
+    let is_there = |name: &String| store.is_some_and(|store| store.renders.contains_key(name));
+    keep("a-told-set-is-stored", set.stored.iter().all(is_there), || format!("{set:?}"))
 }
 
 /// Checks the cluster after the server did something.

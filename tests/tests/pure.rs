@@ -36,5 +36,6 @@ mod pure {
     mod rights;
     mod scenarios;
     mod unserved;
+    mod waiting;
     mod yielding;
 }

@@ -1,4 +1,4 @@
-//! `skiff diff`: field by field what a sync would change.
+//! `skiff diff`: field by field what a sync would change, of the plan that waits if one does.
 
 use std::process::ExitCode;
 
@@ -13,8 +13,8 @@ use crate::args::{Output, PlanArgs};
 pub async fn run(arguments: PlanArgs) -> anyhow::Result<ExitCode> {
     let output = arguments.output;
     let outlook = outlook::compute(arguments).await?;
-    let Findings { changes, plan: _ } = outlook.look().await?;
-    outlook.warnings.iter().for_each(|warning| ui::warning(warning));
+    let Findings { changes, plan } = outlook.look().await?;
+    outlook.warnings.iter().chain(&outlook.doubt(&plan)).for_each(|warning| ui::warning(warning));
     match output {
         Output::Json | Output::Yaml => {
             let all: Vec<Value> = changes

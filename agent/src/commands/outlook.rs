@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context as _, bail};
-use skiff_shared::api::v1alpha1::{App, SyncPolicy};
+use skiff_shared::api::v1alpha1::{App, PlanSummary, StoredSet, SyncPolicy};
 use skiff_shared::desired::autoscaler::{self, Scaled};
 use skiff_shared::desired::yields::Yields;
 use skiff_shared::desired::{
@@ -18,7 +18,9 @@ use skiff_shared::hook::Release;
 use skiff_shared::inventory::{Inventory, InventoryRow, Record};
 use skiff_shared::object::{ApiSet, Interner, ObjectId};
 use skiff_shared::plan::{self, Candidate, Claims, Inputs, Plan};
-use skiff_shared::policy::Policy;
+use skiff_shared::policy::{Binds, Policy};
+use skiff_shared::sync::effect;
+use skiff_shared::sync::event::Failure;
 use tempfile::TempDir;
 
 pub use self::look::{Change, Findings, Unchecked};
@@ -35,10 +37,16 @@ use crate::store::Store;
 const POLICY_UNKNOWN: &str = "the agent has not recorded how it syncs this app: planned with the defaults of staging; \
      --cluster takes the agent's file";
 
+/// What is shown instead of a plan that waits.
+const NOT_STORED: &str = "a plan waits, and what it leads to is not stored in the cluster: this is only the way back to what \
+     was last applied; --path shows a folder's plan";
+
 /// A plan with all that is needed to look into it.
 pub struct Outlook {
     pub warnings: Vec<String>,
     pub policy: Policy,
+    /// Digest of the plan that the agent waits with, if it is that plan's set that is looked at.
+    waits: Option<String>,
     plan: Plan,
     connection: Connection,
     apis: ApiSet,
@@ -72,8 +80,8 @@ struct Aim {
     scratch: TempDir,
 }
 
-/// Computes what a sync would do: with a folder, to what it renders to; without one, back to what the
-/// agent last applied.
+/// Computes what a sync would do: with a folder, to what it renders to; without one, to what the plan leads to that the
+/// agent waits with, else back to what it last applied.
 pub async fn compute(arguments: PlanArgs) -> anyhow::Result<Outlook> {
     let PlanArgs { app, path, facts, tools, namespace, output: _, cluster } = arguments;
     let connection = connect(cluster).await?;
@@ -85,6 +93,8 @@ pub async fn compute(arguments: PlanArgs) -> anyhow::Result<Outlook> {
     let state = State::new(connection.client(), &home, &instance);
     let inventory = state.load(&app, &interner).await.context("the app's inventory cannot be read")?;
     let recorded = found.status.as_ref().and_then(|status| status.policy).map(SyncPolicy::read);
+    let waiting = waiting_plan(&found).filter(|_| path.is_none());
+    let waits = waiting.filter(|plan| plan.set.is_some()).map(|plan| plan.digest.clone());
     let aim = match path {
         Some(path) => {
             let environment = environment_of(&found);
@@ -94,9 +104,15 @@ pub async fn compute(arguments: PlanArgs) -> anyhow::Result<Outlook> {
         None => {
             let scratch = tempfile::tempdir().context("failed to make a folder")?;
             let store = Store::open(scratch.path().join("bodies")).context("failed to make a folder")?;
-            state.restore(&inventory, &store).await.context("the stored render cannot be read")?;
-            let rows = recorded_rows(&inventory);
-            Aim { rows, policy: recorded, warnings: Vec::new(), store, scratch }
+            let rows = match waiting.and_then(|plan| plan.set.as_ref()) {
+                Some(set) => waiting_rows(set, &state, &store, &interner).await?,
+                None => {
+                    state.restore(&inventory, &store).await.context("the stored render cannot be read")?;
+                    recorded_rows(&inventory)
+                }
+            };
+            let warnings = waiting.filter(|plan| plan.set.is_none()).map(|_| NOT_STORED.to_owned());
+            Aim { rows, policy: recorded, warnings: warnings.into_iter().collect(), store, scratch }
         }
     };
     let Aim { rows, policy, mut warnings, store, scratch } = aim;
@@ -107,7 +123,62 @@ pub async fn compute(arguments: PlanArgs) -> anyhow::Result<Outlook> {
     let Discovered { apis, .. } = discovered;
     let installs = found.status.as_ref().is_none_or(|status| status.applied.is_none());
     let (plan, wanted) = plan_of(rows, &inventory, (&apis, &policy), installs);
-    Ok(Outlook { warnings, policy, plan, connection, apis, store, wanted, instance, home, _scratch: scratch })
+    Ok(Outlook {
+        warnings,
+        policy,
+        waits,
+        plan,
+        connection,
+        apis,
+        store,
+        wanted,
+        instance,
+        home,
+        _scratch: scratch,
+    })
+}
+
+/// Returns the plan that the agent waits with.
+pub fn waiting_plan(app: &App) -> Option<&PlanSummary> {
+    let status = app.status.as_ref().filter(|status| status.phase == "Waiting")?;
+    status.plan.as_ref()
+}
+
+/// Reads the set that a waiting plan leads to.
+async fn waiting_rows(
+    set: &StoredSet,
+    state: &State,
+    store: &Store,
+    interner: &Mutex<Interner>,
+) -> anyhow::Result<Vec<DesiredRow>> {
+    let release = effect::Release {
+        revision: Revision::default(),
+        assignment: Assignment::default(),
+        render: set.render.parse().ok().context("the App object names no digest of the plan's set")?,
+        seen_at: jiff::Timestamp::now(),
+        stored: set.stored.clone(),
+        without: Vec::new(),
+    };
+    match state.recall(&release, store, interner).await {
+        Ok(desired) => Ok(desired.rows.clone()),
+        Err(Failure::Rejected(cause) | Failure::NotFound(cause) | Failure::Unavailable(cause)) => {
+            bail!("what the plan leads to cannot be read: {}", cause.message)
+        }
+        Err(failure) => bail!("what the plan leads to cannot be read: {failure:?}"),
+    }
+}
+
+impl Outlook {
+    /// Says so where the plan that was computed is not the one that the agent waits with.
+    pub fn doubt(&self, plan: &Plan) -> Option<String> {
+        let (waits, computed) = (self.waits.as_ref()?, plan.digest().to_string());
+        let binds_to_plan = self.policy.approval.binds == Binds::Plan;
+        (binds_to_plan && *waits != computed).then(|| {
+            format!(
+                "plan {waits} waits, and this is {computed}: something has changed since, or you may not see all of it; what is approved is the plan that waits"
+            )
+        })
+    }
 }
 
 /// The app that a folder is rendered for.

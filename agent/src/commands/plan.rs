@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use serde_json::json;
-use skiff_shared::api::v1alpha1::{App, AppStatus};
+use skiff_shared::api::v1alpha1::App;
 use skiff_shared::plan::Action;
 use skiff_shared::policy::{Mode, OnInvalid, Policy};
 
@@ -67,8 +67,7 @@ pub async fn run(arguments: PlanArgs) -> anyhow::Result<ExitCode> {
 async fn waiting(arguments: &PlanArgs) -> anyhow::Result<Option<App>> {
     let connection = connect(arguments.cluster.clone()).await?;
     let app = get::find(&connection, arguments.namespace.as_deref(), &arguments.app).await?;
-    let waits = |status: &AppStatus| status.plan.is_some() && status.phase == "Waiting";
-    Ok(Some(app).filter(|app| app.status.as_ref().is_some_and(waits)))
+    Ok(Some(app).filter(|app| outlook::waiting_plan(app).is_some()))
 }
 
 /// Prints the plan that the agent waits with.

@@ -14,7 +14,7 @@ pub use policy::{ApprovalRules, PrunePolicy, SyncPolicy};
 pub use spec::{App, AppSpec, ApprovalRequest, DeleteRequest, Pause, PinRequest};
 pub use status::{
     AppStatus, Assignment, ChartRelease, Condition, Counts, HistoryEntry, ObjectRow, Pinned, PlanSummary,
-    PlannedChange, Revision, WindowState,
+    PlannedChange, Revision, StoredSet, WindowState,
 };
 
 /// Finished syncs that a status remembers.

@@ -26,6 +26,7 @@ impl Machine {
             Some(Open::Row(ix)) => self.row_finished(ix, result, now, out),
             Some(Open::Save(slot)) => self.saved(token, slot, result, now, out),
             Some(Open::Keep(slot)) => self.kept(token, slot, result, now, out),
+            Some(Open::Show) => self.part_stored(token, result, now, out),
             Some(Open::Pin) => self.pinned(token, result, now),
             Some(Open::Dissolve) => self.dissolved(&result, now, out),
             // An answer that was told twice.

@@ -234,7 +234,8 @@ impl Machine {
     /// Returns what the app needs of its stored renders, and what only releases of the past need.
     pub fn stored(&self) -> Stored {
         let of_shards = self.shards.iter().flat_map(|shard| shard.renders.iter().flatten().cloned());
-        let mut stored = Stored { needed: of_shards.collect(), releases: Vec::new() };
+        let of_plan = self.shown.iter().flat_map(|shown| shown.names().cloned());
+        let mut stored = Stored { needed: of_shards.chain(of_plan).collect(), releases: Vec::new() };
         let pinned = self.ask.pin.as_ref().map(|pin| pin.release);
         for entry in self.history.iter().filter(|entry| entry.is_kept()) {
             if Some(entry.render) == pinned {
@@ -253,8 +254,12 @@ impl Machine {
 
     /// Removes stored renders that neither a release nor a shard names.
     pub(super) fn forget_releases(&mut self, out: &mut Vec<Effect>) {
-        let keeping = self.open.values().any(|open| matches!(open, Open::Keep(_) | Open::Pin));
-        if keeping || self.course.dropping.is_empty() || self.changed_at.is_some() {
+        let pinning = self.open.values().any(|open| matches!(open, Open::Pin));
+        if self.is_storing_renders()
+            || pinning
+            || self.course.dropping.is_empty()
+            || self.changed_at.is_some()
+        {
             // What is being stored may be found to be there already, and the status must not name what is gone.
             return;
         }
@@ -272,7 +277,8 @@ impl Machine {
         let of_shards =
             self.shards.iter().flat_map(|shard| shard.renders.iter().flatten().chain(&shard.dropping));
         let of_releases = self.history.iter().flat_map(|entry| &entry.stored);
-        of_shards.chain(of_releases).any(|named| named == name)
+        let of_plan = self.shown.iter().flat_map(|shown| shown.names());
+        of_shards.chain(of_releases).chain(of_plan).any(|named| named == name)
     }
 
     /// Returns what is told of the pin.

@@ -76,7 +76,7 @@ impl Granted {
 }
 
 /// Returns the digest over the bodies of a shard; `None` for none at all.
-fn content_of(bodies: &BTreeSet<BodyDigest>) -> Option<Digest> {
+pub(super) fn content_of(bodies: &BTreeSet<BodyDigest>) -> Option<Digest> {
     let hashing = bodies.iter().fold(Hashing::default(), |hashing, body| hashing.part(&body.0));
     (!bodies.is_empty()).then(|| hashing.finish())
 }

@@ -123,8 +123,7 @@ impl Machine {
 
     /// Lets go of stored renders that the shard just stored does not name any more.
     fn forget_renders(&mut self, slot: ShardSlot, out: &mut Vec<Effect>) {
-        let keeping = self.open.values().any(|open| matches!(open, Open::Keep(_)));
-        if keeping || matches!(self.phase, Phase::Keeping) {
+        if self.is_storing_renders() || matches!(self.phase, Phase::Keeping) {
             // What is being stored may be found to be there already; it must not go meanwhile.
             return;
         }
@@ -161,7 +160,7 @@ impl Machine {
 }
 
 /// Returns why a part of the state was not stored; `None` where the agent has not sent it.
-fn cause_of(what: StatePart, failure: &Failure) -> Option<Cause> {
+pub(super) fn cause_of(what: StatePart, failure: &Failure) -> Option<Cause> {
     let passing =
         |code, message: &str| Cause { reason: Refusal::ServerError, code, message: message.to_owned() };
     let cause = match failure {

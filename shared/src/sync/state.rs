@@ -15,6 +15,7 @@ use super::pin::Course;
 use super::row::{Flight, Op, Row, RowIx};
 use super::run::Run;
 use super::secure::Granted;
+use super::shown::Shown;
 use super::tags::Tags;
 use super::waits::Timer;
 use crate::desired::autoscaler::Autoscaled;
@@ -119,6 +120,7 @@ pub(super) enum Open {
     Row(RowIx),
     Save(ShardSlot),
     Keep(ShardSlot),
+    Show,
     Pin,
     Dissolve,
 }
@@ -152,6 +154,8 @@ pub struct Machine {
     pub(super) ask: Ask,
     /// What approves in Git.
     pub(super) tags: Tags,
+    /// What is stored of a plan that waits.
+    pub(super) shown: Option<Box<Shown>>,
     /// A word of people's came after the recorded state was asked for: it is newer than what that has.
     pub(super) ask_is_newer: bool,
     pub(super) load: Load,
@@ -234,6 +238,7 @@ impl Machine {
             autoscaled: None,
             ask: Ask::default(),
             tags: Tags::default(),
+            shown: None,
             ask_is_newer: false,
             load: Load::Idle,
             lease: LeaseTerm::Lost,
@@ -372,6 +377,7 @@ impl Machine {
         while self.advance_run(now, out) {}
         self.watch_deadline(now, out);
         while self.advance_run(now, out) {}
+        self.advance_shown(now, out);
         self.clear_hooks(now, out);
         self.start_lookups(out);
         self.settle(now, out);
@@ -461,7 +467,8 @@ impl Machine {
         let window = self.opening.and_then(|opening| opening.until);
         let deadline = self.deadline();
         let dissolving = self.dissolving_at;
-        [timer, shards, securing, publish, blocked, pin, window, deadline, dissolving]
+        let shown = self.shown.as_ref().and_then(|shown| shown.due());
+        [timer, shards, securing, publish, blocked, pin, window, deadline, dissolving, shown]
             .into_iter()
             .flatten()
             .filter(|at| *at > now)

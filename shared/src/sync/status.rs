@@ -18,7 +18,9 @@ use crate::health::Health;
 use crate::hook::SyncPhase;
 use crate::inventory::Record;
 use crate::policy::Mode;
-use crate::report::{MAX_ROWS, ObjectCounts, PlanReport, Report, SyncStatus, WindowReport, shortened};
+use crate::report::{
+    MAX_ROWS, ObjectCounts, PlanReport, Report, StoredSet, SyncStatus, WindowReport, shortened,
+};
 use objects::{failure_of, is_drifted, is_held_back, is_synced};
 
 /// Characters of a message that a status shows at most; the log has it whole.
@@ -109,6 +111,7 @@ impl Machine {
         let by = self.words().on(digest).filter(|_| self.policy.mode == Mode::Manual);
         PlanReport {
             digest,
+            set: self.shown_set().map(|(render, stored)| StoredSet { render, stored }),
             counts: run.counts(),
             changes: run.plan.changes(MAX_ROWS),
             approved_by: run.approved_by.clone().or(by),

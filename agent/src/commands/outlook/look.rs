@@ -106,6 +106,9 @@ impl Change {
             }
             (Some(why), _) => Some(format!("refused: {why}")),
             (None, Some(unchecked)) => Some(unchecked.to_string()),
+            (None, None) if self.action == Action::Pruned => {
+                Some("DELETED: it is not in Git any more".to_owned())
+            }
             (None, None) => self.adopts.then(|| "it exists, and is taken over".to_owned()),
         }
     }

@@ -4,7 +4,8 @@ use jiff::Timestamp;
 
 use super::{
     AppStatus, Assignment, ChartRelease, Condition, Counts, HistoryEntry, MAX_HISTORY, MAX_MESSAGE,
-    MAX_ROW_MESSAGE, ObjectRow, Pinned, PlanSummary, PlannedChange, Revision, SyncPolicy, WindowState,
+    MAX_ROW_MESSAGE, ObjectRow, Pinned, PlanSummary, PlannedChange, Revision, StoredSet, SyncPolicy,
+    WindowState,
 };
 use crate::desired;
 use crate::plan::Action;
@@ -143,8 +144,15 @@ impl PlanSummary {
             held: count(Action::Held),
             failed: count(Action::Failed),
             changes: plan.changes.iter().map(PlannedChange::of).collect(),
+            set: plan.set.as_ref().map(StoredSet::of),
             approved_by: plan.approved_by.clone(),
         }
+    }
+}
+
+impl StoredSet {
+    fn of(set: &report::StoredSet) -> Self {
+        Self { render: set.render.to_string(), stored: set.stored.clone() }
     }
 }
 

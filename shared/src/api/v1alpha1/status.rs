@@ -135,6 +135,20 @@ pub struct PlanSummary {
     /// The person whose approval is in force.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub approved_by: Option<String>,
+    /// What the plan leads to, while it waits for an approval.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub set: Option<StoredSet>,
+}
+
+/// A rendered set, as it is stored beside the `App`.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct StoredSet {
+    /// The set's digest.
+    pub render: String,
+    /// The Secrets that hold it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stored: Vec<String>,
 }
 
 /// What a plan does to one object.
