@@ -152,6 +152,9 @@ pub struct ApproveArgs {
     /// Approve without asking on the terminal
     #[arg(short, long)]
     pub yes: bool,
+    /// Instead of a plan: let an object go that left Git and is held, as `skiff get` names it; may be given often
+    #[arg(long, value_name = "OBJECT", conflicts_with = "digest")]
+    pub prune: Vec<String>,
 }
 
 #[derive(Debug, Args)]

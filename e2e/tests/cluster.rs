@@ -12,6 +12,8 @@ mod bad_input;
 mod bootstrap;
 #[path = "cluster/cli.rs"]
 mod cli;
+#[path = "cluster/confirmed.rs"]
+mod confirmed;
 #[path = "cluster/contested.rs"]
 mod contested;
 #[path = "cluster/crash.rs"]

@@ -55,6 +55,10 @@ pub struct ObjectOptions {
     pub keep: bool,
     /// `Prune=confirm`.
     pub confirm_prune: bool,
+    /// `Delete=false`: it stays when its app is deleted.
+    pub outlives: bool,
+    /// `Delete=confirm`.
+    pub confirm_delete: bool,
     /// `argocd.argoproj.io/ignore-healthcheck`.
     pub ignore_health: bool,
     /// `SkipDryRunOnMissingResource`.

@@ -229,6 +229,8 @@ enum StoredPolicy {
 enum StoredOption {
     Keep,
     ConfirmPrune,
+    Outlives,
+    ConfirmDelete,
     IgnoreHealth,
     IgnoreExtraneous,
     ApplyOnce,
@@ -319,6 +321,8 @@ impl StoredRow {
         let ObjectOptions {
             keep,
             confirm_prune,
+            outlives,
+            confirm_delete,
             ignore_health,
             ignore_extraneous,
             apply,
@@ -330,6 +334,8 @@ impl StoredRow {
         let options = [
             (keep, StoredOption::Keep),
             (confirm_prune, StoredOption::ConfirmPrune),
+            (outlives, StoredOption::Outlives),
+            (confirm_delete, StoredOption::ConfirmDelete),
             (ignore_health, StoredOption::IgnoreHealth),
             (ignore_extraneous, StoredOption::IgnoreExtraneous),
             (apply == ApplyWhen::Once, StoredOption::ApplyOnce),
@@ -427,6 +433,8 @@ fn stored_options(stored: &[StoredOption]) -> ObjectOptions {
         match option {
             StoredOption::Keep => options.keep = true,
             StoredOption::ConfirmPrune => options.confirm_prune = true,
+            StoredOption::Outlives => options.outlives = true,
+            StoredOption::ConfirmDelete => options.confirm_delete = true,
             StoredOption::IgnoreHealth => options.ignore_health = true,
             StoredOption::IgnoreExtraneous => options.ignore_extraneous = true,
             StoredOption::ApplyOnce => options.apply = ApplyWhen::Once,

@@ -9,13 +9,13 @@ mod held;
 pub mod order;
 pub mod prune;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use crate::desired::yields::Yields;
 use crate::desired::{ApplyWhen, Assignment, BodyDigest, Desired, DesiredRow, ObjectOptions};
 use crate::hook::{HookRun, Release, SyncPhase};
-use crate::inventory::Record;
+use crate::inventory::{Record, Uid};
 use crate::object::{ApiSet, Digest, GroupKind, Hashing, ObjectId};
 use crate::policy::Policy;
 use crate::report::PlannedChange;
@@ -253,6 +253,8 @@ pub struct Inputs<'a> {
     pub release: Release,
     /// Why all of the app is to go, if it is.
     pub removal: Option<Removal>,
+    /// Objects of which a person has said that they may be deleted.
+    pub confirmed: &'a HashSet<Uid>,
 }
 
 /// Why all of an app is to go.

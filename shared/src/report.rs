@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use crate::desired::{Assignment, BodyDigest, Interval, Revision};
 use crate::gate::Wait;
 use crate::health::Health;
+use crate::inventory::Uid;
 use crate::object::{Digest, ObjectId};
 use crate::plan::Action;
 use crate::policy::Policy;
@@ -165,6 +166,8 @@ pub struct ObjectReport {
     pub health: Health,
     /// Why it is not as it should be; empty when it is.
     pub message: String,
+    /// The object, where a person's word could let it be deleted.
+    pub prunable: Option<Uid>,
 }
 
 /// A condition in Kubernetes' sense, without the transition time, which the publisher keeps.

@@ -74,6 +74,8 @@ pub fn wanted(app: &str, line: &str) -> Wanted {
             ("denied", _) => body.refused_on_write = Some(Refusal::AdmissionDenied),
             ("keep", _) => options.keep = true,
             ("confirm", _) => options.confirm_prune = true,
+            ("outlives", _) => options.outlives = true,
+            ("confirm-delete", _) => options.confirm_delete = true,
             ("fixed", number) => body.fixed = number.parse().expect("a number"),
             ("orphan", _) => options.propagation = Some(Propagation::Orphan),
             ("once", _) => options.apply = ApplyWhen::Once,

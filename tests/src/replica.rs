@@ -2,12 +2,13 @@
 
 mod heard;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use skiff_shared::desired::autoscaler::Autoscaled;
 use skiff_shared::desired::{Desired, Listing};
+use skiff_shared::inventory::Uid;
 use skiff_shared::object::{ApiSet, Digest, GroupKind, ObjectId};
 use skiff_shared::policy::{Mode, Policy};
 use skiff_shared::report::{Report, RunRecord};
@@ -96,6 +97,8 @@ pub struct Replica {
     pub paused: bool,
     /// The word of people that the app is deleted.
     pub deletion: Option<Deletion>,
+    /// Objects that a person has said may go.
+    pub confirmed: HashSet<Uid>,
     /// A word of people's came after the recorded state was asked for.
     pub asked_since_load: bool,
     pub draining: bool,
@@ -128,6 +131,7 @@ impl Replica {
             follows: None,
             paused: false,
             deletion: None,
+            confirmed: HashSet::new(),
             asked_since_load: false,
             draining: false,
             wake: None,
@@ -249,6 +253,7 @@ impl Replica {
     fn asked(&mut self, ask: &Ask) {
         self.paused = ask.paused.is_some();
         self.deletion = ask.delete;
+        self.confirmed.clone_from(&ask.prune);
         self.pin = ask.pin.as_ref().map(|pin| pin.release);
         if self.pin.is_none() && self.follows.is_none() {
             self.desired.clone_from(&self.git);

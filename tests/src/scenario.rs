@@ -8,7 +8,7 @@
 //! - `apis:` `incomplete <group>`; `claims:` `conflict|handed <object> <app>`;
 //! - `desired:` what Git holds now.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -193,6 +193,7 @@ fn planned(sim: &Sim, desired: &Desired, claims: &Claims) -> Result<String, Stri
         assigned_before: None,
         release: Release { id: Release::id_of(desired, None), installs: !given_before },
         removal: None,
+        confirmed: &HashSet::new(),
     };
     let plan = plan(&inputs);
     let broken = check::check(&inputs, &plan);

@@ -19,6 +19,7 @@ fn root() -> PathBuf {
 #[cfg(test)]
 mod pure {
     mod approval;
+    mod confirm;
     mod dependencies;
     mod documents;
     mod drift;

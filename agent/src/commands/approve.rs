@@ -1,4 +1,6 @@
-//! `skiff approve`: a person's word on the plan that is published, in their own name.
+//! `skiff approve`: a person's word on the plan that is published, in their own name, or on the deletion of objects.
+
+mod prune;
 
 use std::process::ExitCode;
 
@@ -18,8 +20,11 @@ use crate::state::LABEL_AGENT;
 
 /// Shows the plan that waits, asks, and writes the approval.
 pub async fn run(arguments: ApproveArgs) -> anyhow::Result<ExitCode> {
-    let ApproveArgs { app, digest, yes } = arguments;
+    let ApproveArgs { app, digest, yes, prune } = arguments;
     let asked = Asked::find(app).await?;
+    if !prune.is_empty() {
+        return prune::run(&asked, &prune, yes).await;
+    }
     let status = asked.app.status.clone().unwrap_or_default();
     let plan = waiting(&asked.name, &status)?;
     if let Some(reviewed) = digest.filter(|reviewed| *reviewed != plan.digest) {

@@ -20,7 +20,7 @@ use skiff_shared::object::{ApiSet, Interner, ObjectId};
 use skiff_shared::plan::{self, Candidate, Claims, Inputs, Plan};
 use skiff_shared::policy::{Binds, Policy};
 use skiff_shared::sync::effect;
-use skiff_shared::sync::event::Failure;
+use skiff_shared::sync::event::{Ask, Failure};
 use tempfile::TempDir;
 
 pub use self::look::{Change, Findings, Unchecked};
@@ -122,7 +122,7 @@ pub async fn compute(arguments: PlanArgs) -> anyhow::Result<Outlook> {
     let policy = policy.unwrap_or_default();
     let Discovered { apis, .. } = discovered;
     let installs = found.status.as_ref().is_none_or(|status| status.applied.is_none());
-    let (plan, wanted) = plan_of(rows, &inventory, (&apis, &policy), installs);
+    let (plan, wanted) = plan_of(rows, &inventory, (&apis, &policy, &found.spec.ask()), installs);
     Ok(Outlook {
         warnings,
         policy,
@@ -255,7 +255,7 @@ fn recorded_rows(inventory: &Inventory) -> Vec<DesiredRow> {
 fn plan_of(
     rows: Vec<DesiredRow>,
     inventory: &Inventory,
-    (apis, policy): (&ApiSet, &Policy),
+    (apis, policy, ask): (&ApiSet, &Policy, &Ask),
     installs: bool,
 ) -> (Plan, HashMap<ObjectId, WantedObject>) {
     let desired = Desired {
@@ -317,6 +317,7 @@ fn plan_of(
         assigned_before: None,
         release: Release { id: Release::id_of(&desired, None), installs },
         removal: None,
+        confirmed: &ask.prune,
     });
     let wanted = candidates.iter().filter_map(|candidate| {
         let row = candidate.wanted?;

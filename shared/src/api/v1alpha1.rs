@@ -11,7 +11,7 @@ mod status;
 mod unattended;
 
 pub use policy::{ApprovalRules, PrunePolicy, SyncPolicy};
-pub use spec::{App, AppSpec, ApprovalRequest, DeleteRequest, Pause, PinRequest};
+pub use spec::{App, AppSpec, ApprovalRequest, DeleteRequest, Pause, PinRequest, PruneRequest};
 pub use status::{
     AppStatus, Assignment, ChartRelease, Condition, Counts, HistoryEntry, ObjectRow, Pinned, PlanSummary,
     PlannedChange, Revision, StoredSet, WindowState,

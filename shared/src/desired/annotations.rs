@@ -16,6 +16,7 @@ const PRUNE: &str = "skiff.dev/prune";
 const IGNORE_HEALTH: &str = "skiff.dev/ignore-health";
 const SKIP_DRY_RUN: &str = "skiff.dev/skip-dry-run";
 const APPLY: &str = "skiff.dev/apply";
+const DELETE: &str = "skiff.dev/delete";
 const PRUNE_PROPAGATION: &str = "skiff.dev/prune-propagation";
 const IGNORE_EXTRANEOUS: &str = "skiff.dev/ignore-extraneous";
 const FORCE: &str = "skiff.dev/force";
@@ -48,9 +49,10 @@ const FLUX_SUBSTITUTE: &str = "kustomize.toolkit.fluxcd.io/substitute";
 const FLUX: &str = "kustomize.toolkit.fluxcd.io/";
 
 /// What is read elsewhere here, so that it is not unknown.
-const KNOWN: [&str; 17] = [
+const KNOWN: [&str; 18] = [
     WAVE,
     PRUNE,
+    DELETE,
     IGNORE_HEALTH,
     SKIP_DRY_RUN,
     APPLY,
@@ -180,6 +182,12 @@ impl<'a> Reader<'a> {
             Some("disabled") => self.result.options.keep = true,
             Some("confirm") => self.result.options.confirm_prune = true,
             Some(other) => self.unknown_value(PRUNE, other, "enabled, disabled or confirm"),
+        }
+        match self.text(DELETE) {
+            None | Some("enabled") => {}
+            Some("disabled") => self.result.options.outlives = true,
+            Some("confirm") => self.result.options.confirm_delete = true,
+            Some(other) => self.unknown_value(DELETE, other, "enabled, disabled or confirm"),
         }
         match self.text(FLUX_PRUNE) {
             Some(value) if value.eq_ignore_ascii_case("disabled") => self.result.options.keep = true,
@@ -318,6 +326,8 @@ impl<'a> Reader<'a> {
         match option {
             "Prune=false" => options.keep = true,
             "Prune=confirm" => options.confirm_prune = true,
+            "Delete=false" => options.outlives = true,
+            "Delete=confirm" => options.confirm_delete = true,
             "SkipDryRunOnMissingResource=true" => options.skip_dry_run = true,
             "Force=true" => options.recreate = true,
             _ if has_no_effect(option) => {}
@@ -351,13 +361,13 @@ fn propagation(word: &str) -> Option<Propagation> {
 fn has_no_effect(option: &str) -> bool {
     let (name, value) = option.split_once('=').unwrap_or((option, ""));
     match name {
-        "Prune" => value == "true",
+        "Prune" | "Delete" => value == "true",
         // What is sent is never larger than the API server takes, and others keep what they have set.
         "Replace" => matches!(value, "true" | "false"),
         "Force" | "SkipDryRunOnMissingResource" => value == "false",
         // Objects are always applied server-side, always last to be pruned, and checked by a dry run.
         "ServerSideApply" | "ClientSideApplyMigration" | "PruneLast" | "Validate" => true,
-        "ApplyOutOfSyncOnly" | "RespectIgnoreDifferences" | "Delete" => true,
+        "ApplyOutOfSyncOnly" | "RespectIgnoreDifferences" => true,
         _ => false,
     }
 }
@@ -416,12 +426,16 @@ mod tests {
     #[test]
     fn other_options_are_read_in_both_spellings() {
         let argo = json!({
-            ARGO_OPTIONS: "Prune=confirm,SkipDryRunOnMissingResource=true,Force=true", ARGO_IGNORE_HEALTH: "true",
+            ARGO_OPTIONS: "Prune=confirm,Delete=confirm,SkipDryRunOnMissingResource=true,Force=true",
+            ARGO_IGNORE_HEALTH: "true",
         });
-        let ours = json!({ PRUNE: "confirm", SKIP_DRY_RUN: "true", IGNORE_HEALTH: "true", FORCE: "enabled" });
+        let ours = json!({
+            PRUNE: "confirm", DELETE: "confirm", SKIP_DRY_RUN: "true", IGNORE_HEALTH: "true", FORCE: "enabled",
+        });
         let wanted = ObjectOptions {
             keep: false,
             confirm_prune: true,
+            confirm_delete: true,
             ignore_health: true,
             skip_dry_run: true,
             recreate: true,
@@ -429,6 +443,16 @@ mod tests {
         };
         assert_eq!(annotated(argo).options, wanted);
         assert_eq!(annotated(ours).options, wanted);
+    }
+
+    #[test]
+    fn what_stays_when_its_app_is_deleted_is_pruned_all_the_same() {
+        for outlives in [json!({ DELETE: "disabled" }), json!({ ARGO_OPTIONS: "Delete=false" })] {
+            let options = ObjectOptions { outlives: true, ..ObjectOptions::default() };
+            assert_eq!(annotated(outlives), Annotated { options, ..Annotated::default() });
+        }
+        assert_eq!(annotated(json!({ ARGO_OPTIONS: "Delete=true" })), Annotated::default());
+        assert_eq!(annotated(json!({ ARGO_OPTIONS: "Delete=never" })).warnings.len(), 1);
     }
 
     #[test]

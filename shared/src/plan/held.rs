@@ -91,6 +91,11 @@ impl HeldReason {
         matches!(self, Self::MissingKind { .. } | Self::Conflict { .. } | Self::NotAdopted { .. })
     }
 
+    /// Whether a person can let this one object go.
+    pub fn is_confirmable(&self) -> bool {
+        matches!(self, Self::ConfirmPrune | Self::PruneBudget { .. })
+    }
+
     /// Whether the object itself asks for it.
     pub fn is_asked_for(&self) -> bool {
         matches!(self, Self::Keep | Self::AlreadyThere | Self::LeftAlone)
@@ -114,7 +119,7 @@ impl std::fmt::Display for HeldReason {
             }
             Self::PruneOff => f.write_str("it is no longer in Git and sync.prune is off: delete it by hand or switch pruning on"),
             Self::Keep => f.write_str("it is no longer in Git and asks to be kept"),
-            Self::ConfirmPrune => f.write_str("it is no longer in Git; objects of this kind are pruned only with prune: confirm"),
+            Self::ConfirmPrune => f.write_str("it is no longer in Git, and is deleted only by a person's word: skiff approve APP --prune OBJECT"),
             Self::PruneBudget { pruned, owned, max_share } => write!(
                 f,
                 "refusing to prune {pruned} of {owned} owned objects: the limit is {max_share}%; raise prune.maxShare to allow it"

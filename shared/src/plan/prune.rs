@@ -21,8 +21,12 @@ pub(super) fn decide(inputs: &Inputs<'_>, plan: &mut Plan) {
             None => going.push(candidate),
         }
     }
-    if let Some(reason) = budget(inputs, going.len()) {
+    let unnamed = going.iter().filter(|candidate| !is_confirmed(candidate, inputs)).count();
+    if let Some(reason) = budget(inputs, unnamed) {
+        let (named, rest) = going.into_iter().partition(|candidate| is_confirmed(candidate, inputs));
+        going = rest;
         hold(&mut going, &reason, plan);
+        going = named;
     }
     if inputs.removal.is_some() {
         hold_together(&mut going, plan);
@@ -56,7 +60,7 @@ fn guard(candidate: &Candidate<'_>, inputs: &Inputs<'_>) -> Option<HeldReason> {
     if let Some(app) = claims.handed_over.get(candidate.id).or(claims.conflicts.get(candidate.id)) {
         return Some(HeldReason::HandedOver { app: app.clone() });
     }
-    if candidate.options.keep {
+    if candidate.options.keep || candidate.options.outlives && inputs.removal.is_some() {
         return Some(HeldReason::Keep);
     }
     let asked = matches!(inputs.removal, Some(Removal::Asked { .. }));
@@ -92,8 +96,17 @@ fn guard(candidate: &Candidate<'_>, inputs: &Inputs<'_>) -> Option<HeldReason> {
     if matches!(inputs.removal, Some(Removal::Asked { sensitive_kinds: true })) {
         return None;
     }
-    let confirms = candidate.options.confirm_prune || is_sensitive(candidate.id, inputs.policy);
-    confirms.then_some(HeldReason::ConfirmPrune)
+    let asks = match inputs.removal {
+        None => candidate.options.confirm_prune,
+        Some(_) => candidate.options.confirm_prune || candidate.options.confirm_delete,
+    };
+    let confirms = asks || is_sensitive(candidate.id, inputs.policy);
+    (confirms && !is_confirmed(candidate, inputs)).then_some(HeldReason::ConfirmPrune)
+}
+
+/// Whether a person has said of this very object that it may go.
+fn is_confirmed(candidate: &Candidate<'_>, inputs: &Inputs<'_>) -> bool {
+    candidate.record.applied().is_some_and(|applied| inputs.confirmed.contains(&applied.uid))
 }
 
 /// Returns why an object that cannot be changed is not deleted to be created anew, though it asks for that; `None` where

@@ -3,7 +3,7 @@
 //! Everything is an event, also a new revision, a person's approval and a lost Lease, so that nothing
 //! has to be cancelled from outside.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -224,6 +224,8 @@ pub struct Ask {
     pub pin: Option<Pin>,
     /// Set while the app's objects are to go, and to stay away.
     pub delete: Option<Deletion>,
+    /// Objects that may be deleted although something guards them.
+    pub prune: HashSet<Uid>,
 }
 
 /// A person's word that an app is deleted.

@@ -90,6 +90,7 @@ impl Machine {
             assigned_before: self.assigned_before(desired),
             release,
             removal: self.removal(),
+            confirmed: &self.ask.prune,
         };
         let plan = plan::plan(&inputs);
         debug_assert_eq!(plan::check::check(&inputs, &plan), Vec::<String>::new());

@@ -164,7 +164,7 @@ impl Machine {
             self.pin_asked();
         }
         // What is wanted is another thing then.
-        self.replan |= ask.delete != self.ask.delete;
+        self.replan |= ask.delete != self.ask.delete || ask.prune != self.ask.prune;
         if ask.paused != self.ask.paused {
             // The time of a pause is nobody's delay.
             self.progressed(now);

@@ -195,7 +195,8 @@ pub(super) fn prunable(replica: &Replica, id: &ObjectId) -> Kept {
     let asked = replica.deletion;
     let row = replica.machine.rows().iter().find(|row| row.id == *id);
     let sensitive = ["Namespace", "CustomResourceDefinition", "StatefulSet"].contains(&&*id.kind().kind);
-    let confirmed = asked.is_some_and(|deletion| deletion.sensitive_kinds);
+    let named = row.and_then(|row| Some(replica.confirmed.contains(&row.record.applied()?.uid)));
+    let confirmed = asked.is_some_and(|deletion| deletion.sensitive_kinds) || named == Some(true);
     let guarded = row.is_none_or(|row| row.options.keep || row.options.confirm_prune && !confirmed)
         || !prune.enabled && asked.is_none()
         || sensitive && !prune.sensitive_kinds && !confirmed;

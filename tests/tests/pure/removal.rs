@@ -142,7 +142,7 @@ fn an_app_goes_as_a_whole_or_not_at_all() {
     unlist(&mut sim, Listing::Unlisted);
     assert_eq!(sim.settle().expect("sound"), End::Idle);
     assert_eq!(sim.counts().writes(), 0, "neither hooks nor prunes");
-    insta::assert_snapshot!(ready(&sim), @"false Held: 2 objects are held back: ConfigMap/shop/a: an app goes as a whole or not at all, and StatefulSet/shop/db is held; StatefulSet/shop/db: it is no longer in Git; objects of this kind are pruned only with prune: confirm");
+    insta::assert_snapshot!(ready(&sim), @"false Held: 2 objects are held back: ConfigMap/shop/a: an app goes as a whole or not at all, and StatefulSet/shop/db is held; StatefulSet/shop/db: it is no longer in Git, and is deleted only by a person's word: skiff approve APP --prune OBJECT");
     let word = Deletion { sensitive_kinds: true, ..Deletion::default() };
     sim.ask(Ask { delete: Some(word), ..Ask::default() });
     assert_eq!(sim.settle().expect("sound"), End::Idle);

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::AppStatus;
 use crate::desired::Propagation;
+use crate::inventory::Uid;
 use crate::sync::event::{Approval, Ask, Deletion, Pin};
 
 /// What people ask of an app.
@@ -50,6 +51,23 @@ pub struct AppSpec {
     /// Set to delete the app's objects. An app that the app list still has stays away until this is taken back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delete: Option<DeleteRequest>,
+    /// Objects that left Git and may be deleted although something guards them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1000))]
+    pub prune: Vec<PruneRequest>,
+}
+
+/// A person's word that one object may be deleted.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PruneRequest {
+    /// `Kind/namespace/name`, for people.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 1024))]
+    pub object: String,
+    /// The uid of the object, as `status.objects[].prunable` shows it: another one of its name is not meant.
+    #[schemars(length(min = 1, max = 64))]
+    pub uid: String,
 }
 
 /// A person's word that an app is deleted.
@@ -117,6 +135,7 @@ impl AppSpec {
             delete: self
                 .delete
                 .map(|DeleteRequest { cascade, sensitive_kinds }| Deletion { cascade, sensitive_kinds }),
+            prune: self.prune.iter().map(|request| Uid(request.uid.as_str().into())).collect(),
         }
     }
 }

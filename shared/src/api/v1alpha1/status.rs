@@ -235,6 +235,9 @@ pub struct ObjectRow {
     pub health: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub message: String,
+    /// Its uid, where it left Git and is deleted only by a person's word: `spec.prune` takes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prunable: Option<String>,
 }
 
 /// One sync of the past.

@@ -1,12 +1,14 @@
 //! The pure mappings of `App`, and its definition.
 
-use kube_core::CustomResourceExt as _;
+use std::collections::HashSet;
 
 use jiff::Timestamp;
+use kube_core::CustomResourceExt as _;
 
 use super::*;
 use crate::desired::{self, Propagation};
 use crate::health::Health;
+use crate::inventory::Uid;
 use crate::object::Digest;
 use crate::plan::Action;
 use crate::policy::{Adopt, ApprovalPolicy, Binds, Mode, Policy, Prune};
@@ -55,6 +57,7 @@ fn row(name: &str, message: &str) -> ObjectReport {
         sync: SyncStatus::OutOfSync,
         health: Health::Degraded,
         message: message.into(),
+        prunable: None,
     }
 }
 
@@ -165,8 +168,10 @@ fn an_approval_is_taken_by_digest_and_anything_else_is_none() {
         pause: Some(Pause { reason: "holidays".into() }),
         sync: Some("2026-11-23T08:00:00Z".into()),
         delete: Some(DeleteRequest { cascade: Propagation::Foreground, sensitive_kinds: true }),
+        prune: vec![PruneRequest { object: "ConfigMap/shop/old".into(), uid: "uid-1".into() }],
     };
     let ask = spec.ask();
+    assert_eq!(ask.prune, HashSet::from([Uid("uid-1".into())]));
     let deletion = Deletion { cascade: Propagation::Foreground, sensitive_kinds: true };
     assert_eq!(ask.delete, Some(deletion));
     assert_eq!(ask.approval, Some(Approval { digest, by: "ops".into() }));

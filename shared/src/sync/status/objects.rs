@@ -73,6 +73,10 @@ impl Machine {
                 Some((_, None)) | None => self.health_of(row),
             },
             message: cut(&message),
+            prunable: row
+                .held_reason()
+                .filter(|reason| reason.is_confirmable())
+                .and_then(|_| Some(row.record.applied()?.uid.clone())),
         }
     }
 }
