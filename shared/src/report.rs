@@ -166,6 +166,8 @@ pub struct ObjectReport {
     pub health: Health,
     /// Why it is not as it should be; empty when it is.
     pub message: String,
+    /// Why it is left alone, if it is: the reason's word.
+    pub held: Option<&'static str>,
     /// The object, where a person's word could let it be deleted.
     pub prunable: Option<Uid>,
 }

@@ -9,8 +9,9 @@ use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::Api;
 use kube::api::PostParams;
 use serde_json::json;
-use skiff_shared::api::v1alpha1::{App, AppStatus, PlanSummary, PlannedChange};
+use skiff_shared::api::v1alpha1::{App, AppStatus, ObjectRow, PlanSummary, PlannedChange};
 use skiff_shared::gate::approval;
+use skiff_shared::plan::Action;
 
 use super::ask::{AskError, Asked};
 use super::{USAGE, ui};
@@ -105,7 +106,20 @@ pub fn show(app: &App, status: &AppStatus, plan: &PlanSummary) {
     if let Some(more) = all.checked_sub(shown).filter(|more| *more > 0) {
         ui::line(&format!("  and {more} more"));
     }
+    status.objects.iter().filter_map(held).for_each(|line| ui::line(&line));
     by_tag(app, status, plan).iter().for_each(|line| ui::line(line));
+}
+
+/// Returns a line for an object that the plan leaves alone.
+fn held(row: &ObjectRow) -> Option<String> {
+    row.held.as_ref()?;
+    Some(format!("  {:<11} {}: {}", Action::Held, object(row), row.message))
+}
+
+/// Returns an object's name as people write it.
+fn object(row: &ObjectRow) -> String {
+    let place = row.namespace.as_ref().map(|namespace| format!("{namespace}/")).unwrap_or_default();
+    format!("{}/{place}{}", row.kind, row.name)
 }
 
 /// Returns how to approve a plan by a tag, where the agent's file lets tags approve.

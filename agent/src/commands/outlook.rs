@@ -52,6 +52,7 @@ pub struct Outlook {
     apis: ApiSet,
     store: Store,
     wanted: HashMap<ObjectId, WantedObject>,
+    app: String,
     instance: String,
     /// The agent's namespace.
     home: String,
@@ -132,6 +133,7 @@ pub async fn compute(arguments: PlanArgs) -> anyhow::Result<Outlook> {
         apis,
         store,
         wanted,
+        app,
         instance,
         home,
         _scratch: scratch,

@@ -108,7 +108,51 @@ async fn a_waiting_plan_is_shown_field_by_field() -> anyhow::Result<()> {
     assert_eq!(code, 0, "{said}");
     let app = site.synced("production", &third).await?;
     assert!(app.status.unwrap_or_default().plan.is_none());
-    let (said, code) = site.skiff(User::Admin, &["diff", "production"]).await?;
-    assert!(code == 0 && said.is_empty(), "{said}");
+    // What was applied is on record a moment later.
+    site.until("nothing differs any more", async || {
+        let (said, code) = site.skiff(User::Admin, &["diff", "production"]).await?;
+        Ok(code == 0 && said.is_empty())
+    })
+    .await
+}
+
+const LIST: &str = "apiVersion: skiff.dev/v1alpha1\nkind: Environment\napps:\n- {name: one, path: one}\n- {name: two, path: two}\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_app_has_is_seen_in_the_plan_beforehand() -> anyhow::Result<()> {
+    let mut site = Site::start(Options::default()).await?;
+    let mut shop = site.repository("shop")?;
+    shop.write("apps/skiff.yaml", LIST)
+        .write("apps/one/map.yaml", map("mine", "one"))
+        .write("apps/two/map.yaml", map("yours", "one"));
+    let first = shop.commit("two apps")?;
+    let mut environment = Site::environment("production", shop.url(), "apps");
+    environment["sync"]["mode"] = json!("auto");
+    site.start_agent(json!([environment.clone()]))?;
+    site.synced("one", &first).await?;
+    site.synced("two", &first).await?;
+    environment["sync"]["mode"] = json!("manual");
+    site.configure(json!([environment]))?;
+
+    let folder = tempfile::tempdir()?;
+    std::fs::create_dir(folder.path().join("two"))?;
+    std::fs::write(folder.path().join("skiff.yaml"), LIST.replace("- {name: one, path: one}\n", ""))?;
+    std::fs::write(folder.path().join("two/map.yaml"), map("yours", "two"))?;
+    std::fs::write(folder.path().join("two/mine.yaml"), map("mine", "stolen"))?;
+    let path = folder.path().to_string_lossy().into_owned();
+    let (said, code) = site.skiff(User::Admin, &["plan", "two", "--path", &path]).await?;
+    let held = "held        ConfigMap/default/mine: app \"one\" has this object already";
+    assert!(code == 3 && said.contains(held) && said.contains("ConfigMap/default/yours"), "{said}");
+
+    shop.write("apps/two/map.yaml", map("yours", "two"))
+        .write("apps/two/mine.yaml", map("mine", "stolen"))
+        .commit("an object of another app")?;
+    let waits = |app: &App| {
+        let plan = app.status.as_ref().and_then(|status| status.plan.as_ref());
+        plan.is_some_and(|plan| plan.held == 1) && says(app, "Ready", "WaitingForApproval", "waiting")
+    };
+    site.app("two", "its plan waits without the other app's object", waits).await?;
+    let (said, code) = site.skiff(User::Admin, &["plan", "two"]).await?;
+    assert!(code == 3 && said.contains(held), "{said}");
     Ok(())
 }

@@ -45,8 +45,7 @@ fn find(app: &str, status: &AppStatus, objects: &[String]) -> anyhow::Result<Vec
 
 fn request(row: &ObjectRow) -> Option<PruneRequest> {
     let uid = row.prunable.clone()?;
-    let place = row.namespace.as_ref().map(|namespace| format!("{namespace}/")).unwrap_or_default();
-    Some(PruneRequest { object: format!("{}/{place}{}", row.kind, row.name), uid })
+    Some(PruneRequest { object: super::object(row), uid })
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use kube::ResourceExt as _;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use serde_json::Value;
+use skiff_shared::api::{APP_LABEL, INSTANCE_LABEL};
 use skiff_shared::desired::ApplyWhen;
 use skiff_shared::managed_fields::{FIELD_MANAGER, Marks, foreign_owner};
 use skiff_shared::object::{ObjectId, Target, api_version};
@@ -214,9 +215,12 @@ impl Outlook {
         let managers: Vec<&str> =
             live.managed_fields().iter().filter_map(|entry| entry.manager.as_deref()).collect();
         let (labels, annotations, instance) = (live.labels(), live.annotations(), &*self.instance);
+        let is_of_agent = labels.get(INSTANCE_LABEL).is_some_and(|of| of == instance);
+        if let Some(other) = labels.get(APP_LABEL).filter(|other| is_of_agent && **other != self.app) {
+            return Err(HeldReason::Conflict { app: other.as_str().into() });
+        }
         let foreign = foreign_owner(&Marks { labels, annotations, managers: &managers, instance });
-        let is_ours = labels.get("skiff.dev/instance").is_some_and(|of| of == instance);
-        let found = Found { foreign: foreign.as_ref(), is_ours, is_hook: wanted.is_hook };
+        let found = Found { foreign: foreign.as_ref(), is_ours: is_of_agent, is_hook: wanted.is_hook };
         match adoption::decide(found, self.policy.adopt) {
             Adoption::Ours => Ok(false),
             Adoption::TakenOver if wanted.options.apply == ApplyWhen::Once => Err(HeldReason::AlreadyThere),

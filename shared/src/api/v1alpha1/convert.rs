@@ -204,6 +204,7 @@ impl ObjectRow {
             sync: row.sync.word().to_owned(),
             health: row.health.word().to_owned(),
             message: shortened(&row.message, MAX_ROW_MESSAGE),
+            held: row.held.map(str::to_owned),
             prunable: row.prunable.as_ref().map(ToString::to_string),
         }
     }

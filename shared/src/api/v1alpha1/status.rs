@@ -235,6 +235,9 @@ pub struct ObjectRow {
     pub health: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub message: String,
+    /// The word for why it is left alone, if it is; the message says it in full.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held: Option<String>,
     /// Its uid, where it left Git and is deleted only by a person's word: `spec.prune` takes it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prunable: Option<String>,

@@ -57,6 +57,7 @@ fn row(name: &str, message: &str) -> ObjectReport {
         sync: SyncStatus::OutOfSync,
         health: Health::Degraded,
         message: message.into(),
+        held: None,
         prunable: None,
     }
 }

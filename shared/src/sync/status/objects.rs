@@ -73,6 +73,7 @@ impl Machine {
                 Some((_, None)) | None => self.health_of(row),
             },
             message: cut(&message),
+            held: row.held_reason().map(HeldReason::word),
             prunable: row
                 .held_reason()
                 .filter(|reason| reason.is_confirmable())
