@@ -34,6 +34,7 @@ mod pure {
     mod properties;
     mod recreation;
     mod removal;
+    mod retries;
     mod rights;
     mod scenarios;
     mod unserved;
