@@ -186,6 +186,8 @@ struct Memory {
     started: Option<String>,
     heals: Heals,
     events: Option<Allowance>,
+    /// Something has been told, or was wrong, that a good sync brings to its end.
+    story: bool,
 }
 
 impl Newsroom {
@@ -212,6 +214,8 @@ impl Newsroom {
     /// Returns what is news in a status: `before` is the one that the `App` had until now.
     pub fn published(&mut self, app: &Arc<str>, before: Option<&AppStatus>, after: &AppStatus) -> Vec<News> {
         let memory = self.apps.entry(app.clone()).or_default();
+        let is_first = before.is_none_or(|before| before.history.is_empty());
+        memory.story |= is_first || before.is_some_and(|before| !compare::troubles(before).is_empty());
         compare::news(memory, before, after)
     }
 
@@ -223,10 +227,20 @@ impl Newsroom {
     }
 
     /// Says whether news become a Kubernetes Event: those that are one, as long as an app has not had too many of them.
+    /// A good sync is one where it ends a story: the app's first, an approval, something that was wrong. Every other
+    /// commit would cost a request more, for what history, trace and notifications say anyhow.
     pub fn may_record(&mut self, app: &Arc<str>, news: &News, now: Timestamp) -> bool {
         let memory = self.apps.entry(app.clone()).or_default();
         let allowance = || Allowance::new(EVENTS, EVENT_EVERY);
-        news.reason.is_event() && memory.events.get_or_insert_with(allowance).take(now)
+        let is_told = match news.reason {
+            Reason::Synced => std::mem::take(&mut memory.story),
+            Reason::Healed => true,
+            reason => {
+                memory.story |= reason.is_event();
+                reason.is_event()
+            }
+        };
+        is_told && memory.events.get_or_insert_with(allowance).take(now)
     }
 
     /// Returns when [`Self::gathered`] has something to say.

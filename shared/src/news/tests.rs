@@ -269,6 +269,20 @@ fn heals_are_gathered() {
 }
 
 #[test]
+fn a_good_sync_is_an_event_where_it_ends_a_story() {
+    let (app, mut newsroom): (Arc<str>, _) = ("shop".into(), Newsroom::default());
+    let news = |reason| News { reason, revision: Revision::default(), text: String::new() };
+    let first = status("one", "Healthy", "Synced", "");
+    newsroom.published(&app, None, &first);
+    let mut recorded = |reason| newsroom.may_record(&app, &news(reason), at(0));
+    assert!(recorded(Reason::Synced), "the app's first");
+    assert!(!recorded(Reason::Synced), "a commit like any other");
+    assert!(recorded(Reason::Healed) && !recorded(Reason::Synced));
+    assert!(recorded(Reason::RenderFailed) && recorded(Reason::Synced), "it has come right");
+    assert!(!recorded(Reason::SyncStarted) && !recorded(Reason::Synced));
+}
+
+#[test]
 fn one_app_cannot_fill_the_list_of_events() {
     let (app, mut newsroom): (Arc<str>, _) = ("shop".into(), Newsroom::default());
     let news = |reason| News { reason, revision: Revision::default(), text: String::new() };
