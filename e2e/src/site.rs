@@ -104,7 +104,7 @@ impl Site {
         json!({
             "name": name,
             "source": {"url": url, "ref": {"branch": "main"}, "path": path},
-            "sync": {"interval": "1s"},
+            "sync": {"interval": "500ms"},
         })
     }
 
