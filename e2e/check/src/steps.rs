@@ -113,8 +113,8 @@ fn test() -> Result<(), String> {
     run(cargo().args(["test", "--workspace", "--all-targets", "--exclude", "skiff-e2e", "--no-fail-fast"]))?;
     let small = ["test", "--package", "skiff-e2e", "--lib", "--test", "vectors", "--test", "observability"];
     run(cargo().args(small))?;
-    // They wait more than they work: three control planes at a time keep two cores busy.
-    run(cargo().args(["test", "--package", "skiff-e2e", "--test", "cluster", "--", "--test-threads", "3"]))
+    // They wait more than they work: four control planes at a time keep two cores busy.
+    run(cargo().args(["test", "--package", "skiff-e2e", "--test", "cluster", "--", "--test-threads", "4"]))
 }
 
 fn doc() -> Result<(), String> {
