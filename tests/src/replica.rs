@@ -236,7 +236,7 @@ impl Replica {
                 self.asked(&loaded.ask);
             }
             Event::ApprovalTags(tags) => {
-                self.heard.tagged = tags.iter().filter(|tag| tag.is_good()).map(|tag| tag.plan).collect()
+                self.heard.tagged.extend(tags.iter().filter(|tag| tag.is_good()).map(|tag| tag.plan))
             }
             Event::Policy(policy) => self.policy = policy.clone(),
             Event::Drain => self.draining = true,

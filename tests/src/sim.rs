@@ -95,7 +95,10 @@ impl Sim {
     pub fn restart(&mut self, at: usize) {
         let old = &self.replicas[at];
         let (app, policy, desired) = (old.app.clone(), old.policy.clone(), old.git.clone());
+        // What a plan stands for is so whoever has shown it.
+        let shown = old.heard.plans.clone();
         let mut replica = Replica::start(&app, policy, self.world.apis.clone(), self.limits);
+        replica.heard.plans = shown;
         replica.know_autoscaled(&self.autoscaled);
         let lease = replica.lease(self.world.now);
         replica.words.push_back(vec![lease]);

@@ -7,8 +7,10 @@ mod verdict;
 use std::sync::Arc;
 
 use skiff_shared::desired::Desired;
+use skiff_shared::gate::approval::{self, ApprovalTag, Word};
 use skiff_shared::managed_fields::ForeignOwner;
-use skiff_shared::policy::{Adopt, Mode, OnInvalid, Policy, PruneWhen};
+use skiff_shared::object::Digest;
+use skiff_shared::policy::{Adopt, Binds, Mode, OnInvalid, Policy, PruneWhen};
 use skiff_shared::sync::event::{Approval, Ask, Event};
 
 use crate::notation;
@@ -70,6 +72,8 @@ pub struct Story {
     /// The newest set told.
     head: Option<Arc<Desired>>,
     ask: Ask,
+    /// Tags in Git that approve.
+    tags: Vec<ApprovalTag>,
     pub sim: Sim,
 }
 
@@ -129,7 +133,8 @@ impl Story {
             }
         }
         sim.world.changes.clear();
-        Self { random, faults, commits, next_commit: 0, head: None, ask: Ask::default(), sim }
+        let (ask, tags) = (Ask::default(), Vec::new());
+        Self { random, faults, commits, next_commit: 0, head: None, ask, tags, sim }
     }
 
     fn whole(&mut self) -> Kept {
@@ -177,9 +182,21 @@ impl Story {
         if replica.policy.mode != Mode::Manual || plan.approved_by.is_some() {
             return false;
         }
+        if replica.policy.approval.by_tag && self.random.chance(60) {
+            self.tag(plan.digest);
+            return true;
+        }
         self.ask.approval = Some(Approval { digest: plan.digest, by: "ops".into() });
         self.say(&Event::Asked(self.ask.clone()));
         true
+    }
+
+    /// Approves a plan by a tag in Git.
+    fn tag(&mut self, plan: Digest) {
+        let name = format!("{}-{}", approval::tag_name("lab", "shop", plan), self.sim.steps);
+        let word = Word::Good { by: "ada".into(), made_at: self.sim.world.now };
+        self.tags.push(ApprovalTag { name, app: "shop".into(), plan, object: "1".into(), word });
+        self.say(&Event::ApprovalTags(self.tags.clone()));
     }
 
     /// The process that holds the Lease.
@@ -246,8 +263,10 @@ impl Story {
 
 fn policy(random: &mut Random) -> Policy {
     let mut policy = Policy::default();
-    if random.chance(10) {
+    if random.chance(20) {
         policy.mode = Mode::Manual;
+        policy.approval.by_tag = random.chance(50);
+        policy.approval.binds = *random.pick(&[Binds::Plan, Binds::Plan, Binds::Live]);
     }
     policy.self_heal = random.chance(85);
     policy.adopt = *random.pick(&[Adopt::IfUnowned, Adopt::IfUnowned, Adopt::Always, Adopt::Never]);

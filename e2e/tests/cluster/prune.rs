@@ -71,7 +71,7 @@ async fn guards_stop_what_looks_like_a_mistake() -> anyhow::Result<()> {
             app,
             "Ready",
             "Held",
-            "Namespace/shop: it is no longer in Git; objects of this kind are pruned only with",
+            "Namespace/shop: it is no longer in Git, and is deleted only by a person's word",
         )
     })
     .await?;

@@ -71,7 +71,7 @@ pub struct Heard {
     pub plans: HashMap<Digest, Content>,
     /// The plan that a person approved.
     pub approved: Option<Digest>,
-    /// The plans that good tags in Git approve.
+    /// The plans that good tags in Git have ever approved: what began goes on without them.
     pub tagged: BTreeSet<Digest>,
 }
 

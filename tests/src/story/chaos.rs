@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jiff::SignedDuration;
+use skiff_shared::inventory::Uid;
 use skiff_shared::managed_fields::ForeignOwner;
 use skiff_shared::object::ObjectId;
 use skiff_shared::sync::event::{Event, Pin};
@@ -153,6 +154,9 @@ impl Story {
         if self.ask != Default::default() {
             replica.words.push_front(vec![Event::Asked(self.ask.clone())]);
         }
+        if !self.tags.is_empty() {
+            replica.words.push_back(vec![Event::ApprovalTags(self.tags.clone())]);
+        }
         Ok(())
     }
 
@@ -238,7 +242,13 @@ impl Story {
     fn word(&mut self) {
         match self.random.below(7) {
             3 => {
-                self.approve();
+                self.confirm();
+                if !self.tags.is_empty() && self.random.chance(40) {
+                    self.tags.pop();
+                    self.say(&Event::ApprovalTags(self.tags.clone()));
+                } else {
+                    self.approve();
+                }
             }
             4 => self.pin(),
             5 => {
@@ -261,6 +271,17 @@ impl Story {
                     replica.words.push_back(vec![Event::Policy(policy.clone())]);
                 }
             }
+        }
+    }
+
+    /// Lets an object go that left Git and is held, if there is one.
+    fn confirm(&mut self) {
+        let lead = self.lead();
+        let rows = self.sim.replicas[lead].machine.report().rows;
+        let prunable: Vec<Uid> = rows.into_iter().filter_map(|row| row.prunable).collect();
+        if !prunable.is_empty() {
+            self.ask.prune.insert(self.random.pick(&prunable).clone());
+            self.say(&Event::Asked(self.ask.clone()));
         }
     }
 
