@@ -14,6 +14,8 @@ mod bootstrap;
 mod cli;
 #[path = "cluster/confirmed.rs"]
 mod confirmed;
+#[path = "cluster/comeback.rs"]
+mod comeback;
 #[path = "cluster/contested.rs"]
 mod contested;
 #[path = "cluster/crash.rs"]
@@ -56,6 +58,8 @@ mod looking;
 mod loss;
 #[path = "cluster/moves.rs"]
 mod moves;
+#[path = "cluster/on_call.rs"]
+mod on_call;
 #[path = "cluster/outlook.rs"]
 mod outlook;
 #[path = "cluster/own_chart.rs"]

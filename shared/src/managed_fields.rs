@@ -25,6 +25,7 @@ mod omit;
 mod path;
 mod set;
 mod surgery;
+mod tools;
 
 pub use digest::{Fields, Owned};
 pub use drift::{Actor, Mark, Verdict, blame, drifted_paths, judge};
@@ -34,6 +35,7 @@ pub use omit::{omit, owned_by};
 pub use path::{Element, Path, PathError};
 pub use set::FieldSet;
 pub use surgery::{Adopted, Adoption, ReleaseError, adopt, release, release_fields};
+pub use tools::{ADOPTED, Tool};
 
 /// The field manager of every write that Skiff sends.
 pub const FIELD_MANAGER: &str = "skiff";

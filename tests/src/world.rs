@@ -16,7 +16,7 @@ use skiff_shared::desired::{BodyDigest, Desired};
 use skiff_shared::health::{Assessment, Health};
 use skiff_shared::hook::SyncPhase;
 use skiff_shared::inventory::Uid;
-use skiff_shared::managed_fields::{Entry, FieldSet, Fields, ForeignOwner, Owned};
+use skiff_shared::managed_fields::{Entry, FieldSet, Fields, ForeignOwner, Owned, Tool};
 use skiff_shared::object::{ApiSet, Digest, GroupKind, ObjectId, ServedKind};
 use skiff_shared::report::Recorded;
 use skiff_shared::sync::effect::ShardSlot;
@@ -79,6 +79,8 @@ pub struct Live {
     /// What somebody on call has written on it.
     pub hold_until: Option<Timestamp>,
     pub foreign: Option<ForeignOwner>,
+    /// A tool that has applied it, too.
+    pub tool: Option<Tool>,
     pub provides: Option<Arc<GroupKind>>,
     /// Other values stand where ours stood, and our entry does not show it.
     pub silent: bool,
@@ -278,6 +280,7 @@ impl World {
             deleting: live.deleting,
             has_owner: live.has_owner,
             hold_until: live.hold_until,
+            tool: live.tool,
             is_ours: live.labelled,
             foreign: live.foreign.clone(),
             entries: live.meddler.and_then(|manager| self.forgery.entries.get(manager).cloned()),

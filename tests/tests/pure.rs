@@ -20,6 +20,7 @@ fn root() -> PathBuf {
 mod pure {
     mod approval;
     mod confirm;
+    mod co_managers;
     mod dependencies;
     mod documents;
     mod drift;

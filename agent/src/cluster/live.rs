@@ -3,6 +3,7 @@
 //! Only what drift, health, adoption and pruning need is kept; data of a ConfigMap or Secret is never
 //! even copied. The whole `managedFields` are text until somebody asks for them.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use skiff_shared::api::{APP_LABEL, INSTANCE_LABEL};
 use skiff_shared::desired::annotations::{FLUX_RECONCILE, HOLD_UNTIL};
 use skiff_shared::health::{self, Assessment, Observed};
 use skiff_shared::inventory::Uid;
-use skiff_shared::managed_fields::{Entry, Fields, ForeignOwner, Marks, foreign_owner};
+use skiff_shared::managed_fields::{Entry, Fields, ForeignOwner, Marks, Tool, foreign_owner};
 use skiff_shared::object::GroupKind;
 use skiff_shared::sync::event::{Point, Seen};
 
@@ -26,9 +27,6 @@ const MARKS: [&str; 2] = ["argocd.argoproj.io/", "meta.helm.sh/"];
 
 /// Annotations that say how long an object is to be left alone.
 const READ: [&str; 2] = [HOLD_UNTIL, FLUX_RECONCILE];
-
-/// The label that is a mark only together with Argo CD's manager.
-const ARGO_LABEL: &str = "app.kubernetes.io/instance";
 
 /// An object, reduced.
 #[derive(Clone, Deserialize)]
@@ -87,6 +85,7 @@ impl Live {
             Keep::Entries => Some(Arc::from(self.entries()?)),
             Keep::Digests => None,
         };
+        let managers = self.managers()?;
         Ok(Seen {
             at: Point { watch, rv: resource_version },
             uid: Uid(self.metadata.uid.clone()),
@@ -97,7 +96,8 @@ impl Live {
             has_owner: !self.metadata.owner_references.is_empty(),
             is_ours: self.metadata.labels.get(INSTANCE_LABEL).is_some_and(|label| label == view.instance),
             hold_until: self.hold_until(),
-            foreign: self.foreign(view.instance)?,
+            foreign: self.foreign(&managers, view.instance),
+            tool: managers.iter().find_map(|manager| Tool::of(manager)),
             entries,
         })
     }
@@ -133,19 +133,25 @@ impl Live {
         self.spec.as_ref().map_or_else(|| Ok(T::default()), |spec| serde_json::from_str(spec.get()))
     }
 
-    fn foreign(&self, instance: &str) -> Result<Option<ForeignOwner>, serde_json::Error> {
+    fn foreign(&self, managers: &[Cow<'_, str>], instance: &str) -> Option<ForeignOwner> {
+        let Metadata { labels, annotations, .. } = &self.metadata;
+        let managers: Vec<&str> = managers.iter().map(|manager| &**manager).collect();
+        foreign_owner(&Marks { labels, annotations, managers: &managers, instance })
+    }
+
+    /// Returns who has fields of the object itself.
+    fn managers(&self) -> Result<Vec<Cow<'_, str>>, serde_json::Error> {
         #[derive(Deserialize)]
         struct Named<'a> {
             #[serde(borrow, default)]
-            manager: std::borrow::Cow<'a, str>,
+            manager: Cow<'a, str>,
+            #[serde(borrow, default)]
+            subresource: Cow<'a, str>,
         }
-        let Metadata { labels, annotations, managed_fields, .. } = &self.metadata;
-        let named: Vec<Named<'_>> = match managed_fields {
-            Some(list) if labels.contains_key(ARGO_LABEL) => serde_json::from_str(list.get())?,
-            _ => Vec::new(),
-        };
-        let managers: Vec<&str> = named.iter().map(|entry| &*entry.manager).collect();
-        Ok(foreign_owner(&Marks { labels, annotations, managers: &managers, instance }))
+        let Some(list) = &self.metadata.managed_fields else { return Ok(Vec::new()) };
+        let named: Vec<Named<'_>> = serde_json::from_str(list.get())?;
+        let of_object = named.into_iter().filter(|entry| entry.subresource.is_empty());
+        Ok(of_object.map(|entry| entry.manager).collect())
     }
 
     fn assess(&self, view: View<'_>) -> Assessment {
@@ -192,7 +198,7 @@ pub(super) fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Defaul
 
 /// Reads a number that is written as text.
 fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+    let text = Cow::<'de, str>::deserialize(deserializer)?;
     if text.is_empty() {
         return Ok(0);
     }
@@ -220,7 +226,7 @@ impl<'de> Visitor<'de> for MarksVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut kept = BTreeMap::new();
-        while let Some(key) = map.next_key::<std::borrow::Cow<'de, str>>()? {
+        while let Some(key) = map.next_key::<Cow<'de, str>>()? {
             let read = MARKS.iter().any(|prefix| key.starts_with(prefix))
                 || READ.contains(&&*key)
                 || health::ANNOTATIONS.contains(&&*key);

@@ -4,6 +4,8 @@
 //! as few requests as it can
 //! and answers in the words of the machine; nothing is tried twice here.
 
+mod surgery;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -15,11 +17,8 @@ use skiff_shared::desired::yields::Yields;
 use skiff_shared::desired::{BodyDigest, Propagation};
 use skiff_shared::health;
 use skiff_shared::inventory::{Applied, Uid};
-use skiff_shared::managed_fields::{
-    Adoption, BEFORE_FIRST_APPLY, Entry, FIELD_MANAGER, FieldSet, ReleaseError, adopt, field_set_of,
-    release_fields,
-};
-use skiff_shared::object::{ApiSet, Digest, ObjectId, Target, api_version};
+use skiff_shared::managed_fields::{FIELD_MANAGER, FieldSet, ReleaseError, field_set_of, release_fields};
+use skiff_shared::object::{ApiSet, Digest, ObjectId, Target};
 use skiff_shared::sync::effect::WithFields;
 use skiff_shared::sync::event::{Answer, AppliedAnswer, Cause, Failure, Observation, Point, Refusal, Seen};
 use tokio::sync::watch;
@@ -30,19 +29,6 @@ use crate::expr::HealthBook;
 use super::generations::Generations;
 use super::live::{Keep, Live, View};
 use super::path;
-
-/// The managers of the tools that people come from: what they own becomes ours on adoption.
-const ADOPTED: [&str; 9] = [
-    "kubectl",
-    "kubectl-client-side-apply",
-    "kubectl-create",
-    "kubectl-last-applied",
-    "helm",
-    "argocd-controller",
-    "kustomize-controller",
-    "helm-controller",
-    BEFORE_FIRST_APPLY,
-];
 
 /// How often a rewriting of managedFields reads again because somebody wrote in between.
 const REWRITE_TRIES: u32 = 5;
@@ -215,54 +201,6 @@ impl Requests {
         }
     }
 
-    /// Makes the fields of other tools ours, so that a field that leaves Git leaves the object.
-    pub async fn adopt(&self, target: &Target) -> Result<Answer, Failure> {
-        let version = api_version(&target.id.kind().group, &target.version);
-        let adoption = Adoption { api_version: &version, take: &ADOPTED, yielded: &[] };
-        let edit = |entries: &[Entry]| match adopt(entries, &adoption) {
-            Ok(adopted) => Ok(adopted.entries),
-            Err(error) => Err(unreadable(&error)),
-        };
-        self.rewrite(target, edit).await.map(|_| Answer::Adopted)
-    }
-
-    /// Lets our entry go of what is left to others. `body` tells which items of lists the fields are in.
-    pub async fn release(&self, target: &Target, body: &[u8], yields: &Yields) -> Result<Answer, Failure> {
-        let body: Value = serde_json::from_slice(body).map_err(|error| unreadable(&error))?;
-        let fields = yields.paths();
-        let edit = |entries: &[Entry]| release_fields(entries, &fields, &body).map_err(unreleased);
-        self.rewrite(target, edit).await.map(Answer::Released)
-    }
-
-    /// Replaces an object's managedFields under compare-and-swap; returns the object's uid if there is one.
-    async fn rewrite(
-        &self,
-        target: &Target,
-        edit: impl Fn(&[Entry]) -> Result<Vec<Entry>, Failure>,
-    ) -> Result<Option<Uid>, Failure> {
-        let path = self.path(target)?;
-        for _ in 0..REWRITE_TRIES {
-            let Some(live) = self.metadata(&path).await? else { return Ok(None) };
-            let entries = live.entries().map_err(|error| unreadable(&error))?;
-            let edited = edit(&entries)?;
-            let uid = Some(Uid(live.metadata.uid.clone()));
-            if edited == entries {
-                return Ok(uid);
-            }
-            let patch = replacing(&edited, live.metadata.resource_version)?;
-            let uri = format!("{path}?fieldManager={FIELD_MANAGER}");
-            let call = Call::of(Method::PATCH, uri).accept(METADATA);
-            let call = call.body("application/json-patch+json", patch);
-            match self.connection.call(call).await?.success() {
-                // Somebody wrote in between: what they own has to be read again.
-                Err(Failure::Unavailable(cause)) if cause.reason == Refusal::Conflict => {}
-                other => return other.map(|_| uid),
-            }
-        }
-        let message = format!("{} kept changing while its managedFields were being rewritten", target.id);
-        Err(Failure::Unavailable(Cause { reason: Refusal::Conflict, code: 409, message }))
-    }
-
     /// Reads an object's metadata; `None` where there is no object.
     async fn metadata(&self, path: &str) -> Result<Option<Live>, Failure> {
         let read = self.connection.call(Call::get(path.to_owned()).accept(METADATA)).await?;
@@ -396,16 +334,6 @@ pub fn name_aside(name: &str) -> String {
     let digest = Digest::of(name.as_bytes()).to_string();
     let end: String = digest.chars().filter(char::is_ascii_hexdigit).take(8).collect();
     format!("{}-x{end}", start.trim_end_matches(['-', '.', '_', ':']))
-}
-
-/// Returns the patch that replaces the whole list: patching single paths of it is refused in ways that
-/// cannot be told apart, and the version makes it a compare-and-swap.
-fn replacing(entries: &[Entry], resource_version: u64) -> Result<Bytes, Failure> {
-    let entries = serde_json::value::to_raw_value(entries).map_err(|error| unreadable(&error))?;
-    let patch = format!(
-        r#"[{{"op":"replace","path":"/metadata/managedFields","value":{entries}}},{{"op":"replace","path":"/metadata/resourceVersion","value":"{resource_version}"}}]"#
-    );
-    Ok(patch.into())
 }
 
 /// Whether an answer is a `Status`: a delete answers with the object while something holds it.

@@ -51,6 +51,7 @@ pub(super) struct Metrics {
     heal_duration: Histogram<f64>,
     contested: Counter<u64>,
     state_failures: Counter<u64>,
+    contested_hold: Histogram<f64>,
     requests: Counter<u64>,
     render_files: Counter<u64>,
     lives: AtomicU64,
@@ -104,6 +105,11 @@ impl Metrics {
                 "skiff.state.failures",
                 "{failure}",
                 "Failures to store the agent's own state, by what was to be stored",
+            ),
+            contested_hold: seconds(
+                "skiff.contested.hold.duration",
+                &HOLD,
+                "For how long an object is left to another manager each time",
             ),
             requests: counter(
                 "skiff.api.requests",
@@ -176,7 +182,10 @@ impl Metrics {
                 self.heals.add(1, labels);
                 self.heal_duration.record(seconds(*seen_at, *healed_at), labels);
             }
-            Notice::Contested { .. } => self.contested.add(1, labels),
+            Notice::Contested { since, until, .. } => {
+                self.contested.add(1, labels);
+                self.contested_hold.record(seconds(*since, *until), labels);
+            }
             Notice::StateNotStored { what, cause, .. } => {
                 self.state_not_stored(labels, what.word(), cause.reason.word());
             }
@@ -234,6 +243,7 @@ impl Metrics {
 }
 
 const SHORT: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
+const HOLD: [f64; 8] = [1.5, 3.0, 6.0, 12.0, 25.0, 50.0, 100.0, 200.0];
 const RENDER: [f64; 13] = [0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
 const RUN: [f64; 14] = [0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0];
 const LONG: [f64; 12] =

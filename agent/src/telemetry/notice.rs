@@ -71,7 +71,7 @@ pub(super) fn line(notice: &Notice) -> Line {
             let text = format!("healed {} in {took} ms: {}", drift.id, drift.story());
             Line::new(Level::Info, "healed", text).about(&drift.id)
         }
-        Notice::Contested { id, manager, until } => {
+        Notice::Contested { id, manager, since: _, until } => {
             let text = format!(
                 "{id} is contested by {manager:?}, which keeps changing it back: left alone until {until}"
             );

@@ -251,7 +251,7 @@ fn drift_heals_and_fights_are_counted() {
     let drift = Drift { id: id.clone(), kind: DriftKind::Changed, paths: Vec::new(), actor: None };
     app.notice(&Notice::Drifted(drift.clone()));
     app.notice(&Notice::Healed { drift, seen_at: at(0), healed_at: at(1) });
-    app.notice(&Notice::Contested { id, manager: "autoscaler".to_owned(), until: at(60) });
+    app.notice(&Notice::Contested { id, manager: "autoscaler".to_owned(), since: at(56), until: at(60) });
     insta::assert_snapshot!(samples(&telemetry, "skiff_drifts"), @r#"skiff_drifts_total{cicd_pipeline_name="web",deployment_environment_name="production",skiff_drift_kind="changed"} 1"#);
     insta::assert_snapshot!(samples(&telemetry, "skiff_heals"), @r#"skiff_heals_total{cicd_pipeline_name="web",deployment_environment_name="production"} 1"#);
     insta::assert_snapshot!(samples(&telemetry, "skiff_heal_duration_seconds_sum"), @r#"skiff_heal_duration_seconds_sum{cicd_pipeline_name="web",deployment_environment_name="production"} 1"#);

@@ -70,7 +70,9 @@ async fn contested_object_is_fought_over_ever_more_rarely() -> anyhow::Result<()
         .app("development", "the fight is told", |app| {
             condition(app, "Contested").is_some_and(|found| {
                 found.status == "True"
-                    && found.message.contains(r#"ConfigMap/development/fought contested by "fighter""#)
+                    && found.message.contains(
+                        r#"ConfigMap/development/fought contested by "fighter", left alone until 20"#,
+                    )
             })
         })
         .await?;

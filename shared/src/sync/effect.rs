@@ -159,6 +159,7 @@ pub enum Notice {
     Contested {
         id: ObjectId,
         manager: String,
+        since: Timestamp,
         until: Timestamp,
     },
     Pruned {

@@ -15,7 +15,7 @@ use crate::gate::approval::ApprovalTag;
 use crate::gate::depend::Standings;
 use crate::health::Assessment;
 use crate::inventory::{Applied, Inventory, Uid};
-use crate::managed_fields::{Entry, FieldSet, Fields, ForeignOwner};
+use crate::managed_fields::{Entry, FieldSet, Fields, ForeignOwner, Tool};
 use crate::object::{ApiSet, Digest, GroupKind, ObjectId};
 use crate::plan::Claims;
 use crate::policy::Policy;
@@ -50,6 +50,8 @@ pub struct Seen {
     pub hold_until: Option<Timestamp>,
     /// Marks of another GitOps tool, or of another instance.
     pub foreign: Option<ForeignOwner>,
+    /// A tool that has fields of it, beside us.
+    pub tool: Option<Tool>,
     /// The full managedFields, while somebody may want to know who and what; dropped when the object
     /// turns out as it should be.
     pub entries: Option<Arc<[Entry]>>,

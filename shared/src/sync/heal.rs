@@ -51,7 +51,7 @@ impl Machine {
         }
     }
 
-    /// Asks by a dry run which fields a drift took, where it is only reported, and whether there is one.
+    /// Asks by a dry run which fields a drift took, where it is not healed now, and whether there is one.
     fn start_diagnosis(&mut self, ix: RowIx, now: Timestamp, out: &mut Vec<Effect>) {
         let row = &self.rows[ix.get()];
         // What is left to others now and was not at the last apply is no drift, and the sync is about to write it.
@@ -130,7 +130,8 @@ impl Machine {
             if until != Timestamp::MAX {
                 self.timers.insert((until, ix, Timer::Compare));
             }
-            return;
+            // It stays so for a while, and whoever looks wants to know what has changed.
+            return self.start_diagnosis(ix, now, out);
         }
         let body = applied.body;
         self.send_body(ix, body, Urgency::Heal, out);

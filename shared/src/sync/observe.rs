@@ -176,6 +176,7 @@ impl Machine {
     pub(super) fn accept(&mut self, ix: RowIx, mut seen: Seen, now: Timestamp) {
         let row = &mut self.rows[ix.get()];
         let before = (row.is_ready(), row.seen.as_ref().map(|seen| seen.health.clone()));
+        let tool = (seen.tool, row.co_manager());
         if row.drift.is_none() && !differs(row, &seen) {
             seen.entries = None;
         }
@@ -189,7 +190,7 @@ impl Machine {
         if after.0 && !before.0 || rolls_on(before.1.as_ref(), after.1.as_ref()) {
             self.progressed(now);
         }
-        if before != after {
+        if before != after || tool.0 != tool.1 {
             self.changed(now);
         }
         self.tally(ix, before.0);
@@ -295,7 +296,7 @@ impl Machine {
         let manager = manager.or_else(|| trouble.contested.clone()).unwrap_or_else(|| "unknown".to_owned());
         trouble.contested = Some(manager.clone());
         self.retry_at(ix, until);
-        out.push(Effect::Notice(Notice::Contested { id, manager, until }));
+        out.push(Effect::Notice(Notice::Contested { id, manager, since: now, until }));
         self.changed(now);
     }
 

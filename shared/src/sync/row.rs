@@ -12,6 +12,7 @@ use crate::desired::{ApplyWhen, BodyDigest, ObjectOptions};
 use crate::health::Health;
 use crate::hook::{Hook, HookRun, Parting, SyncPhase};
 use crate::inventory::{InventoryRow, Record, Recreation, shard_hash};
+use crate::managed_fields::Tool;
 use crate::object::{ObjectId, Target};
 use crate::plan::HeldReason;
 
@@ -278,6 +279,11 @@ impl Row {
     /// Until when the object is not healed, as somebody wrote on it.
     pub fn held_until(&self) -> Option<Timestamp> {
         self.seen.as_ref()?.hold_until
+    }
+
+    /// Another tool that has fields of the object, as it was seen last.
+    pub fn co_manager(&self) -> Option<Tool> {
+        self.seen.as_ref()?.tool
     }
 
     pub fn health(&self) -> Health {

@@ -106,6 +106,7 @@ impl World {
             app: None,
             has_owner: false,
             hold_until: None,
+            tool: None,
             foreign,
             provides: None,
             silent: false,

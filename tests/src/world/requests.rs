@@ -146,6 +146,7 @@ impl World {
             app: Some(body.app.clone()),
             has_owner: false,
             hold_until: None,
+            tool: None,
             foreign: None,
             provides: body.provides.clone(),
             silent: false,

@@ -55,7 +55,12 @@ fn lines_say_what_happened_to_which_object() {
         Notice::SyncStarted { revision: revision("4f2c9a7d3be1"), writes: 3, prunes: 1, held: 0 },
         Notice::Written { id: object("Deployment"), action: Action::Configured },
         Notice::Held { id: object("Namespace"), reason: HeldReason::PruneOff },
-        Notice::Contested { id: object("Deployment"), manager: "autoscaler".to_owned(), until: at },
+        Notice::Contested {
+            id: object("Deployment"),
+            manager: "autoscaler".to_owned(),
+            since: at,
+            until: at,
+        },
         Notice::Pruned { id: object("ConfigMap") },
         Notice::WaitingForApproval { digest: "0123abcd".to_owned() },
         Notice::Waiting { reason: "Paused", message: "paused: incident 7".to_owned() },

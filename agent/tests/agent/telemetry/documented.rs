@@ -136,7 +136,12 @@ fn reports() -> [Report; 2] {
 
 fn notices() -> [Notice; 5] {
     let drift = Drift { id: deployment(), kind: DriftKind::Changed, paths: Vec::new(), actor: None };
-    let contested = Notice::Contested { id: deployment(), manager: "autoscaler".to_owned(), until: at(60) };
+    let contested = Notice::Contested {
+        id: deployment(),
+        manager: "autoscaler".to_owned(),
+        since: at(56),
+        until: at(60),
+    };
     let cause = Refused { reason: Refusal::Forbidden, code: 403, message: "words".to_owned() };
     let not_stored = Notice::StateNotStored { what: StatePart::Inventory, cause, attempt: 1 };
     let failed = Notice::SyncFailed { message: "words".to_owned() };

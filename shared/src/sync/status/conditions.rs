@@ -1,6 +1,8 @@
 //! Conditions: is the app as Git says, and if not, why.
 
-use super::objects::{describe_drift, failure_of, is_drifted, is_held_back};
+use super::objects::{
+    describe_co_manager, describe_drift, describe_fight, failure_of, is_drifted, is_held_back,
+};
 use super::{NAMED, cut, first_few};
 use crate::gate;
 use crate::health::Health;
@@ -49,21 +51,9 @@ impl Machine {
         conditions.extend(self.stored_condition());
         conditions.extend(self.watched_condition());
         conditions.extend(self.authorized_condition());
-        let contested =
-            self.rows.iter().filter_map(|row| Some((row, row.trouble.as_ref()?.contested.as_ref()?)));
-        let contested: Vec<String> = contested
-            .take(NAMED)
-            .map(|(row, manager)| format!("{} contested by {manager:?}", row.id))
-            .collect();
         conditions.extend(self.pin_report().map(|pin| pinned_condition(&pin)));
-        if !contested.is_empty() {
-            conditions.push(Condition {
-                kind: "Contested",
-                status: true,
-                reason: "Contested".to_owned(),
-                message: cut(&contested.join("; ")),
-            });
-        }
+        conditions.extend(self.contested_condition());
+        conditions.extend(self.co_managed_condition());
         conditions
     }
 
@@ -123,6 +113,31 @@ impl Machine {
             status: false,
             reason: first.cause.reason.word().to_owned(),
             message: cut(&format!("drift and health of these are not seen: {}", first_few(named).join(", "))),
+        })
+    }
+
+    /// Says who keeps changing which objects back, and how long they are left alone for it.
+    fn contested_condition(&self) -> Option<Condition> {
+        let fights = self.rows.iter().filter_map(|row| Some(format!("{} {}", row.id, describe_fight(row)?)));
+        let fights = first_few(fights);
+        (!fights.is_empty()).then(|| Condition {
+            kind: "Contested",
+            status: true,
+            reason: "Contested".to_owned(),
+            message: cut(&fights.join("; ")),
+        })
+    }
+
+    /// Says which objects another tool applies, too: what it sets beside Git is not ours, and stays.
+    fn co_managed_condition(&self) -> Option<Condition> {
+        let shared = self.rows.iter();
+        let shared = shared.filter_map(|row| Some(format!("{} {}", row.id, describe_co_manager(row)?)));
+        let shared = first_few(shared);
+        (!shared.is_empty()).then(|| Condition {
+            kind: "CoManaged",
+            status: true,
+            reason: "CoManaged".to_owned(),
+            message: cut(&shared.join("; ")),
         })
     }
 

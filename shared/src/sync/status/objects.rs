@@ -53,13 +53,11 @@ impl Machine {
         let held = row.held_reason().map(ToString::to_string);
         let drift = row.drift.as_ref().filter(|drift| !drift.is_open()).map(|_| describe_drift(row));
         let health = row.seen.as_ref().and_then(|seen| seen.health.message.clone());
-        let contested = row.trouble.as_ref().and_then(|trouble| trouble.contested.clone());
-        let contested = contested.map(|manager| format!("contested by {manager:?}"));
         let refused = self.refusal_of(row);
         let task = outstanding(row).map(str::to_owned).or_else(|| self.kindless(row));
         let hook = run_of(row).map(|(phase, ended)| describe_run(phase, ended, health.as_deref()));
-        let message =
-            failure_of(row).or(refused).or(held).or(hook).or(contested).or(drift).or(task).or(health);
+        let trouble = failure_of(row).or(refused).or(held).or(hook).or_else(|| describe_fight(row));
+        let message = trouble.or(drift).or(task).or(health).or_else(|| describe_co_manager(row));
         let message = message.unwrap_or_default();
         ObjectReport {
             group: row.id.kind().group.to_string(),
@@ -131,6 +129,21 @@ pub(super) fn failure_of(row: &Row) -> Option<String> {
 
 fn describe_cause(cause: &Cause) -> String {
     format!("{}: {}", cause.reason.word(), cause.message)
+}
+
+/// Says who keeps changing an object back, and until when it is left alone.
+pub(super) fn describe_fight(row: &Row) -> Option<String> {
+    let trouble = row.trouble.as_ref()?;
+    let manager = trouble.contested.as_ref()?;
+    let rest = trouble.not_before.map(|until| format!(", left alone until {until:.0}"));
+    Some(format!("contested by {manager:?}{}", rest.unwrap_or_default()))
+}
+
+/// Says which other tool has fields of an object that we have applied.
+pub(super) fn describe_co_manager(row: &Row) -> Option<String> {
+    let applied = row.wanted.is_some() && row.record.applied().is_some() && !row.is_hook();
+    let tool = row.co_manager().filter(|_| applied)?;
+    Some(format!("co-managed by {tool}"))
 }
 
 pub(super) fn describe_drift(row: &Row) -> String {
