@@ -64,6 +64,8 @@ mod on_call;
 mod outlook;
 #[path = "cluster/own_chart.rs"]
 mod own_chart;
+#[path = "cluster/ownership.rs"]
+mod ownership;
 #[path = "cluster/places.rs"]
 mod places;
 #[path = "cluster/policy.rs"]

@@ -75,6 +75,15 @@ impl ObjectId {
         &self.0.name
     }
 
+    /// Whether another id has this kind, namespace and name in another API group. The API server may serve one object
+    /// under both.
+    pub fn is_twin_of(&self, other: &Self) -> bool {
+        self.0.name == other.0.name
+            && self.0.kind.kind == other.0.kind.kind
+            && self.0.kind.group != other.0.kind.group
+            && self.0.namespace == other.0.namespace
+    }
+
     /// Whether this is an object of the given group and kind.
     pub fn is(&self, group: &str, kind: &str) -> bool {
         &*self.0.kind.group == group && &*self.0.kind.kind == kind

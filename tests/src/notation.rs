@@ -22,11 +22,12 @@ use skiff_shared::sync::event::Refusal;
 use crate::random::mix;
 use crate::world::{Body, World, group_of};
 
-/// Reads `Kind/namespace/name` or `Kind/name`.
+/// Reads `Kind/namespace/name` or `Kind/name`; `Kind.group/…` is of another group than the kind is known for.
 pub fn object(text: &str) -> ObjectId {
     let mut parts = text.split('/');
     let (kind, second) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-    let kind = Arc::new(GroupKind::new(group_of(kind), kind));
+    let (kind, group) = kind.split_once('.').unwrap_or_else(|| (kind, group_of(kind)));
+    let kind = Arc::new(GroupKind::new(group, kind));
     match parts.next() {
         Some(name) => ObjectId::new(kind, Some(second.into()), name),
         None => ObjectId::new(kind, None, second),

@@ -38,6 +38,7 @@ mod pure {
     mod retries;
     mod rights;
     mod scenarios;
+    mod twins;
     mod unserved;
     mod waiting;
     mod yielding;

@@ -41,6 +41,8 @@ pub enum HeldReason {
     IncompleteDiscovery,
     /// Wanted by another app now: handed over, not pruned.
     HandedOver { app: Arc<str> },
+    /// Git has its kind and name in another API group, and nobody knows yet whether that is the same object.
+    AnotherGroup { kind: Arc<GroupKind> },
     /// It comes from what the configuration assigned before: a changed configuration never prunes.
     AssignmentChanged { before: Arc<Assignment> },
     /// It was wanted with other facts of the cluster: a changed configuration never prunes.
@@ -72,6 +74,7 @@ impl HeldReason {
             Self::EnvironmentUnread { .. } => "Undecided",
             Self::IncompleteDiscovery => "IncompleteDiscovery",
             Self::HandedOver { .. } => "HandedOver",
+            Self::AnotherGroup { .. } => "AnotherGroup",
             Self::AssignmentChanged { .. } => "AssignmentChanged",
             Self::FactsChanged => "FactsChanged",
             Self::InventoryLost => "InventoryLost",
@@ -133,6 +136,10 @@ impl std::fmt::Display for HeldReason {
             ),
             Self::IncompleteDiscovery => f.write_str("the API group cannot be discovered at the moment, so nothing of it is pruned"),
             Self::HandedOver { app } => write!(f, "app {app:?} wants this object now: it is handed over, not pruned"),
+            Self::AnotherGroup { kind } => write!(
+                f,
+                "it is in Git as {kind}, which is not written yet and may be the same object: it is pruned when it turns out to be another one"
+            ),
             Self::AssignmentChanged { before } => write!(
                 f,
                 "it comes from {before}, and a changed configuration never prunes: ask for a sync (skiff sync) to prune it"

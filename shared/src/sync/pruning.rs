@@ -2,6 +2,8 @@
 //!
 //! Forget last: the inventory drops an object only when the server has confirmed that it is gone.
 
+mod twin;
+
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -97,6 +99,8 @@ impl Machine {
                 } else if !is_ours {
                     // It is somebody else's now: forgotten, not deleted.
                     self.forget(ix, now);
+                } else if let Some(twin) = self.twin(ix, &uid) {
+                    self.spare(ix, twin, now, out);
                 } else if deleting {
                     self.row(ix).task = Task::AwaitGone;
                     self.changed(now);
