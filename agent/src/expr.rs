@@ -14,7 +14,7 @@ use cel::common::ast::{
 use cel::{Context, ExecutionError, Program, Value};
 use serde_json::value::RawValue;
 use skiff_shared::desired::{Problem, Unrendered};
-use skiff_shared::environment::{self, Environment, HealthCheckExprs, ListReason, Setting};
+use skiff_shared::environment::{AppSpec, HealthCheckExprs, ListReason};
 use skiff_shared::health::{Assessment, Health};
 use skiff_shared::object::{Digest, GroupKind};
 
@@ -118,14 +118,11 @@ impl HealthChecks {
     }
 }
 
-/// Reads the app list of an environment, its expressions included. Fails with everything that is wrong with it.
-pub fn app_list(text: &str, setting: &Setting<'_>) -> Result<Environment, Unrendered> {
-    let list = environment::parse(text, setting)
-        .map_err(|errors| Unrendered { reason: errors.reason().word(), problems: errors.problems })?;
-    let problems = list.apps.iter().filter_map(|app| HealthChecks::compile(&app.health_checks).err());
-    let problems: Vec<Problem> = problems.flatten().collect();
+/// Compiles the expressions of an app. Fails with everything that is wrong with them: nothing of this app is rendered
+/// then, and other apps of the list do not mind.
+pub fn health_checks(spec: &AppSpec) -> Result<HealthChecks, Unrendered> {
     let reason = ListReason::InvalidAppList.word();
-    if problems.is_empty() { Ok(list) } else { Err(Unrendered { reason, problems }) }
+    HealthChecks::compile(&spec.health_checks).map_err(|problems| Unrendered { reason, problems })
 }
 
 /// Does what recurses, on a stack of its own; `None` where that panics or there is no thread for it.
@@ -153,8 +150,12 @@ fn compile(text: &str) -> Result<Program, ExprError> {
 }
 
 fn surveyed(text: &str) -> Result<Program, ExprError> {
-    let program = Program::compile(text)
-        .map_err(|error| ExprError::Syntax { expr: text.to_owned(), message: error.to_string() })?;
+    let program = Program::compile(text).map_err(|error| {
+        // The lines after the first one draw the expression, which is named anyway.
+        let told = error.to_string();
+        let first = told.lines().next().unwrap_or_default().trim_start_matches("ERROR: <input>:");
+        ExprError::Syntax { expr: text.to_owned(), message: first.to_owned() }
+    })?;
     Survey { text, bound: Vec::new(), in_loop: false, comparisons: 0 }.visit(program.expression())?;
     Ok(program)
 }

@@ -150,7 +150,8 @@ impl Local {
         let folders = environment::patterns(&text, &self.folder, facts);
         let folders = folders.into_iter().map(|pattern| (pattern.clone(), self.matching(&pattern))).collect();
         let setting = Setting { folder: &self.folder, policy, facts, folders: &folders };
-        expr::app_list(&text, &setting)
+        environment::parse(&text, &setting)
+            .map_err(|errors| Unrendered { reason: errors.reason().word(), problems: errors.problems })
     }
 
     /// Returns the names that match a pattern, as far as their folders are there.
@@ -170,6 +171,7 @@ impl Local {
 
     /// Returns where an app's files are on this machine.
     pub async fn place(&self, spec: &AppSpec) -> Result<Place, NotHere> {
+        expr::health_checks(spec).map_err(NotHere::Failed)?;
         let Some(from) = origin(spec) else {
             return Ok(Place { directory: self.root.clone(), spec: spec.clone(), values: None });
         };

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
-use skiff_shared::desired::{Interval, Problem, Unrendered};
+use skiff_shared::desired::{Interval, Problem, Revision, Unrendered};
 use skiff_shared::environment::{
     self, AppName, AppSource, AppSpec, Environment as AppList, Facts, ListReason, RepoPath, Setting,
 };
@@ -30,7 +30,7 @@ use super::sources::{Following, Sources, Told};
 use crate::charts::{Chart, Charts};
 use crate::cluster::discovery::Discovered;
 use crate::config::EnvironmentConfig;
-use crate::expr::{self, HealthChecks};
+use crate::expr;
 use crate::git::{self, Cache, CommitId, Snapshot};
 use crate::http::Readiness;
 use crate::render::{FileCache, FilesRead, Tools};
@@ -307,7 +307,10 @@ impl Environment {
         let mut running = BTreeMap::new();
         for spec in list.apps {
             if self.apps.ensure(&spec.name, &spec.policy).await == Ensured::Running {
-                self.judge_by(&spec);
+                if let Err(why) = self.judge_by(&spec) {
+                    self.refuse(&Arc::from(spec.name.as_str()), record.clone(), why);
+                    continue;
+                }
                 let on = spec.depends_on.iter().map(|name| name.as_str().into()).collect();
                 self.apps.registry.depend(spec.name.as_str(), on);
                 running.insert(Arc::from(spec.name.as_str()), spec);
@@ -331,16 +334,13 @@ impl Environment {
         rules: &Rules,
     ) -> BTreeMap<Arc<str>, AppSpec> {
         let mut wanted = BTreeMap::new();
-        let tried = Timestamp::now();
         apps.retain(|app, spec| match own::subject_of(spec, &self.config, &rules.limits) {
             Ok(subject) => {
                 wanted.extend(subject.map(|subject| (app.clone(), subject)));
                 true
             }
             Err(why) => {
-                let tried = Interval { start: tried, end: tried };
-                self.apps.sender().failed(app, revision.what.record(), why, tried);
-                self.last.remove(app);
+                self.refuse(app, revision.what.record(), why);
                 false
             }
         });
@@ -349,6 +349,13 @@ impl Environment {
         self.workshop.sources.list_read(self.config.name.as_str());
         apps.keys().for_each(|app| self.tell_source(app));
         apps
+    }
+
+    /// Tells an app that it cannot be rendered as the list has it.
+    fn refuse(&mut self, app: &Arc<str>, revision: Revision, why: Unrendered) {
+        let now = Timestamp::now();
+        self.apps.sender().failed(app, revision, why, Interval { start: now, end: now });
+        self.last.remove(app);
     }
 
     /// Tells the cache once where the own sources of apps stood when the agent last ran.
@@ -397,14 +404,14 @@ impl Environment {
     }
 
     /// Takes over how an app's kinds say how they are.
-    fn judge_by(&self, spec: &AppSpec) {
-        // They were compiled when the list was read.
-        let Ok(checks) = HealthChecks::compile(&spec.health_checks) else { return };
+    fn judge_by(&self, spec: &AppSpec) -> Result<(), Unrendered> {
+        let checks = expr::health_checks(spec)?;
         let launcher = &self.apps.launcher;
         let kinds = launcher.cluster.health.set(spec.name.as_str(), checks);
         if !kinds.is_empty() {
             launcher.registry.send(spec.name.as_str(), Event::HealthRules(kinds));
         }
+        Ok(())
     }
 
     /// Tells the warnings of the app list when they are news.
@@ -559,5 +566,6 @@ pub(super) fn read_list(
     let patterns = environment::patterns(&text, path, facts);
     let folders = inputs::matching(snapshot, patterns).map_err(|error| unreadable(path, &error))?;
     let setting = Setting { folder: path, policy, facts, folders: &folders };
-    expr::app_list(&text, &setting)
+    environment::parse(&text, &setting)
+        .map_err(|errors| Unrendered { reason: errors.reason().word(), problems: errors.problems })
 }

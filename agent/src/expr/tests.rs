@@ -72,6 +72,11 @@ fn bad_expressions_name_themselves_and_their_line() {
         assert_eq!(problems.len(), 1, "{text}");
         assert_eq!(problems[0].place, "skiff.yaml:4");
         assert!(problems[0].message.contains(wanted), "{}", problems[0].message);
+        assert!(
+            !problems[0].message.contains('\n'),
+            "a line of the log is one line: {}",
+            problems[0].message
+        );
     }
     let after = "status.a.filter(x, x == '(all(').map(x, x).size() == 0";
     HealthChecks::compile(&[exprs(after, None, None)]).expect("one loop after the other");

@@ -159,6 +159,25 @@ fn a_list_that_cannot_be_read_is_told_once_for_each_cluster() {
 }
 
 #[test]
+fn an_expression_that_cannot_be_read_is_told_of_its_app_alone() {
+    let tree = fleet();
+    tree.write(
+        "fleet/skiff.yaml",
+        "apiVersion: skiff.dev/v1alpha1\nkind: Environment\napps:\n- {name: web, path: ../apps/web}\n\
+         - name: db\n  path: ../apps/db\n  healthCheckExprs:\n  \
+         - {apiVersion: v1, kind: ConfigMap, current: metadata.name ==}\n",
+    );
+    let json = tree.skiff(&["validate", "fleet", "-o", "json"]);
+    let verdicts: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    let apps = &verdicts[0]["apps"];
+    let of = |name: &str| apps.as_array().unwrap().iter().find(|app| app["name"] == name).unwrap();
+    assert_eq!(of("db")["reason"], "InvalidAppList");
+    assert_eq!(of("db")["problems"][0]["place"], "fleet/skiff.yaml:8");
+    assert!(of("db")["problems"][0]["message"].as_str().unwrap().contains("is no CEL"));
+    assert_ne!(of("web")["reason"], "InvalidAppList");
+}
+
+#[test]
 fn wrong_words_and_wrong_descriptions_end_with_two() {
     let tree = fleet();
     tree.write("bad.yaml", "name: eu-1\nlables: {region: eu}\n");

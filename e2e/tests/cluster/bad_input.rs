@@ -144,7 +144,8 @@ async fn sources_that_cannot_be_read_any_more_are_told_and_the_others_go_on() ->
 const APPS: &str = "apiVersion: skiff.dev/v1alpha1\nkind: Environment\napps:\n\
      - {name: fine, path: apps, namespace: default}\n\
      - {name: syntax, namespace: default}\n\
-     - {name: chart, namespace: default}\n";
+     - {name: chart, namespace: default}\n\
+     - name: judged\n  namespace: default\n  healthCheckExprs:\n  - {apiVersion: v1, kind: ConfigMap, current: metadata.name ==}\n";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_rendered_is_told_with_file_and_line_and_the_others_go_on() -> anyhow::Result<()> {
@@ -154,12 +155,13 @@ async fn what_cannot_be_rendered_is_told_with_file_and_line_and_the_others_go_on
         .write("apps/one.yaml", in_namespace("default", &config_map("fine", "one")))
         .write("syntax/good.yaml", config_map("good", "one"))
         .write("syntax/broken.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: broken\n  labels: [\n")
+        .write("judged/map.yaml", config_map("judged", "one"))
         .write("chart/Chart.yaml", "apiVersion: v2\nname: chart\nversion: 1.0.0\n")
         .write(
             "chart/templates/map.yaml",
             "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: x\ndata:\n  a: {{ required \"set .Values.a\" .Values.a }}\n",
         );
-    let first = shop.commit("two of three apps cannot be rendered")?;
+    let first = shop.commit("three of four apps cannot be rendered")?;
     site.start_agent(json!([Site::environment("development", shop.url(), "")]))?;
     site.synced("fine", &first).await?;
     let mistakes = [
@@ -177,6 +179,13 @@ async fn what_cannot_be_rendered_is_told_with_file_and_line_and_the_others_go_on
             words: vec!["chart/templates/map.yaml".to_owned(), "set .Values.a".to_owned()],
             error_type: "HelmFailed",
         },
+        Mistake {
+            app: "judged",
+            condition: "Rendered",
+            reason: "InvalidAppList",
+            words: vec!["skiff.yaml:".to_owned(), "\"metadata.name ==\" is no CEL".to_owned()],
+            error_type: "InvalidAppList",
+        },
     ];
     for mistake in &mistakes {
         mistake.is_told(&site).await?;
@@ -184,9 +193,11 @@ async fn what_cannot_be_rendered_is_told_with_file_and_line_and_the_others_go_on
     goes_on(&site, &mut shop, "two").await?;
 
     shop.write("syntax/broken.yaml", config_map("mended", "one")).write("chart/values.yaml", "a: mended\n");
-    let mended = shop.commit("both are mended")?;
+    shop.write("skiff.yaml", APPS.replace("metadata.name ==", "metadata.name == 'judged'"));
+    let mended = shop.commit("all are mended")?;
     site.synced("syntax", &mended).await?;
     site.synced("chart", &mended).await?;
+    site.synced("judged", &mended).await?;
     Ok(())
 }
 
