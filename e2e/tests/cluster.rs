@@ -12,10 +12,10 @@ mod bad_input;
 mod bootstrap;
 #[path = "cluster/cli.rs"]
 mod cli;
-#[path = "cluster/confirmed.rs"]
-mod confirmed;
 #[path = "cluster/comeback.rs"]
 mod comeback;
+#[path = "cluster/confirmed.rs"]
+mod confirmed;
 #[path = "cluster/contested.rs"]
 mod contested;
 #[path = "cluster/crash.rs"]

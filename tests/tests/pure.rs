@@ -19,8 +19,8 @@ fn root() -> PathBuf {
 #[cfg(test)]
 mod pure {
     mod approval;
-    mod confirm;
     mod co_managers;
+    mod confirm;
     mod dependencies;
     mod documents;
     mod drift;

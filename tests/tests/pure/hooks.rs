@@ -1,10 +1,10 @@
 //! Lives of single hooks, where a scenario's one sync is not enough.
 
 use jiff::SignedDuration;
-use skiff_shared::hook::Ended;
+use skiff_shared::hook::{Ended, SyncPhase};
 use skiff_shared::report::Outcome;
-use skiff_shared::sync::effect::Notice;
-use skiff_shared::sync::event::Ask;
+use skiff_shared::sync::effect::{Effect, Notice};
+use skiff_shared::sync::event::{Ask, Event};
 use skiff_tests::notation::object;
 use skiff_tests::sim::{End, Sim};
 use skiff_tests::world::Meddling;
@@ -120,4 +120,32 @@ fn time_in_which_nobody_may_write_is_no_delay_of_the_sync() {
     sim.run_now().expect("sound");
     sim.wait(SignedDuration::from_mins(4)).expect("sound");
     assert_eq!(ready(&sim), "Syncing");
+}
+
+#[test]
+fn a_clean_up_runs_once_wherever_the_agent_was_killed() {
+    let (migrate, clean) = ("Job/shop/migrate hook=PreSync fails", "Job/shop/clean hook=SyncFail ready=3");
+    let id = object("Job/shop/clean");
+    let mut ended = 0;
+    for steps in 0..80 {
+        let mut sim = Sim::shop();
+        sim.writes = Some(Vec::new());
+        let desired = sim.commit("c1", ["ConfigMap/shop/a", migrate, clean]);
+        ended += u32::from(!sim.advance(steps).expect("sound"));
+        let before = sim.world.objects.get(&id).map(|live| live.uid.clone());
+        sim.restart(0);
+        sim.say(0, Event::Desired(desired));
+        assert_eq!(sim.settle().expect("sound"), End::Idle, "after {steps} steps");
+        let after = sim.world.objects.get(&id).map(|live| live.uid.clone());
+        assert!(after.is_some() && before.is_none_or(|uid| Some(uid) == after), "after {steps} steps");
+        let writes = sim.writes.iter().flatten();
+        let deletes =
+            writes.filter(|effect| matches!(effect, Effect::Delete(_, target, ..) if target.id == id));
+        assert_eq!(deletes.count(), 0, "after {steps} steps");
+        let row = sim.world.stores["shop"].row(&id).expect("its run is on record");
+        let run = row.hook_run.as_ref().expect("its run is on record");
+        assert_eq!((run.phase, &run.ended), (Some(SyncPhase::SyncFail), &Some(Ended::Succeeded)));
+        assert_eq!(ready(&sim), "HookFailed", "after {steps} steps");
+    }
+    assert!(ended > 0, "the last crashes come when all is over");
 }

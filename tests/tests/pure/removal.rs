@@ -216,3 +216,16 @@ fn an_app_that_is_listed_again_and_cannot_be_rendered_stays() {
     sim.settle().expect("sound");
     assert!(exists(&sim, "ConfigMap/shop/a"));
 }
+
+#[test]
+fn an_app_of_nothing_but_hooks_of_its_deletion_runs_them_when_it_goes() {
+    let mut sim = synced(["Job/shop/drain hook=PreDelete", "Job/shop/farewell hook=PostDelete"]);
+    assert!(!exists(&sim, "Job/shop/drain"));
+    sim.restart(0);
+    sim.settle().expect("sound");
+    sim.reset();
+    unlist(&mut sim, Listing::Unlisted);
+    assert_eq!(sim.settle().expect("sound"), End::Idle);
+    assert_eq!(told(&sim), ["PreDelete drain", "PostDelete farewell"]);
+    assert!(sim.replicas[0].machine.has_ended());
+}
