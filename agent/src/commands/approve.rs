@@ -117,7 +117,7 @@ fn held(row: &ObjectRow) -> Option<String> {
 }
 
 /// Returns an object's name as people write it.
-fn object(row: &ObjectRow) -> String {
+pub fn object(row: &ObjectRow) -> String {
     let place = row.namespace.as_ref().map(|namespace| format!("{namespace}/")).unwrap_or_default();
     format!("{}/{place}{}", row.kind, row.name)
 }

@@ -3,8 +3,8 @@
 
 use std::process::ExitCode;
 
-use serde_json::json;
-use skiff_shared::api::v1alpha1::App;
+use serde_json::{Value, json};
+use skiff_shared::api::v1alpha1::{App, AppStatus};
 use skiff_shared::plan::Action;
 use skiff_shared::policy::{Mode, OnInvalid, Policy};
 
@@ -76,12 +76,20 @@ fn published(app: &App, output: Output) -> anyhow::Result<ExitCode> {
     let plan = status.plan.clone().unwrap_or_default();
     match output {
         Output::Json | Output::Yaml => {
-            ui::value(&json!({"digest": plan.digest, "changes": plan.changes, "held": plan.held}), output)?;
+            let held = left_alone(&status);
+            ui::value(&json!({"digest": plan.digest, "changes": plan.changes, "held": held}), output)?;
         }
         Output::Name => plan.changes.iter().for_each(|change| ui::line(&change.object)),
         Output::Table | Output::Wide => approve::show(app, &status, &plan),
     }
     Ok(ExitCode::from(DIFFERENT))
+}
+
+/// Returns the objects that the published plan leaves alone, as those of a computed one are printed.
+fn left_alone(status: &AppStatus) -> Vec<Value> {
+    let held = status.objects.iter().filter(|row| row.held.is_some());
+    held.map(|row| json!({"object": approve::object(row), "reason": row.held, "message": row.message}))
+        .collect()
 }
 
 fn words(change: &Change) -> String {
@@ -108,7 +116,7 @@ fn consequences(policy: &Policy, changes: &[Change]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use skiff_shared::api::v1alpha1::ObjectRow;
     use skiff_shared::object::Interner;
     use skiff_shared::plan::Action;
 
@@ -141,6 +149,22 @@ mod tests {
         nothing would be written before an approval (sync.mode: manual)
         ");
         insta::assert_snapshot!(consequences(&skipping, &[bad]).join("\n"), @"1 refused: the rest would be written (sync.onInvalid: skip)");
+    }
+
+    #[test]
+    fn what_a_published_plan_leaves_alone_is_told_to_programs_with_its_reason() {
+        let row = |name: &str, held: Option<&str>| ObjectRow {
+            kind: "ConfigMap".to_owned(),
+            namespace: Some("shop".to_owned()),
+            name: name.to_owned(),
+            held: held.map(str::to_owned),
+            message: "words".to_owned(),
+            ..ObjectRow::default()
+        };
+        let objects = vec![row("drifted", None), row("theirs", Some("Conflict"))];
+        let status = AppStatus { objects, ..AppStatus::default() };
+        let theirs = json!({"object": "ConfigMap/shop/theirs", "reason": "Conflict", "message": "words"});
+        assert_eq!(left_alone(&status), [theirs]);
     }
 
     #[test]
