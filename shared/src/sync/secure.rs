@@ -117,7 +117,7 @@ impl Machine {
         let Some(run) = &mut self.run else { return };
         if run.plan.is_empty() {
             // What is not written now is held; what was written before may still become healthy.
-            self.phase = Phase::Applying;
+            self.phase = if self.need_partings() { Phase::Keeping } else { Phase::Applying };
             return;
         }
         match verdict {
@@ -247,6 +247,35 @@ impl Machine {
             }
         }
         out.extend(kinds.into_iter().map(Effect::Watch));
+    }
+
+    /// Whether hooks of the app's deletion are not stored as Git has them now. An app that has left Git has them from
+    /// there alone.
+    pub(super) fn lacks_partings(&self) -> bool {
+        let is_first = self.shards.is_empty() && self.removal().is_none();
+        is_first && self.rows.iter().any(|row| row.parting.is_some())
+            || !self.shards_lacking_partings().is_empty()
+    }
+
+    /// Marks the shards that lack them, where the plan has nothing to write; returns whether there are any.
+    pub(super) fn need_partings(&mut self) -> bool {
+        let lacking = self.shards_lacking_partings();
+        for at in &lacking {
+            self.shards[*at].keep = SecureState::Needed;
+        }
+        !lacking.is_empty()
+    }
+
+    fn shards_lacking_partings(&self) -> Vec<usize> {
+        let count = self.shards.len();
+        let parting = self.rows.iter().filter(|row| row.parting.is_some() && count > 0);
+        let parting: BTreeSet<usize> = parting.map(|row| row.shard_hash as usize % count).collect();
+        if parting.is_empty() || self.removal().is_some() {
+            return Vec::new();
+        }
+        let contents = self.contents();
+        let lacks = |at: &usize| self.shards[*at].kept != content_of(&contents[*at]);
+        parting.into_iter().filter(lacks).collect()
     }
 
     pub(super) fn advance_keeping(&mut self, now: Timestamp, out: &mut Vec<Effect>) {

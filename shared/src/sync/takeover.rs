@@ -147,7 +147,8 @@ impl Machine {
             let run = self.new_run(desired, plan, before, now);
             return self.begin_failed(failed, run, now, out);
         }
-        if plan.is_empty() && before.is_none() && self.hooks_left(&plan).is_empty() {
+        let is_over = plan.is_empty() && before.is_none() && self.hooks_left(&plan).is_empty();
+        if is_over && !self.lacks_partings() {
             return self.nothing_to_do(&desired, now);
         }
         self.ensure_shards();
@@ -157,7 +158,7 @@ impl Machine {
         if nothing_left {
             // Everything is written; the sync goes on to wait for health.
             self.blocked = None;
-            self.phase = Phase::Applying;
+            self.phase = if self.need_partings() { Phase::Keeping } else { Phase::Applying };
         } else {
             self.enter_preflight();
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use skiff_shared::desired::{Desired, Listing, Propagation, Unrendered};
 use skiff_shared::policy::{Mode, Policy};
+use skiff_shared::sync::effect::Effect;
 use skiff_shared::sync::event::{Ask, Deletion, Event};
 use skiff_tests::notation;
 use skiff_tests::sim::{End, Sim};
@@ -228,4 +229,35 @@ fn an_app_of_nothing_but_hooks_of_its_deletion_runs_them_when_it_goes() {
     assert_eq!(sim.settle().expect("sound"), End::Idle);
     assert_eq!(told(&sim), ["PreDelete drain", "PostDelete farewell"]);
     assert!(sim.replicas[0].machine.has_ended());
+}
+
+/// Whether the newest stored renders hold a hook of the deletion as a line has it.
+fn is_stored(sim: &Sim, hook: &str) -> bool {
+    let wanted = notation::wanted("shop", hook).row;
+    let store = &sim.world.stores["shop"];
+    let on_record =
+        store.row(&wanted.id).and_then(|row| row.parting).is_some_and(|it| it.body == wanted.body);
+    let named = store.shards.values().flat_map(|(_, shard)| shard.renders.iter().flatten());
+    on_record && named.filter_map(|name| store.renders.get(name)).flatten().any(|body| *body == wanted.body)
+}
+
+#[test]
+fn hooks_of_the_deletion_are_stored_as_git_has_them_last_though_nothing_is_written() {
+    let (first, second) = ("Job/shop/drain hook=PreDelete", "Job/shop/drain hook=PreDelete v2");
+    for beside in [vec!["ConfigMap/shop/a"], Vec::new()] {
+        let mut sim = synced(beside.iter().copied().chain([first]));
+        assert!(is_stored(&sim, first));
+        sim.commit("c2", beside.iter().copied().chain([second]));
+        assert_eq!(sim.settle().expect("sound"), End::Idle);
+        assert!(is_stored(&sim, second), "an app that left Git has it from there alone");
+        assert!(ready(&sim).starts_with("true Synced"), "{}", ready(&sim));
+        assert!(!exists(&sim, "Job/shop/drain"));
+
+        // Stored once: neither a restart nor the same set again stores anything.
+        sim.writes = Some(Vec::new());
+        sim.restart(0);
+        assert_eq!(sim.settle().expect("sound"), End::Idle);
+        let kept = sim.writes.iter().flatten().filter(|effect| matches!(effect, Effect::Keep(..)));
+        assert_eq!(kept.count(), 0);
+    }
 }
