@@ -164,3 +164,32 @@ async fn a_wave_that_stands_still_is_told_and_a_newer_commit_takes_over() -> any
     assert!(maps.get_opt("late").await?.is_some());
     site.end_agent().await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hook_that_is_deleted_as_soon_as_it_ends_has_ended_as_it_did() -> anyhow::Result<()> {
+    let brief = |behaviour: &str| {
+        let lives = "spec:\n  ttlSecondsAfterFinished: 0\n  backoffLimit: 0";
+        job("migrate", &[("skiff.dev/hook", "PreSync")], behaviour).replace("spec:\n  backoffLimit: 0", lives)
+    };
+    let (mut site, mut shop, first) =
+        start(&[("a.yaml", config_map("a", "one", 0)), ("migrate.yaml", brief(""))]).await?;
+    site.synced("development", &first).await?;
+    let jobs: Api<Job> = Api::namespaced(site.admin()?, "development");
+    let is_gone = async || Ok(jobs.get_opt("migrate").await?.is_none());
+    for value in ["two", "three", "four"] {
+        let bookmark = site.bookmark();
+        let commit = shop.write("apps/a.yaml", config_map("a", value, 0)).commit("another value")?;
+        site.synced("development", &commit).await?;
+        site.logged(bookmark, &["PreSync hook Job/development/migrate succeeded"]).await?;
+        site.until("its time to live is over", is_gone).await?;
+    }
+    shop.write("apps/migrate.yaml", brief("exit=3")).commit("a migration that fails")?;
+    let failed = "PreSync hook Job/development/migrate failed";
+    let app = site
+        .app("development", "the hook has failed", |app| says(app, "Ready", "HookFailed", failed))
+        .await?;
+    let message = app.status.unwrap_or_default().message;
+    assert!(!message.contains("deleted before its result was seen"), "{message}");
+    site.until("its time to live is over", is_gone).await?;
+    site.end_agent().await
+}
