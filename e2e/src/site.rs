@@ -38,6 +38,8 @@ pub struct Site {
     pub git: GitServer,
     pub cluster: Cluster,
     home: tempfile::TempDir,
+    /// The cluster's name in the agent's file.
+    name: String,
     environments: Value,
     /// Those that the agent works in; null for all.
     namespaces: Value,
@@ -76,12 +78,18 @@ impl Site {
             git: GitServer::start()?,
             cluster,
             home: tempfile::tempdir().context("failed to make the agent's folder")?,
+            name: "lab".to_owned(),
             environments: json!([]),
             namespaces,
             notifications: json!([]),
             program: None,
             variables: Vec::new(),
         })
+    }
+
+    /// Gives the cluster another name, before an agent is started.
+    pub fn rename(&mut self, name: &str) {
+        name.clone_into(&mut self.name);
     }
 
     /// Runs this program as the agent from now on.
@@ -121,7 +129,7 @@ impl Site {
 
     fn write_configuration(&self, folder: &str, state: &str, port: u16) -> anyhow::Result<PathBuf> {
         let config = json!({
-            "cluster": {"name": "lab", "labels": {"region": "lab"}},
+            "cluster": {"name": self.name, "labels": {"region": "lab"}},
             "agent": {"namespace": NAMESPACE, "namespaces": self.namespaces, "instance": "lab"},
             "environments": self.environments,
             "notifications": self.notifications,

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Api;
+use kube::api::DeleteParams;
 use serde_json::json;
 use skiff_e2e::manifests::{config_map, in_namespace};
 use skiff_e2e::site::{PATIENCE, Site};
@@ -59,6 +62,62 @@ async fn release_is_one_trace_and_a_silent_collector_delays_nothing() -> anyhow:
         .wait_for_points(|points| points.iter().any(|point| point.metric.starts_with("skiff.")), PATIENCE)
         .await?;
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_is_one_trace_over_three_clusters_its_heal_another_and_a_ci_run_takes_them_in()
+-> anyhow::Result<()> {
+    let start = || Site::start(Options::default());
+    let (first, second, third) = tokio::try_join!(start(), start(), start())?;
+    let mut shop = first.repository("shop")?;
+    let collector = first.otlp.endpoint();
+    let write = |value: &str| in_namespace("default", &config_map("price", value));
+    let commit = shop.write("apps/price.yaml", write("one")).commit("the first price")?;
+    let mut sites = [("eu-1", first), ("eu-2", second), ("us-1", third)];
+    for (name, site) in &mut sites {
+        site.rename(name);
+        site.set_variable("OTEL_EXPORTER_OTLP_ENDPOINT", &collector);
+        site.start_agent(json!([Site::environment("development", shop.url(), "apps")]))?;
+    }
+    let release = roots_of_all(&sites[0].1, &commit).await?;
+    let traces: BTreeSet<&str> = release.iter().map(|span| span.trace_id.as_str()).collect();
+    let spans: BTreeSet<&str> = release.iter().map(|span| span.span_id.as_str()).collect();
+    assert_eq!((traces.len(), spans.len()), (1, 3));
+    assert!(release.iter().all(|span| span.parent_id.is_none() && span.kind == "server"));
+
+    let (_, healed) = &sites[1];
+    healed.synced("development", &commit).await?;
+    let maps: Api<ConfigMap> = Api::namespaced(healed.admin()?, "default");
+    maps.delete("price", &DeleteParams::default()).await?;
+    let heal = sites[0].1.span(|span| span.name == "HEAL development").await?;
+    let root = release.iter().find(|span| span.resource["k8s.cluster.name"] == "eu-2");
+    let root = root.map(|root| (root.trace_id.as_str(), root.span_id.as_str()));
+    assert!(!traces.contains(heal.trace_id.as_str()));
+    assert_eq!(heal.resource["k8s.cluster.name"], "eu-2");
+    assert_eq!(heal.links.first().map(|link| (link.trace_id.as_str(), link.span_id.as_str())), root);
+
+    let (run, job) = ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331");
+    let message = format!("the next price\n\nTraceparent: 00-{run}-{job}-01");
+    let commit = shop.write("apps/price.yaml", write("two")).commit(&message)?;
+    for root in roots_of_all(&sites[0].1, &commit).await? {
+        assert_eq!((root.trace_id.as_str(), root.parent_id.as_deref()), (run, Some(job)));
+    }
+    Ok(())
+}
+
+/// Waits for the first sync of each of the three clusters to a commit, and returns their root spans.
+async fn roots_of_all(collector: &Site, commit: &str) -> anyhow::Result<Vec<Span>> {
+    let root = |span: &&Span| {
+        is_root_of(span, commit)
+            && span.attributes.get("skiff.sync.cause").is_some_and(|cause| cause == "release")
+    };
+    let spans = collector.otlp.wait_for(|spans| spans.iter().filter(root).count() >= 3, PATIENCE).await?;
+    let roots: Vec<Span> = spans.iter().filter(root).cloned().collect();
+    let clusters: BTreeSet<&str> =
+        roots.iter().filter_map(|span| span.resource["k8s.cluster.name"].as_str()).collect();
+    assert_eq!(clusters, BTreeSet::from(["eu-1", "eu-2", "us-1"]));
+    assert_eq!(roots.len(), 3);
+    Ok(roots)
 }
 
 #[tokio::test(flavor = "multi_thread")]
