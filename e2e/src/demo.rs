@@ -3,6 +3,7 @@
 //!
 //! However it ends, by itself or by a signal, it leaves neither a process nor a file behind.
 
+mod elsewhere;
 mod shop;
 mod story;
 mod trace;
@@ -36,6 +37,9 @@ pub struct Arguments {
     /// Run the debug build of the agent, as the tests do: built sooner, slower
     #[arg(long)]
     pub quick: bool,
+    /// Show traces and metrics in backends of others too: Jaeger and VictoriaMetrics, built first if they are missing
+    #[arg(long)]
+    pub telemetry: bool,
 }
 
 /// Tells the story, and stays until a signal unless it shall run once.
@@ -125,12 +129,16 @@ async fn tell(
     // The story ends with a trace: it should not wait for the next batch.
     site.set_variable("OTEL_BSP_SCHEDULE_DELAY", "200");
     let site = place.insert(site);
+    let backends = if arguments.telemetry { Some(elsewhere::start(site, terminal).await?) } else { None };
     let mut story = Story::begin(site, terminal)?;
     let told = story.tell().await;
     story.summary();
     told?;
+    let shop = story.into_repository();
+    if let Some(backends) = &backends {
+        elsewhere::print_links(site, backends, terminal);
+    }
     if !arguments.once {
-        let shop = story.into_repository();
         visit::stay(site, &shop, &built.program, terminal).await?;
     }
     Ok(ExitCode::SUCCESS)

@@ -1,6 +1,7 @@
 //! Skiff on real control planes: what the cluster tests, the benchmark and the demo have in common.
 
 pub mod agent;
+pub mod backends;
 pub mod bench;
 pub mod build;
 pub mod demo;

@@ -5,7 +5,7 @@ mod decode;
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -19,7 +19,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use jiff::Timestamp;
 use serde_json::Value;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::background::Background;
 
@@ -123,6 +123,13 @@ pub enum Fault {
     Status { code: u16, retry_after: Option<Duration> },
 }
 
+/// A message that was taken, unpacked, and the path that it was sent to.
+#[derive(Clone, Debug)]
+pub struct Taken {
+    pub path: String,
+    pub body: Vec<u8>,
+}
+
 /// Everything that was received so far.
 #[derive(Clone, Debug, Default)]
 struct Received {
@@ -142,6 +149,8 @@ pub struct OtlpReceiver {
 struct Shared {
     received: watch::Sender<Received>,
     fault: watch::Sender<Fault>,
+    /// Whoever wants a copy of what is taken.
+    copies: Mutex<Vec<mpsc::UnboundedSender<Taken>>>,
 }
 
 impl OtlpReceiver {
@@ -157,6 +166,7 @@ impl OtlpReceiver {
         let shared = Arc::new(Shared {
             received: watch::Sender::new(Received::default()),
             fault: watch::Sender::new(Fault::None),
+            copies: Mutex::default(),
         });
         let router = Router::new()
             .route("/v1/traces", post(traces))
@@ -178,6 +188,13 @@ impl OtlpReceiver {
     /// Treats every request like this from now on.
     pub fn behave(&self, fault: Fault) {
         self.shared.fault.send_replace(fault);
+    }
+
+    /// Returns a copy of every message that is taken from now on.
+    pub fn copies(&self) -> mpsc::UnboundedReceiver<Taken> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        lock(&self.shared.copies).push(sender);
+        receiver
     }
 
     /// Returns all spans, in the order of arrival.
@@ -320,11 +337,17 @@ async fn take(shared: &Shared, request: Request, keep: Keep) -> Response {
         Err(error) => return answer(StatusCode::BAD_REQUEST, &format!("{error:#}")),
     };
     shared.received.send_modify(|received| kept = keep(received, &body));
+    let taken = Taken { path: head.uri.path().to_owned(), body };
+    lock(&shared.copies).retain(|copy| copy.send(taken.clone()).is_ok());
     match kept {
         // An empty message is the protocol's full success.
         Ok(()) => answer(StatusCode::OK, ""),
         Err(error) => answer(StatusCode::BAD_REQUEST, &format!("{error:#}")),
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn refusal(code: u16, retry_after: Option<Duration>) -> Response {

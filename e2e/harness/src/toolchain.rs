@@ -50,6 +50,22 @@ pub fn promtool() -> anyhow::Result<PathBuf> {
     Ok(build_all(&home, &[promtool_recipe(&source)?])?.join("promtool"))
 }
 
+/// Telemetry backends of others.
+#[derive(Clone, Debug)]
+pub struct Backends {
+    /// Jaeger, collector and queries in one process.
+    pub jaeger: PathBuf,
+    /// VictoriaMetrics.
+    pub victoria_metrics: PathBuf,
+}
+
+/// Returns the telemetry backends, building what is missing or out of date, for some minutes the first time.
+pub fn backends() -> anyhow::Result<Backends> {
+    let (source, home) = places()?;
+    let bin = build_all(&home, &[victoria_metrics(&source)?, jaeger(&source)?])?;
+    Ok(Backends { jaeger: bin.join("jaeger"), victoria_metrics: bin.join("victoria-metrics") })
+}
+
 /// Returns the folder of the lab's sources, and the one of what is built from them.
 fn places() -> anyhow::Result<(PathBuf, PathBuf)> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the harness lies in a folder")?;
@@ -180,6 +196,30 @@ fn promtool_recipe(source: &Path) -> anyhow::Result<Recipe> {
         package: "github.com/prometheus/prometheus/cmd/promtool",
         // Service discovery is most of Prometheus, with the clients of every cloud; rules need none of it.
         tags: "remove_all_sd",
+        linker: "-s -w".to_owned(),
+        stamp: String::new(),
+    })
+}
+
+fn jaeger(source: &Path) -> anyhow::Result<Recipe> {
+    Recipe::new(Recipe {
+        name: "jaeger",
+        announcement: "building Jaeger from source: about 3 minutes the first time",
+        module: source.join("backends/jaeger"),
+        package: "github.com/jaegertracing/jaeger/cmd/all-in-one",
+        tags: "",
+        linker: "-s -w".to_owned(),
+        stamp: String::new(),
+    })
+}
+
+fn victoria_metrics(source: &Path) -> anyhow::Result<Recipe> {
+    Recipe::new(Recipe {
+        name: "victoria-metrics",
+        announcement: "building VictoriaMetrics from source: about half a minute the first time",
+        module: source.join("backends/victoria-metrics"),
+        package: "github.com/VictoriaMetrics/VictoriaMetrics/app/victoria-metrics",
+        tags: "",
         linker: "-s -w".to_owned(),
         stamp: String::new(),
     })
