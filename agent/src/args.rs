@@ -6,10 +6,12 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod bootstrap;
+mod diff;
 mod look;
 mod screen;
 
 pub use bootstrap::{BootstrapArgs, PlaceArgs};
+pub use diff::DiffArgs;
 pub use look::{DeepArgs, EventsArgs, LogsArgs, PodChoice, Stretch, TreeArgs};
 pub use screen::{Color, ScreenArgs};
 
@@ -48,8 +50,8 @@ pub enum Verb {
     Logs(LogsArgs),
     /// Show what a sync would do
     Plan(PlanArgs),
-    /// Show, field by field, what a sync would change
-    Diff(PlanArgs),
+    /// Show, field by field, what a sync would change, or what differs between two commits
+    Diff(DiffArgs),
     /// Approve the plan that an app waits with
     Approve(ApproveArgs),
     /// Ask for a sync now, also of what was given up on and what drifted
@@ -98,8 +100,12 @@ pub enum Output {
 
 #[derive(Debug, Args)]
 pub struct GetArgs {
-    /// The app; without it all apps are listed
-    pub app: Option<String>,
+    /// One app with its objects, or some apps; without it all apps are listed
+    #[arg(value_name = "APP")]
+    pub apps: Vec<String>,
+    /// Go on with a row for each change
+    #[arg(short, long)]
+    pub watch: bool,
     /// The agent's namespace; default: all namespaces, or the context's where only that may be read
     #[arg(short, long)]
     pub namespace: Option<String>,

@@ -7,6 +7,7 @@ mod agent;
 mod approve;
 mod ask;
 mod bootstrap;
+mod compare;
 mod delete;
 mod described;
 mod diff;

@@ -11,6 +11,8 @@ mod cli;
 #[cfg(test)]
 #[path = "agent/cluster.rs"]
 mod cluster;
+#[path = "agent/compare.rs"]
+mod compare;
 #[path = "agent/definition.rs"]
 mod definition;
 #[cfg(test)]

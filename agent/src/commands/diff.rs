@@ -5,14 +5,35 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 use similar::TextDiff;
 
+use super::compare::{self, Range};
 use super::outlook::{self, Change, Findings, Unchecked};
-use super::{DIFFERENT, ui};
-use crate::args::{Output, PlanArgs};
+use super::{DIFFERENT, USAGE, ui};
+use crate::args::{DiffArgs, Output};
+
+/// What the two sides of a difference are called.
+pub struct Sides<'a> {
+    pub before: &'a str,
+    pub after: &'a str,
+}
+
+const LIVE_AND_GIT: Sides<'static> = Sides { before: "live", after: "git" };
 
 /// Prints the differences; ends with 3 where there are any.
-pub async fn run(arguments: PlanArgs) -> anyhow::Result<ExitCode> {
+pub async fn run(arguments: DiffArgs) -> anyhow::Result<ExitCode> {
+    if let Some(range) = Range::parse(&arguments.of) {
+        return compare::run(range, &arguments).await;
+    }
+    let misplaced = if arguments.markdown {
+        Some("--markdown compares two commits: OLD..NEW")
+    } else {
+        (arguments.facts.is_some() && arguments.path.is_none()).then_some("--cluster needs --path")
+    };
+    if let Some(misplaced) = misplaced {
+        ui::error(misplaced);
+        return Ok(ExitCode::from(USAGE));
+    }
     let output = arguments.output;
-    let outlook = outlook::compute(arguments).await?;
+    let outlook = outlook::compute(arguments.of_app()).await?;
     let Findings { changes, plan } = outlook.look().await?;
     outlook.warnings.iter().chain(&outlook.doubt(&plan)).for_each(|warning| ui::warning(warning));
     match output {
@@ -32,27 +53,33 @@ pub async fn run(arguments: PlanArgs) -> anyhow::Result<ExitCode> {
         Output::Name => changes.iter().for_each(|change| ui::line(&change.id.to_string())),
         Output::Table | Output::Wide => {
             ui::page();
-            for change in &changes {
-                unified(change)?.lines().for_each(|line| ui::line(&ui::diff_line(line)));
-            }
+            changes.iter().try_for_each(|change| show(change, &LIVE_AND_GIT))?;
         }
     }
     Ok(if changes.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENT) })
 }
 
+/// Prints the difference of one object.
+pub fn show(change: &Change, sides: &Sides<'_>) -> anyhow::Result<()> {
+    unified(change, sides)?.lines().for_each(|line| ui::line(&ui::diff_line(line)));
+    Ok(())
+}
+
 /// Returns the difference of one object as a unified diff of its YAML.
-fn unified(change: &Change) -> anyhow::Result<String> {
+fn unified(change: &Change, sides: &Sides<'_>) -> anyhow::Result<String> {
+    let note = change.note().map(|note| format!("{note}\n")).unwrap_or_default();
+    let (Sides { before, after }, id) = (sides, &change.id);
+    Ok(format!("{note}--- {before} {id}\n+++ {after} {id}\n{}", hunks(change)?))
+}
+
+/// Returns what differs, without saying between what.
+pub fn hunks(change: &Change) -> anyhow::Result<String> {
     let yaml = |value: &Option<Value>| match value {
         Some(value) => serde_saphyr::to_string(value),
         None => Ok(String::new()),
     };
     let (before, after) = (yaml(&change.before)?, yaml(&change.after)?);
-    let note = change.note().map(|note| format!("{note}\n")).unwrap_or_default();
-    let diff = TextDiff::from_lines(&before, &after);
-    let id = &change.id;
-    let text =
-        diff.unified_diff().context_radius(3).header(&format!("live {id}"), &format!("git {id}")).to_string();
-    Ok(format!("{note}{text}"))
+    Ok(TextDiff::from_lines(&before, &after).unified_diff().context_radius(3).to_string())
 }
 
 #[cfg(test)]
@@ -73,7 +100,7 @@ mod tests {
             refused: Some("field is immutable".to_owned()),
             unchecked: None,
         };
-        insta::assert_snapshot!(unified(&change).expect("YAML"), @r#"
+        insta::assert_snapshot!(unified(&change, &LIVE_AND_GIT).expect("YAML"), @r#"
         DELETED and created anew, as it cannot be changed: field is immutable
         --- live ConfigMap/shop/settings
         +++ git ConfigMap/shop/settings

@@ -8,6 +8,8 @@ use kube::api::ListParams;
 use skiff_shared::api::v1alpha1::{App, AppStatus};
 use skiff_shared::yaml::closest;
 
+mod watch;
+
 use super::approve::in_numbers;
 use super::{connect, ui};
 use crate::args::{GetArgs, Output};
@@ -15,17 +17,25 @@ use crate::cluster::Connection;
 
 /// Lists the apps, or shows one.
 pub async fn run(arguments: GetArgs) -> anyhow::Result<ExitCode> {
-    let GetArgs { app, namespace, output, cluster } = arguments;
+    let GetArgs { apps: names, watch: watches, namespace, output, cluster } = arguments;
     let connection = connect(cluster).await?;
-    let apps = list(&connection, namespace.as_deref()).await?;
-    if let Some(name) = &app {
-        let found = pick(apps, name)?;
+    let (api, all) = reach(&connection, namespace.as_deref()).await?;
+    if let ([name], false) = (names.as_slice(), watches) {
+        let found = pick(all, name)?;
         match output {
             Output::Table | Output::Wide => show(&found),
             Output::Name => ui::line(&format!("app.skiff.dev/{name}")),
             Output::Json | Output::Yaml => ui::value(&found, output)?,
         }
         return Ok(ExitCode::SUCCESS);
+    }
+    for name in &names {
+        known(&all, name)?;
+    }
+    let is_wanted = move |app: &App| names.is_empty() || names.contains(&name_of(app));
+    let apps: Vec<App> = all.into_iter().filter(|app| is_wanted(app)).collect();
+    if watches {
+        return watch::run(api, apps, is_wanted, output).await;
     }
     match output {
         Output::Json | Output::Yaml => ui::value(&apps, output)?,
@@ -37,18 +47,25 @@ pub async fn run(arguments: GetArgs) -> anyhow::Result<ExitCode> {
 
 /// Reads the apps of all namespaces, or of the only one that may be read.
 pub async fn list(connection: &Connection, namespace: Option<&str>) -> anyhow::Result<Vec<App>> {
+    Ok(reach(connection, namespace).await?.1)
+}
+
+/// The same, with where they were read.
+async fn reach(connection: &Connection, namespace: Option<&str>) -> anyhow::Result<(Api<App>, Vec<App>)> {
     let client = connection.client().clone();
     let params = ListParams::default();
     let failed = || "failed to list the App objects: is Skiff installed in this cluster?".to_owned();
-    if let Some(namespace) = namespace {
-        return Ok(Api::<App>::namespaced(client, namespace).list(&params).await.with_context(failed)?.items);
-    }
-    match Api::<App>::all(client.clone()).list(&params).await {
-        Err(kube::Error::Api(status)) if status.code == 403 => {
-            let apps: Api<App> = Api::namespaced(client, connection.namespace());
-            Ok(apps.list(&params).await.with_context(failed)?.items)
+    let api: Api<App> = match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    };
+    match api.list(&params).await {
+        Err(kube::Error::Api(status)) if status.code == 403 && namespace.is_none() => {
+            let api: Api<App> = Api::namespaced(client, connection.namespace());
+            let listed = api.list(&params).await.with_context(failed)?.items;
+            Ok((api, listed))
         }
-        listed => Ok(listed.with_context(failed)?.items),
+        listed => Ok((api, listed.with_context(failed)?.items)),
     }
 }
 
@@ -59,12 +76,13 @@ pub async fn find(connection: &Connection, namespace: Option<&str>, name: &str) 
 
 /// Picks the app of this name. Agents in two namespaces may have one each: then a person has to say which is meant.
 fn pick(apps: Vec<App>, name: &str) -> anyhow::Result<App> {
-    let names: Vec<String> = apps.iter().map(name_of).collect();
+    known(&apps, name)?;
     let mut found: Vec<App> =
         apps.into_iter().filter(|app| app.metadata.name.as_deref() == Some(name)).collect();
-    match (found.pop(), found.first()) {
-        (Some(app), None) => Ok(app),
-        (Some(app), Some(other)) => {
+    let app = found.pop().context("there is an app of this name")?;
+    match found.first() {
+        None => Ok(app),
+        Some(other) => {
             let namespace = |app: &App| app.metadata.namespace.clone().unwrap_or_default();
             anyhow::bail!(
                 "there is an app {name:?} in the namespaces {} and {}: say which with --namespace",
@@ -72,15 +90,17 @@ fn pick(apps: Vec<App>, name: &str) -> anyhow::Result<App> {
                 namespace(&app)
             )
         }
-        (None, _) => {
-            let names: Vec<&str> = names.iter().map(String::as_str).collect();
-            let nearest = closest(name, &names).map(|near| format!(", did you mean {near:?}?"));
-            anyhow::bail!(
-                "there is no app {name:?}{}: `skiff get` lists the apps",
-                nearest.unwrap_or_default()
-            )
-        }
     }
+}
+
+/// Refuses a name that no app has.
+fn known(apps: &[App], name: &str) -> anyhow::Result<()> {
+    let names: Vec<&str> = apps.iter().filter_map(|app| app.metadata.name.as_deref()).collect();
+    if names.contains(&name) {
+        return Ok(());
+    }
+    let nearest = closest(name, &names).map(|near| format!(", did you mean {near:?}?"));
+    anyhow::bail!("there is no app {name:?}{}: `skiff get` lists the apps", nearest.unwrap_or_default())
 }
 
 fn name_of(app: &App) -> String {
@@ -91,35 +111,36 @@ fn tabulate(apps: &[App], output: Output) {
     if apps.is_empty() {
         return ui::line("no apps: the agent makes one for each app that its environments list");
     }
-    let empty = AppStatus::default();
-    let wide = output == Output::Wide;
-    let rows: Vec<Vec<String>> = apps
-        .iter()
-        .map(|app| {
-            let status = app.status.as_ref().unwrap_or(&empty);
-            let revision = status.revision.as_ref().map(|revision| revision.name.clone());
-            let mut row = vec![
-                app.metadata.namespace.clone().unwrap_or_default(),
-                name_of(app),
-                status.sync.clone(),
-                status.health.clone(),
-                revision.unwrap_or_default(),
-            ];
-            if wide {
-                row.push(status.phase.clone());
-                row.push(status.counts.total.to_string());
-                row.push(status.revision.as_ref().map(|revision| revision.url.clone()).unwrap_or_default());
-            }
-            row.push(status.message.clone());
-            row
-        })
-        .collect();
-    let header: &[&str] = if wide {
+    let rows: Vec<Vec<String>> = apps.iter().map(|app| row(app, output)).collect();
+    if output == Output::Wide { ui::wide(header(output), &rows) } else { ui::table(header(output), &rows) }
+}
+
+fn header(output: Output) -> &'static [&'static str] {
+    if output == Output::Wide {
         &["NAMESPACE", "NAME", "SYNC", "HEALTH", "REVISION", "PHASE", "OBJECTS", "REPOSITORY", "MESSAGE"]
     } else {
         &["NAMESPACE", "NAME", "SYNC", "HEALTH", "REVISION", "MESSAGE"]
-    };
-    ui::table(header, &rows);
+    }
+}
+
+fn row(app: &App, output: Output) -> Vec<String> {
+    let empty = AppStatus::default();
+    let status = app.status.as_ref().unwrap_or(&empty);
+    let revision = status.revision.as_ref();
+    let mut row = vec![
+        app.metadata.namespace.clone().unwrap_or_default(),
+        name_of(app),
+        status.sync.clone(),
+        status.health.clone(),
+        revision.map(|revision| revision.name.clone()).unwrap_or_default(),
+    ];
+    if output == Output::Wide {
+        row.push(status.phase.clone());
+        row.push(status.counts.total.to_string());
+        row.push(revision.map(|revision| revision.url.clone()).unwrap_or_default());
+    }
+    row.push(status.message.clone());
+    row
 }
 
 fn show(app: &App) {

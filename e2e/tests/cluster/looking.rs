@@ -112,10 +112,14 @@ async fn people_look_into_an_app() -> anyhow::Result<()> {
 
     let mut logs = site.skiff_follows(User::Admin, &["logs", "staging", "--follow", "--container", "web"])?;
     let mut events = site.skiff_follows(User::Admin, &["events", "staging", "--watch"])?;
+    let mut apps = site.skiff_follows(User::Admin, &["get", "staging", "--watch", "-o", "wide"])?;
     logs.says("line 8").await?;
+    apps.says(&commit[..12]).await?;
     let old = writers(logs.lines());
     repository.write("apps/shop.yaml", shop("registry.example/web:2"));
-    repository.commit("another image")?;
+    let next = repository.commit("another image")?;
+    apps.holds(|lines| lines.iter().any(|line| line.contains(&next[..12]) && line.contains("Synced")))
+        .await?;
     // The second ReplicaSet was not there when the app was first looked at.
     events.says("Scaled up replica set web-").await?;
     events.holds(|lines| lines.iter().filter(|line| line.contains("Created pod: web-")).count() == 4).await?;
