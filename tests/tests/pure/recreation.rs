@@ -53,6 +53,11 @@ fn an_object_that_is_wrong_in_itself_is_not_deleted() {
     sim.settle().expect("sound");
     assert_eq!(uid(&sim), before);
     assert_eq!(sim.counts().deletes, 0);
+    assert_eq!(
+        sim.report().conditions[0].reason,
+        "PreflightFailed",
+        "nothing else of the plan is written either"
+    );
 }
 
 #[test]
@@ -207,4 +212,13 @@ fn approve(sim: &mut Sim) {
     sim.settle().expect("sound");
     sim.say_yes(&mut Ask::default());
     assert_eq!(sim.settle().expect("sound"), End::Idle);
+}
+
+#[test]
+fn an_object_that_got_an_owner_before_its_recreation_is_not_deleted() {
+    let (mut sim, before) = changed(Policy::default(), "Job/shop/migrate v2 fixed=1 force");
+    sim.run_until(|effect| matches!(effect, Effect::Get(..))).expect("it is looked at right before");
+    sim.meddle(JOB, Meddling::Own);
+    sim.settle().expect("sound");
+    assert_eq!((sim.counts().deletes, uid(&sim)), (0, before));
 }

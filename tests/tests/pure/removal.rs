@@ -5,9 +5,10 @@ use std::sync::Arc;
 use skiff_shared::desired::{Desired, Listing, Propagation, Unrendered};
 use skiff_shared::policy::{Mode, Policy};
 use skiff_shared::sync::effect::Effect;
-use skiff_shared::sync::event::{Ask, Deletion, Event};
+use skiff_shared::sync::event::{Approval, Ask, Deletion, Event};
 use skiff_tests::notation;
 use skiff_tests::sim::{End, Sim};
+use skiff_tests::world::Meddling;
 
 const OBJECTS: [&str; 3] = ["Deployment/shop/web wave=1", "ConfigMap/shop/a", "ConfigMap/shop/b"];
 
@@ -260,4 +261,54 @@ fn hooks_of_the_deletion_are_stored_as_git_has_them_last_though_nothing_is_writt
         let kept = sim.writes.iter().flatten().filter(|effect| matches!(effect, Effect::Keep(..)));
         assert_eq!(kept.count(), 0);
     }
+}
+
+#[test]
+fn orphaning_an_app_that_git_has_changes_nothing() {
+    let mut sim = synced(OBJECTS);
+    sim.reset();
+    sim.ask(delete(Propagation::Orphan));
+    assert_eq!(sim.settle().expect("sound"), End::Idle);
+    assert!(ready(&sim).starts_with("true Synced"), "{}", ready(&sim));
+    sim.meddle("ConfigMap/shop/a", Meddling::Delete);
+    assert_eq!(sim.settle().expect("sound"), End::Idle);
+    assert!(exists(&sim, "ConfigMap/shop/a"), "it is healed as before");
+}
+
+#[test]
+fn what_a_hook_has_left_stays_where_the_deletion_stands_still() {
+    // Who looks for the reason finds the Job that failed.
+    let mut sim = synced(OBJECTS.into_iter().chain(["Job/shop/drain hook=PreDelete fails"]));
+    unlist(&mut sim, Listing::Unlisted);
+    assert_eq!(sim.settle().expect("sound"), End::Idle);
+    assert!(ready(&sim).starts_with("false HookFailed"), "{}", ready(&sim));
+    assert!(exists(&sim, "Job/shop/drain") && exists(&sim, "ConfigMap/shop/a"));
+
+    // Everything has gone, and the last hook has failed and left nothing: the app still says so.
+    let farewell = "Job/shop/farewell hook=PostDelete fails delete=failed";
+    let mut sim = synced(OBJECTS.into_iter().chain([farewell]));
+    unlist(&mut sim, Listing::Unlisted);
+    assert_eq!(sim.settle().expect("sound"), End::Idle);
+    assert!(ready(&sim).starts_with("false HookFailed"), "{}", ready(&sim));
+    assert!(!exists(&sim, "ConfigMap/shop/a") && !sim.replicas[0].machine.has_ended());
+}
+
+#[test]
+fn a_word_for_the_deletion_is_void_when_the_app_is_listed_again() {
+    let mut sim = Sim::with_policy(Policy { mode: Mode::Manual, ..Policy::default() });
+    let mut ask = Ask::default();
+    sim.commit("c1", OBJECTS);
+    sim.approve(&mut ask);
+    unlist(&mut sim, Listing::Unlisted);
+    sim.settle().expect("sound");
+    let digest = sim.report().plan.expect("the deletion waits for a word").digest;
+    let revision = sim.report().revision.expect("seen");
+    let why = Unrendered { reason: "InvalidYaml", problems: Vec::new() };
+    sim.say(0, Event::RenderFailed { revision, why, tried: None });
+    sim.settle().expect("sound");
+    sim.reset();
+    ask.approval = Some(Approval { digest, by: "ops".into() });
+    sim.ask(ask);
+    sim.settle().expect("sound");
+    assert_eq!(sim.counts().deletes, 0, "{}", ready(&sim));
 }
