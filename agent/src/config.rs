@@ -34,6 +34,7 @@ mod raw;
 mod secret;
 mod units;
 mod watch;
+mod webhooks;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -55,6 +56,7 @@ pub use notification::{Destination, Receiver};
 pub use secret::{Secret, SecretError};
 pub use units::parse_duration;
 pub use watch::{Changes, Watched, watch};
+pub use webhooks::{GitlabHook, Webhooks};
 
 /// The checked configuration of an agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +67,8 @@ pub struct Config {
     pub environments: Vec<EnvironmentConfig>,
     /// Who is told of news. No name twice.
     pub notifications: Vec<Receiver>,
+    /// Without one nobody listens.
+    pub webhooks: Option<Webhooks>,
     pub telemetry: Telemetry,
     pub http: Http,
     pub render: Render,

@@ -76,6 +76,7 @@ use crate::notify::Teller;
 use crate::state::State;
 use crate::store::Store;
 use crate::telemetry::{Identity, SHUTDOWN_CAP, Telemetry, TelemetryConfig, chain};
+use crate::webhooks::{self, Webhooks};
 
 /// Writes in flight over all apps.
 const LANES: usize = 16;
@@ -151,6 +152,7 @@ struct Fixed {
     cluster: config::Cluster,
     agent: config::Agent,
     notifications: Vec<config::Receiver>,
+    webhooks: Option<config::Webhooks>,
     telemetry: config::Telemetry,
     http: config::Http,
     render: config::Render,
@@ -161,9 +163,22 @@ struct Fixed {
 impl Fixed {
     /// Takes a configuration apart: what may change while the agent runs, and what is read once.
     fn of(config: Config) -> (Vec<EnvironmentConfig>, Self) {
-        let Config { cluster, agent, environments, notifications, telemetry, http, render, state, lease } =
-            config;
-        (environments, Self { cluster, agent, notifications, telemetry, http, render, state, lease })
+        let Config {
+            cluster,
+            agent,
+            environments,
+            notifications,
+            webhooks,
+            telemetry,
+            http,
+            render,
+            state,
+            lease,
+        } = config;
+        (
+            environments,
+            Self { cluster, agent, notifications, webhooks, telemetry, http, render, state, lease },
+        )
     }
 }
 
@@ -252,6 +267,7 @@ impl Daemon {
         let heard = Heard { seen, asks, lease: lease.term.clone(), autoscaled, apis: apis.set.clone() };
         heard.pass_on(&vital, &registry, &readiness);
         let sources = Sources::new(cache.clone(), charts.clone(), instance.clone(), &registry, vital.clone());
+        start_webhooks(&fixed, &sources, &stop).await?;
         let workshop = workshop(&fixed, Caches { cache, charts, sources }, &launcher)?;
         let environments = Environments::new(workshop, launcher.clone(), apis.discovered, readiness.clone());
         Ok(Self {
@@ -366,14 +382,16 @@ impl Daemon {
     }
 
     async fn reconfigure(&mut self, config: Config) {
-        let (environments, Fixed { cluster, agent, notifications, telemetry, http, render, state, lease }) =
-            Fixed::of(config);
+        let (
+            environments,
+            Fixed { cluster, agent, notifications, webhooks, telemetry, http, render, state, lease },
+        ) = Fixed::of(config);
         // Labels and variables are taken up at once, the name is the one that traces, metrics and trace ids have.
         let name = self.fixed.cluster.name.clone();
         let labels = cluster.labels.clone();
         let facts = Arc::new(config::Cluster { name, ..cluster.clone() }.facts());
         let cluster = config::Cluster { name: cluster.name, ..self.fixed.cluster.clone() };
-        let fixed = Fixed { cluster, agent, notifications, telemetry, http, render, state, lease };
+        let fixed = Fixed { cluster, agent, notifications, webhooks, telemetry, http, render, state, lease };
         self.readiness.known("config", "read");
         if fixed != self.fixed {
             tracing::warn!(
@@ -411,6 +429,24 @@ impl Daemon {
 /// Returns the namespaces that the agent works in; none where it works in all.
 fn namespaces(fixed: &Fixed) -> Vec<Arc<str>> {
     fixed.agent.namespaces.iter().map(|name| name.as_str().into()).collect()
+}
+
+/// Opens the listener of webhooks where there is to be one; it is served until the end.
+async fn start_webhooks(
+    fixed: &Fixed,
+    sources: &Arc<Sources>,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let Some(config) = fixed.webhooks.clone() else { return Ok(()) };
+    let listener = webhooks::listen(config.listen).await?;
+    let (sources, stop) = (sources.clone(), stop.clone());
+    let webhooks = Webhooks::new(config, Arc::new(move |urls: &[String]| sources.wake(urls)));
+    tokio::spawn(async move {
+        if let Err(error) = webhooks::serve(listener, webhooks, stop.cancelled_owned()).await {
+            tracing::error!(error = chain(&error), "webhooks are heard no more");
+        }
+    });
+    Ok(())
 }
 
 /// Starts what tells people.

@@ -21,6 +21,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use skiff_shared::news::Allowance;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::config::{Destination, Receiver};
 use crate::telemetry::chain;
@@ -28,7 +29,7 @@ use deliver::Letter;
 
 pub use deliver::DeliveryError;
 pub use message::{About, Message, Teller};
-pub use standard::Key;
+pub use standard::{ID, Key, SIGNATURE, TIMESTAMP};
 pub use template::{Template, TemplateError};
 
 /// Messages that a receiver gets at once, and how far apart the others are.
@@ -71,34 +72,45 @@ pub struct Postman {
     receiver: Receiver,
     /// For Alertmanager, who forgets what it is not told again: the troubles of each app.
     standing: BTreeMap<String, Vec<Message>>,
+    /// When they are told again.
+    due: Option<Instant>,
     allowance: Allowance,
-    pause: Duration,
+    timing: Timing,
+}
+
+/// How long a postman waits for what.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    /// After a first failure; it doubles.
+    pub pause: Duration,
+    /// Between two times that a trouble which lasts is told.
+    pub again: Duration,
 }
 
 impl Postman {
     pub fn new(receiver: Receiver) -> Self {
         let every = SignedDuration::try_from(APART).unwrap_or(SignedDuration::ZERO);
-        Self { receiver, standing: BTreeMap::new(), allowance: Allowance::new(BURST, every), pause: PAUSE }
+        let timing = Timing { pause: PAUSE, again: alertmanager::AGAIN };
+        let allowance = Allowance::new(BURST, every);
+        Self { receiver, standing: BTreeMap::new(), due: None, allowance, timing }
     }
 
-    /// Waits no longer than this after a first failure.
+    /// Waits as long as this.
     #[must_use]
-    pub fn pausing(mut self, pause: Duration) -> Self {
-        self.pause = pause;
+    pub fn timed(mut self, timing: Timing) -> Self {
+        self.timing = timing;
         self
     }
 
     /// Delivers what comes, until nothing more can come.
     pub async fn run(mut self, mut queue: mpsc::Receiver<Dispatch>) {
         loop {
-            let again = (!self.standing.is_empty()).then_some(alertmanager::AGAIN);
             let letters = tokio::select! {
-                biased;
                 dispatch = queue.recv() => match dispatch {
                     Some(dispatch) => self.letters(dispatch),
                     None => return,
                 },
-                () = after(again) => self.reminders(),
+                () = until(self.due) => self.reminders(),
             };
             match letters {
                 Ok(letters) => {
@@ -159,10 +171,16 @@ impl Postman {
         if !troubles.is_empty() {
             self.standing.insert(app, troubles.clone());
         }
+        self.due = match self.due {
+            _ if self.standing.is_empty() => None,
+            None => Some(Instant::now() + self.timing.again),
+            due => due,
+        };
         if is_news { self.alert(&troubles, &ended) } else { Ok(Vec::new()) }
     }
 
-    fn reminders(&self) -> Result<Vec<Letter>, DeliveryError> {
+    fn reminders(&mut self) -> Result<Vec<Letter>, DeliveryError> {
+        self.due = Some(Instant::now() + self.timing.again);
         let troubles: Vec<Message> = self.standing.values().flatten().cloned().collect();
         self.alert(&troubles, &[])
     }
@@ -181,7 +199,7 @@ impl Postman {
         while !self.allowance.take(Timestamp::now()) {
             tokio::time::sleep(APART).await;
         }
-        let mut pause = self.pause;
+        let mut pause = self.timing.pause;
         for tried in 1..=TRIES {
             let Err(error) = deliver::send(&self.receiver, &letter).await else { return };
             let Some(asked) = error.retry().filter(|_| tried < TRIES) else {
@@ -202,9 +220,9 @@ impl Postman {
     }
 }
 
-async fn after(pause: Option<Duration>) {
-    match pause {
-        Some(pause) => tokio::time::sleep(pause).await,
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
         None => std::future::pending().await,
     }
 }

@@ -109,7 +109,8 @@ impl Webhooks {
         if !lock(&self.replays).is_new(proof, now) {
             return Ok("this was here before".to_owned());
         }
-        let is_form = headers.get(CONTENT_TYPE).is_some_and(|it| it.as_bytes().starts_with(b"application/x-www"));
+        let is_form =
+            headers.get(CONTENT_TYPE).is_some_and(|it| it.as_bytes().starts_with(b"application/x-www"));
         if is_form {
             return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, "choose the content type application/json"));
         }

@@ -34,3 +34,7 @@ mod schema;
 mod telemetry;
 #[path = "agent/validate.rs"]
 mod validate;
+// The attribute tells clippy that helpers in it are tests as well.
+#[cfg(test)]
+#[path = "agent/webhooks.rs"]
+mod webhooks;

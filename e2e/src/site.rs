@@ -45,6 +45,8 @@ pub struct Site {
     namespaces: Value,
     /// Who is told of news: `notifications` of the configuration.
     pub notifications: Value,
+    /// Who may ask for a poll: `webhooks` of the configuration.
+    pub webhooks: Value,
     /// Another program than the one beside the test, and its environment variables.
     program: Option<PathBuf>,
     variables: Vec<(&'static str, String)>,
@@ -82,6 +84,7 @@ impl Site {
             environments: json!([]),
             namespaces,
             notifications: json!([]),
+            webhooks: json!({}),
             program: None,
             variables: Vec::new(),
         })
@@ -133,6 +136,7 @@ impl Site {
             "agent": {"namespace": NAMESPACE, "namespaces": self.namespaces, "instance": "lab"},
             "environments": self.environments,
             "notifications": self.notifications,
+            "webhooks": self.webhooks,
             "telemetry": {"otlp": {"endpoint": self.otlp.endpoint()}},
             "http": {"listen": format!("{}:{port}", self.http_address())},
             "render": {"helm": self.cluster.lab().helm, "kustomize": self.cluster.lab().kustomize},

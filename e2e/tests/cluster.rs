@@ -100,5 +100,7 @@ mod trust;
 mod unseen;
 #[path = "cluster/waiting_plan.rs"]
 mod waiting_plan;
+#[path = "cluster/webhooks.rs"]
+mod webhooks;
 #[path = "cluster/yielding.rs"]
 mod yielding;

@@ -4,6 +4,7 @@ mod approval;
 mod fetch;
 mod notification;
 mod source;
+mod webhooks;
 mod window;
 
 use std::collections::HashMap;
@@ -82,6 +83,7 @@ impl Check<'_> {
             agent,
             environments,
             notifications,
+            webhooks,
             fetch,
             telemetry,
             http,
@@ -103,6 +105,7 @@ impl Check<'_> {
             self.approvals_for(&agent.instance, &mut environments);
         }
         let notifications = self.notifications(&notifications);
+        let webhooks = self.webhooks(webhooks);
         let telemetry = self.telemetry(telemetry);
         let http = self.http(http);
         let render = self.render(render);
@@ -117,6 +120,7 @@ impl Check<'_> {
             agent: agent?,
             environments,
             notifications,
+            webhooks,
             telemetry,
             http: http?,
             render,

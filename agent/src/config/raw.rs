@@ -1,6 +1,7 @@
 //! The configuration as it is written: every key optional, nothing checked yet.
 
 mod notification;
+mod webhooks;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use super::units::{Bytes, Span};
 use super::{Detail, OnDuplicate};
 
 pub(super) use notification::{RawEndpoint, RawForge, RawOutbound, RawPagerDuty, RawReceiver, RawSlack};
+pub(super) use webhooks::{RawGitlabHook, RawHook, RawWebhooks};
 
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
@@ -28,6 +30,7 @@ pub(super) struct RawConfig {
     pub(super) environments: Vec<Value>,
     #[schemars(with = "Vec<RawReceiver>")]
     pub(super) notifications: Vec<Value>,
+    pub(super) webhooks: RawWebhooks,
     pub(super) fetch: RawFetch,
     pub(super) telemetry: RawTelemetry,
     pub(super) http: RawHttp,

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use skiff_shared::trace::canonical_repository;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -112,6 +113,19 @@ impl Sources {
         self.vital.spawn("a poller", poller.run());
         running.push(Running { subject: subject.clone(), readers, stop });
         Following { subject, sources: self.clone(), reader }
+    }
+
+    /// Asks the sources at once that are in one of these repositories, however these are written; returns how many they
+    /// are.
+    pub fn wake(&self, urls: &[String]) -> usize {
+        let named: Vec<String> = urls.iter().map(|url| canonical_repository(url)).collect();
+        let running = self.running();
+        let is_named = |running: &&Running| {
+            let own = canonical_repository(&running.subject.url());
+            named.iter().any(|named| named.eq_ignore_ascii_case(&own))
+        };
+        let woken = running.iter().filter(is_named);
+        woken.map(|running| running.readers.hurry.notify_one()).count()
     }
 
     /// Notes that an environment's app list is not known, or that the environment is no more.

@@ -104,6 +104,7 @@ fn values_become_the_configuration_as_they_are() {
     render: {}
     state: {}
     telemetry: {}
+    webhooks: {}
     ");
 }
 

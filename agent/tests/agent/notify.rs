@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use skiff::config::{Config, Receiver, Secret};
-use skiff::notify::{About, Dispatch, Key, Message, Postman, Standing, Teller};
+use skiff::notify::{About, Dispatch, Key, Message, Postman, Standing, Teller, Timing};
 use skiff_harness::inbox::{Answer, Inbox, Received};
 use skiff_shared::api::v1alpha1::Revision;
 use skiff_shared::news::{News, Reason};
@@ -14,6 +14,8 @@ use tempfile::TempDir;
 use tokio::sync::mpsc;
 
 const COMMIT: &str = "4f2c9a7d3b4f2c9a7d3b4f2c9a7d3b4f2c9a7d3b";
+
+const TIMING: Timing = Timing { pause: Duration::from_millis(1), again: Duration::from_secs(60) };
 
 /// A receiver of the configuration, with the server that it sends to.
 struct Post {
@@ -31,7 +33,7 @@ impl Post {
         for (name, content) in files {
             post.write(name, content);
         }
-        tokio::spawn(Postman::new(post.receiver(destination)).pausing(Duration::from_millis(1)).run(waiting));
+        tokio::spawn(Postman::new(post.receiver(destination)).timed(TIMING).run(waiting));
         post
     }
 
@@ -244,6 +246,26 @@ async fn alertmanager_is_told_of_troubles_and_of_their_end() {
     assert_eq!(ended[0]["labels"], alert["labels"], "labels say which alert it is");
     assert!(time(&ended[0]["endsAt"]) <= Timestamp::now(), "{ended}");
     assert!(time(&ended[0]["startsAt"]) <= time(&ended[0]["endsAt"]), "{ended}");
+}
+
+#[tokio::test]
+async fn a_trouble_that_lasts_is_told_again_however_much_happens_meanwhile() {
+    let post = Post::start(&[], "alertmanager: {url: INBOX}");
+    let (queue, waiting) = mpsc::channel(64);
+    let timing = Timing { again: Duration::from_millis(30), ..TIMING };
+    tokio::spawn(Postman::new(post.receiver("alertmanager: {url: INBOX}")).timed(timing).run(waiting));
+    let standing = |app: &str| {
+        Dispatch::Standing(Standing { app: app.to_owned(), troubles: vec![degraded()], ended: vec![] })
+    };
+    queue.send(standing("web")).await.unwrap();
+    let busy = tokio::spawn(async move {
+        while queue.send(Dispatch::Told(Box::new(degraded()))).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    let all = post.inbox.wait_for(3).await.unwrap();
+    assert!(all.iter().all(|it| it.json()[0]["labels"]["alertname"] == "SkiffDegraded"), "{all:?}");
+    busy.abort();
 }
 
 #[tokio::test]

@@ -46,8 +46,7 @@ impl Door {
     }
 
     async fn post(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> u16 {
-        let mut request = reqwest::Client::builder().no_proxy().build().unwrap();
-        let client = &mut request;
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let mut request = client.post(format!("http://{}/{path}", self.address)).body(body.to_vec());
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -109,11 +108,17 @@ async fn github_wakes_by_its_signature_and_is_heard_once() {
     changed[10] ^= 1;
     assert_eq!(door.post("github", &headers, &changed).await, 401);
     let wrong = format!("sha256={}", signature("another secret", &body));
-    assert_eq!(door.post("github", &[("x-github-event", "push"), ("x-hub-signature-256", &wrong)], &body).await, 401);
+    assert_eq!(
+        door.post("github", &[("x-github-event", "push"), ("x-hub-signature-256", &wrong)], &body).await,
+        401
+    );
     assert_eq!(door.post("github", &[("x-github-event", "push")], &body).await, 401);
     let ping = bytes(&json!({"zen": "Design for failure.", "hook_id": 1}));
     let signed = format!("sha256={}", signature(SECRET, &ping));
-    assert_eq!(door.post("github", &[("x-github-event", "ping"), ("x-hub-signature-256", &signed)], &ping).await, 200);
+    assert_eq!(
+        door.post("github", &[("x-github-event", "ping"), ("x-hub-signature-256", &signed)], &ping).await,
+        200
+    );
     assert_eq!(door.woken().len(), 1, "nothing but a push wakes");
     // A rotated secret counts at once.
     std::fs::write(door.folder.path().join("secret"), "the next one").unwrap();
@@ -197,10 +202,9 @@ async fn gitea_and_forgejo_wake_by_their_signatures() {
             "pusher": {"login": "ada"}, "sender": {"login": "ada"},
         }))
     };
-    for (name, event, header) in [
-        ("one", "x-gitea-event", "x-gitea-signature"),
-        ("two", "x-forgejo-event", "x-forgejo-signature"),
-    ] {
+    for (name, event, header) in
+        [("one", "x-gitea-event", "x-gitea-signature"), ("two", "x-forgejo-event", "x-forgejo-signature")]
+    {
         let body = push(name);
         let signed = signature(SECRET, &body);
         assert_eq!(door.post("gitea", &[(event, "push"), (header, &signed)], &body).await, 200);
@@ -220,8 +224,13 @@ async fn what_is_too_large_unknown_or_a_form_is_refused() {
     assert_eq!(door.post("bitbucket", &[], b"{}").await, 404);
     let form = b"payload=%7B%7D";
     let signed = format!("sha256={}", signature(SECRET, form));
-    let headers = [("x-hub-signature-256", signed.as_str()), ("content-type", "application/x-www-form-urlencoded")];
+    let headers =
+        [("x-hub-signature-256", signed.as_str()), ("content-type", "application/x-www-form-urlencoded")];
     assert_eq!(door.post("github", &headers, form).await, 415);
-    assert_eq!(door.post("github", &[("x-hub-signature-256", &format!("sha256={}", signature(SECRET, b"[")))], b"[").await, 400);
+    assert_eq!(
+        door.post("github", &[("x-hub-signature-256", &format!("sha256={}", signature(SECRET, b"[")))], b"[")
+            .await,
+        400
+    );
     assert_eq!(door.woken().len(), 0);
 }

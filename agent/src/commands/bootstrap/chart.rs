@@ -12,7 +12,7 @@ use crate::args::ClusterArgs;
 use crate::config::{Config, ConfigErrors};
 
 /// The chart's files: what `charts/skiff` holds but for what `.helmignore` names.
-const FILES: [(&str, &str); 16] = [
+const FILES: [(&str, &str); 17] = [
     (".helmignore", include_str!("../../../../charts/skiff/.helmignore")),
     ("Chart.yaml", include_str!("../../../../charts/skiff/Chart.yaml")),
     ("values.yaml", include_str!("../../../../charts/skiff/values.yaml")),
@@ -29,6 +29,7 @@ const FILES: [(&str, &str); 16] = [
     ("templates/network.yaml", include_str!("../../../../charts/skiff/templates/network.yaml")),
     ("templates/rbac.yaml", include_str!("../../../../charts/skiff/templates/rbac.yaml")),
     ("templates/serviceaccount.yaml", include_str!("../../../../charts/skiff/templates/serviceaccount.yaml")),
+    ("templates/webhooks.yaml", include_str!("../../../../charts/skiff/templates/webhooks.yaml")),
 ];
 
 /// The chart on disk, with the values of this cluster beside it.

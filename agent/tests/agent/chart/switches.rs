@@ -29,6 +29,7 @@ fn switches_add_their_kinds_and_nothing_else() {
     assert_eq!(added("podDisruptionBudget.enabled=true"), ["PodDisruptionBudget"]);
     assert_eq!(added("serviceMonitor.enabled=true"), ["Service", "ServiceMonitor"]);
     assert_eq!(added("networkPolicy.enabled=true"), ["NetworkPolicy"]);
+    assert_eq!(added("webhooks.listen=0.0.0.0:9091"), ["Service"]);
     let removed =
         |switch: &str| -> Vec<String> { usual.difference(&kinds(&with(&[switch]))).cloned().collect() };
     assert_eq!(removed("crd.install=false"), ["CustomResourceDefinition"]);
@@ -64,6 +65,24 @@ fn what_selects_pods_selects_the_agents() {
     assert!(of_service.iter().all(|(key, value)| service["metadata"]["labels"].get(key) == Some(value)));
     assert_eq!(monitor["metadata"]["labels"]["release"], "prometheus");
     assert_eq!(monitor["spec"]["endpoints"], json!([{"port": "http", "path": "/metrics"}]));
+}
+
+#[test]
+fn webhooks_have_a_port_a_service_and_who_may_send_them() {
+    let documents = with(&[
+        "webhooks.listen=0.0.0.0:9091",
+        "webhooks.github.secretFile=/etc/skiff-credentials/hooks/github",
+        "networkPolicy.enabled=true",
+        "networkPolicy.webhooksFrom[0].namespaceSelector.matchLabels.name=ingress",
+    ]);
+    let ports = &template(&documents)["spec"]["containers"][0]["ports"];
+    assert_eq!(ports[1], json!({"name": "webhooks", "containerPort": 9091}));
+    let service = find(&documents, "Service");
+    assert_eq!(service["metadata"]["name"], "skiff-webhooks");
+    assert_eq!(service["spec"]["ports"][0]["targetPort"], "webhooks");
+    let from = json!([{"namespaceSelector": {"matchLabels": {"name": "ingress"}}}]);
+    let rule = json!({"from": from, "ports": [{"port": "webhooks", "protocol": "TCP"}]});
+    assert_eq!(find(&documents, "NetworkPolicy")["spec"]["ingress"], json!([rule]));
 }
 
 #[test]
