@@ -255,7 +255,8 @@ fn drift_heals_and_fights_are_counted() {
     insta::assert_snapshot!(samples(&telemetry, "skiff_drifts"), @r#"skiff_drifts_total{cicd_pipeline_name="web",deployment_environment_name="production",skiff_drift_kind="changed"} 1"#);
     insta::assert_snapshot!(samples(&telemetry, "skiff_heals"), @r#"skiff_heals_total{cicd_pipeline_name="web",deployment_environment_name="production"} 1"#);
     insta::assert_snapshot!(samples(&telemetry, "skiff_heal_duration_seconds_sum"), @r#"skiff_heal_duration_seconds_sum{cicd_pipeline_name="web",deployment_environment_name="production"} 1"#);
-    insta::assert_snapshot!(samples(&telemetry, "skiff_contested"), @r#"skiff_contested_total{cicd_pipeline_name="web",deployment_environment_name="production"} 1"#);
+    insta::assert_snapshot!(samples(&telemetry, "skiff_contested_hold_duration_seconds_sum"), @r#"skiff_contested_hold_duration_seconds_sum{cicd_pipeline_name="web",deployment_environment_name="production"} 4"#);
+    insta::assert_snapshot!(samples(&telemetry, "skiff_contested_total"), @r#"skiff_contested_total{cicd_pipeline_name="web",deployment_environment_name="production"} 1"#);
 }
 
 #[test]
