@@ -22,6 +22,7 @@ use http::{HeaderMap, HeaderValue};
 use skiff_shared::chart;
 use skiff_shared::desired::ChartRelease;
 use skiff_shared::environment::{ChartSource, ChartVersion, RepoPath};
+use skiff_shared::object::{Digest, Hashing};
 
 use crate::git::{Credentials, Limits, Proxy, RepositoryUrl, Rewrites, Source};
 
@@ -49,6 +50,8 @@ pub struct Chart {
     pub release: ChartRelease,
     /// Where the archive came from: another digest under an unchanged address needs an index that names digests.
     location: String,
+    /// Tells who got it: its repository, and where the credentials are.
+    reader: Digest,
 }
 
 impl Chart {
@@ -77,6 +80,12 @@ impl Wanted {
 
     fn is_in_registry(&self) -> bool {
         self.chart.repository.starts_with("oci://")
+    }
+
+    /// Returns a digest that tells the repository, as it is read with these credentials, from all others.
+    fn reader(&self) -> Digest {
+        let places = self.access.credentials.places();
+        Hashing::default().part(self.chart.repository.as_bytes()).part(&places.0).finish()
     }
 
     /// Returns what is talked to, in the words of Git's adapter; no reference is looked at.

@@ -1,5 +1,5 @@
-//! The charts on disk: one file per archive, named by its digest, and the last index of each repository. What is here is
-//! not downloaded again; what no app uses is removed.
+//! The charts on disk: one file per archive, named by its digest and by who got it, and the last index of each repository.
+//! What is here is not downloaded again by the same; what no app uses is removed.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
@@ -10,9 +10,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use http::StatusCode;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use skiff_shared::desired::ChartRelease;
 use skiff_shared::environment::ChartSource;
+use skiff_shared::object::{self, Hashing};
 
 use super::error::{ChartError, ChartProblem};
 use super::registry::Token;
@@ -64,6 +66,14 @@ pub(super) struct State {
     pub chosen: HashMap<ChartSource, (u64, Chart)>,
     /// Of a registry, by scope.
     pub tokens: HashMap<String, Token>,
+}
+
+/// What a locked version was when it was first seen.
+#[derive(Serialize, Deserialize)]
+struct Pin {
+    release: ChartRelease,
+    /// As in [`Chart`].
+    reader: object::Digest,
 }
 
 /// A conversation about one chart.
@@ -119,16 +129,17 @@ impl Charts {
     /// Returns a version that a lock file names, as it was first seen: it is asked for once, and not again while its
     /// archive is here, so that it is there also when its repository is not.
     pub fn locked(&self, wanted: &Wanted) -> Result<Arc<Chart>, ChartError> {
-        let pin = self.pin(&wanted.chart);
-        let known = fs::read(&pin).ok().and_then(|bytes| serde_json::from_slice::<ChartRelease>(&bytes).ok());
-        if let Some(release) = known.filter(|release| self.has(&release.digest)) {
-            let chart = Chart { release, location: String::new() };
+        let pin = self.pin(wanted);
+        let known = fs::read(&pin).ok().and_then(|bytes| serde_json::from_slice::<Pin>(&bytes).ok());
+        if let Some(Pin { release, reader }) = known.filter(|pin| self.has(&pin.release.digest, wanted)) {
+            let chart = Chart { release, location: String::new(), reader };
             return self.issue(chart).map_err(|problem| wanted.error(problem));
         }
         match self.update(wanted, None, RECENTLY)? {
             Update::Moved(chart) => {
                 let storage = |source| wanted.error(ChartProblem::Storage { path: pin.clone(), source });
-                let text = serde_json::to_vec(&chart.release).map_err(|error| storage(error.into()))?;
+                let known = Pin { release: chart.release.clone(), reader: chart.reader };
+                let text = serde_json::to_vec(&known).map_err(|error| storage(error.into()))?;
                 fs::write(&pin, text).map_err(storage)?;
                 Ok(chart)
             }
@@ -139,16 +150,17 @@ impl Charts {
         }
     }
 
-    /// Returns the file that says what a locked version was when it was first seen.
-    fn pin(&self, chart: &ChartSource) -> PathBuf {
-        let ChartSource { repository, name, version } = chart;
-        let digest = Sha256::digest(format!("{repository}\n{name}\n{version}"));
-        self.root.join(format!("{}.pin", hex::encode(&digest[..16])))
+    /// Returns the file that says what a locked version was when it was first seen with these credentials.
+    fn pin(&self, wanted: &Wanted) -> PathBuf {
+        let ChartSource { repository: _, name, version } = &wanted.chart;
+        let hashing = Hashing::default().part(&wanted.reader().0).part(name.as_bytes());
+        let digest = hashing.part(version.to_string().as_bytes()).finish();
+        self.root.join(format!("{digest}.pin"))
     }
 
     /// Returns where a chart's archive is.
     pub fn archive(&self, chart: &Chart) -> PathBuf {
-        self.file(&chart.release.digest)
+        self.file(&chart.release.digest, chart.reader)
     }
 
     /// Removes the archives of charts that nobody keeps, and what is remembered of repositories that are none of
@@ -179,8 +191,8 @@ impl Charts {
             if path.extension().is_none_or(|extension| extension != "pin") {
                 continue;
             }
-            let release = serde_json::from_slice::<ChartRelease>(&fs::read(&path)?).ok();
-            if release.is_none_or(|release| !self.file(&release.digest).is_file()) {
+            let pin = serde_json::from_slice::<Pin>(&fs::read(&path)?).ok();
+            if pin.is_none_or(|pin| !self.file(&pin.release.digest, pin.reader).is_file()) {
                 fs::remove_file(path)?;
             }
         }
@@ -214,13 +226,13 @@ impl Charts {
         self.root.join(format!("index-{}.yaml", self.indexes.fetch_add(1, Ordering::Relaxed)))
     }
 
-    fn file(&self, digest: &str) -> PathBuf {
-        self.root.join(digest.replace(':', "-")).with_extension("tgz")
+    fn file(&self, digest: &str, reader: object::Digest) -> PathBuf {
+        self.root.join(format!("{}-{reader}.tgz", digest.replace(':', "-")))
     }
 
-    /// Says whether an archive is here, whole.
-    pub(super) fn has(&self, digest: &str) -> bool {
-        let Ok(mut file) = File::open(self.file(digest)) else { return false };
+    /// Says whether an archive is here, whole, for whom it is wanted.
+    pub(super) fn has(&self, digest: &str, wanted: &Wanted) -> bool {
+        let Ok(mut file) = File::open(self.file(digest, wanted.reader())) else { return false };
         let mut hash = Sha256::new();
         let mut buffer = vec![0; 64 << 10];
         loop {
@@ -255,6 +267,11 @@ impl Talk<'_> {
         self.wanted.error(problem)
     }
 
+    /// Says whether an archive is here, whole, for whom it is wanted.
+    pub(super) fn has(&self, digest: &str) -> bool {
+        self.charts.has(digest, self.wanted)
+    }
+
     /// Keeps the archive that an answer is, and returns it as a version of the chart.
     pub(super) fn keep(&self, reply: Reply<'_>, found: Found) -> Result<Chart, ChartError> {
         let Found { version, digest: expected, location } = found;
@@ -270,7 +287,7 @@ impl Talk<'_> {
                 Err(self.error(ChartProblem::DigestDiffers { version, found: digest, expected }))
             }
             _ => {
-                let path = self.charts.file(&digest);
+                let path = self.charts.file(&digest, self.wanted.reader());
                 file.persist(&path).map_err(|error| self.storage(&path, error.error))?;
                 Ok(self.chart(version, digest, location))
             }
@@ -302,7 +319,8 @@ impl Talk<'_> {
 
     pub(super) fn chart(&self, version: String, digest: String, location: String) -> Chart {
         let ChartSource { repository, name, version: _ } = self.wanted.chart.clone();
-        Chart { release: ChartRelease { repository, name, version, digest }, location }
+        let reader = self.wanted.reader();
+        Chart { release: ChartRelease { repository, name, version, digest }, location, reader }
     }
 
     pub(super) fn storage(&self, path: &Path, source: io::Error) -> ChartError {

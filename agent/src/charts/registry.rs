@@ -76,7 +76,7 @@ pub(super) fn find(talk: &Talk<'_>, tokens: &mut HashMap<String, Token>) -> Resu
         ChartVersion::Newest(_) => registry.newest()?,
     };
     let found = registry.manifest(version)?;
-    if let Some(digest) = found.digest.as_ref().filter(|digest| talk.charts.has(digest)) {
+    if let Some(digest) = found.digest.as_ref().filter(|digest| talk.has(digest)) {
         return Ok(talk.chart(found.version, digest.clone(), found.location));
     }
     let url = registry.address(&format!("blobs/{}", found.digest.as_deref().unwrap_or_default()))?;

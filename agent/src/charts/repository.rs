@@ -132,13 +132,13 @@ fn choose(talk: &Talk<'_>, index: &Index, known: Option<&Chart>) -> Result<Chart
     let digest = digest.map(|digest| format!("sha256:{digest}"));
     let found = Found { version, digest, location: location.to_string() };
     match &found.digest {
-        Some(digest) if talk.charts.has(digest) => {
+        Some(digest) if talk.has(digest) => {
             return Ok(talk.chart(found.version, digest.clone(), found.location));
         }
         Some(_) => {}
         None => {
             let is_known =
-                |known: &&Chart| known.location == found.location && talk.charts.has(&known.release.digest);
+                |known: &&Chart| known.location == found.location && talk.has(&known.release.digest);
             if let Some(known) = known.filter(is_known) {
                 return Ok(talk.chart(found.version, known.release.digest.clone(), found.location));
             }

@@ -4,7 +4,7 @@
 //! has moved, and tells the environments. A failure changes nothing: it is told, and tried again after a back-off.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use skiff_shared::desired::Interval;
@@ -83,6 +83,14 @@ pub struct Poller {
     pub stop: CancellationToken,
 }
 
+/// A poll.
+#[derive(Clone, Copy)]
+struct Asked {
+    at: Timestamp,
+    /// What the server has said since then holds still.
+    since: Instant,
+}
+
 /// Why a poll failed.
 struct Failure {
     reason: &'static str,
@@ -111,11 +119,16 @@ impl Poller {
         let mut failures = 0;
         let mut polls: u64 = 0;
         let mut more = self.sought.more();
+        let mut is_hurried = false;
         loop {
             more.mark_unchanged();
             let start = Timestamp::now();
             let interval = self.readers.interval();
-            let retry = match self.ask(known.as_ref(), start, interval).await {
+            let now = Instant::now();
+            // Who does not wait for the next poll wants to know what is there now.
+            let since = if is_hurried { Some(now) } else { now.checked_sub(interval / 2) };
+            let since = since.unwrap_or(now);
+            let retry = match self.ask(known.as_ref(), Asked { at: start, since }).await {
                 Ok(moved) => {
                     failures = 0;
                     self.readers.tell(&self.subject, moved.clone().map_or(Sourced::Unmoved, Sourced::Moved));
@@ -135,32 +148,27 @@ impl Poller {
             let now = Timestamp::now();
             let pause = next_poll(&polled, interval, now).duration_since(now);
             let pause = Duration::try_from(pause).unwrap_or(interval);
-            tokio::select! {
+            is_hurried = tokio::select! {
                 () = self.stop.cancelled() => return,
-                () = self.readers.hurried() => {}
-                Ok(()) = more.changed(), if self.subject.takes_approvals() => {}
-                () = tokio::time::sleep(pause) => {}
-            }
+                () = self.readers.hurried() => true,
+                Ok(()) = more.changed(), if self.subject.takes_approvals() => true,
+                () = tokio::time::sleep(pause) => false,
+            };
         }
     }
 
     /// Polls once; returns what the source stands at if it moved.
-    async fn ask(
-        &self,
-        known: Option<&State>,
-        start: Timestamp,
-        interval: Duration,
-    ) -> Result<Option<State>, Failure> {
+    async fn ask(&self, known: Option<&State>, asked: Asked) -> Result<Option<State>, Failure> {
         match (&*self.subject, known) {
             (Subject::Git(source), known) => {
                 let known = known.and_then(State::revision).map(|fetched| fetched.what.clone());
-                let moved = self.ask_git(source, known).await?;
-                Ok(moved.map(|what| State::Git(Fetched::since(start, what))))
+                let moved = self.ask_git(source, known, asked.since).await?;
+                Ok(moved.map(|what| State::Git(Fetched::since(asked.at, what))))
             }
             (Subject::Chart(wanted), known) => {
                 let known = known.and_then(State::chart).map(|fetched| fetched.what.clone());
-                let moved = self.ask_charts(wanted, known, interval / 2).await?;
-                Ok(moved.map(|what| State::Chart(Fetched::since(start, what))))
+                let moved = self.ask_charts(wanted, known, asked.since.elapsed()).await?;
+                Ok(moved.map(|what| State::Chart(Fetched::since(asked.at, what))))
             }
         }
     }
@@ -169,15 +177,17 @@ impl Poller {
         &self,
         source: &Source,
         known: Option<Arc<Revision>>,
+        since: Instant,
     ) -> Result<Option<Arc<Revision>>, Failure> {
         let (cache, asked, before) = (self.cache.clone(), source.clone(), known.clone());
         let sought = self.sought.now();
         let update = self.transfers.run(move || match asked.approvals {
             Some(_) => {
-                let (update, tags) = cache.update_with_approvals(&asked, before.as_deref(), &sought)?;
+                let (update, tags) =
+                    cache.update_with_approvals(&asked, before.as_deref(), &sought, since)?;
                 Ok((update, Some(tags)))
             }
-            None => Ok((cache.update(&asked, before.as_deref())?, None)),
+            None => Ok((cache.update_since(&asked, before.as_deref(), since)?, None)),
         });
         let update = update.await;
         let failed = |error: git::FetchError| Failure {

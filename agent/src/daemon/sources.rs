@@ -14,7 +14,7 @@ use super::source::{Poller, Sourced, State, Subject};
 use super::vital::Vital;
 use crate::blocking::Transfers;
 use crate::charts::{Charts, Wanted};
-use crate::git::{Cache, RepositoryUrl};
+use crate::git::{Cache, Source};
 use crate::telemetry::chain;
 
 /// News of one source.
@@ -145,15 +145,15 @@ impl Sources {
         }
         // Held meanwhile: what is removed must not be followed at the same time.
         let running = self.running();
-        let mut urls: Vec<RepositoryUrl> = Vec::new();
+        let mut fetched: Vec<Source> = Vec::new();
         let mut wanted: Vec<Wanted> = Vec::new();
         for running in &*running {
             match &*running.subject {
-                Subject::Git(source) => urls.push(source.url.clone()),
+                Subject::Git(source) => fetched.push(source.clone()),
                 Subject::Chart(chart) => wanted.push(chart.clone()),
             }
         }
-        if let Err(error) = self.cache.retain(&urls) {
+        if let Err(error) = self.cache.retain(&fetched) {
             tracing::warn!(error = chain(&error), "repositories that are no longer read stay on disk");
         }
         // A chart repository that has not answered yet may stand at an archive that is here.

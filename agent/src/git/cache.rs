@@ -1,17 +1,19 @@
-//! The cache: what was fetched, one folder per repository. A poll asks the server what a reference stands for; only a
-//! commit that is not here yet is fetched. Everything blocks and belongs on a blocking thread.
+//! The cache: what was fetched, one folder per repository and credentials, as what a server shows to some is not for all who
+//! read here. A poll asks the server what a reference stands for; only a commit that is not here yet is fetched.
+//! Everything blocks and belongs on a blocking thread.
 
 mod admission;
 mod approvals;
+mod listing;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Instant;
 
 use gix::ObjectId;
 use gix::hash::Kind;
-use sha2::{Digest, Sha256};
 use skiff_shared::gate::approval::{self, ApprovalTag};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -24,10 +26,10 @@ use super::remote::{Means, Remote, Tip};
 use super::revision::Revision;
 use super::snapshot::Snapshot;
 use super::source::{Limits, Source};
-use super::url::RepositoryUrl;
 
 use admission::Rewritten;
 pub use approvals::Sought;
+use listing::{Call, Listing};
 
 /// All fetched repositories of one process.
 pub struct Cache {
@@ -56,7 +58,7 @@ pub enum CacheError {
     InUse { root: PathBuf },
 }
 
-/// One repository's place in the cache.
+/// The place in the cache of one repository as it is read with one set of credentials.
 #[derive(Debug)]
 struct Slot {
     folder: PathBuf,
@@ -76,6 +78,8 @@ struct State {
     rewritten: Option<Rewritten>,
     /// The approval tags that somebody waits for, as they are stored.
     approvals: HashMap<ObjectId, Vec<u8>>,
+    /// What the server listed last.
+    listing: Listing,
 }
 
 #[derive(Debug)]
@@ -110,28 +114,40 @@ impl Cache {
 
     /// Returns the commit that the source's reference stands for, fetching nothing.
     pub fn poll(&self, source: &Source) -> Result<CommitId, FetchError> {
-        Ok(Remote::connect(source, &self.means)?.resolve(&source.reference)?.commit)
+        Ok(Remote::connect(source, &self.means)?.list(&source.reference.prefixes())?.tip(source)?.commit)
     }
 
     /// Polls and, if the reference has moved away from `known`, fetches, in one conversation. Afterwards the commit is
     /// here in any case. A commit that is named as such and is here needs no server.
     pub fn update(&self, source: &Source, known: Option<&Revision>) -> Result<Update, FetchError> {
+        self.update_since(source, known, Instant::now())
+    }
+
+    /// The same, but what the server has listed at `since` or later holds still, so that the references of one repository
+    /// share its polls.
+    pub fn update_since(
+        &self,
+        source: &Source,
+        known: Option<&Revision>,
+        since: Instant,
+    ) -> Result<Update, FetchError> {
         let revision = match source.reference {
             Reference::Commit(commit) => self.bring(source, commit)?,
-            _ => self.follow(source, None)?.0,
+            _ => self.follow(source, None, since)?.0,
         };
         Ok(Self::compared(known, revision))
     }
 
-    /// Updates, and reads in the same conversation what tags there are that approve plans, as far as the source says
+    /// Updates as [`Self::update_since`] does, and reads in the same conversation what tags there are that approve plans, as far as the source says
     /// whose do. Those that are not `sought` are only named.
     pub fn update_with_approvals(
         &self,
         source: &Source,
         known: Option<&Revision>,
         sought: &Sought,
+        since: Instant,
     ) -> Result<(Update, Vec<ApprovalTag>), FetchError> {
-        let (revision, tags) = self.follow(source, Some(sought))?;
+        let (revision, tags) = self.follow(source, Some(sought), since)?;
         Ok((Self::compared(known, revision), tags))
     }
 
@@ -159,10 +175,10 @@ impl Cache {
         Ok(())
     }
 
-    /// Removes the repositories that are in none of `urls` any more.
-    pub fn retain(&self, urls: &[RepositoryUrl]) -> Result<(), CacheError> {
+    /// Removes what was fetched for none of `sources`.
+    pub fn retain(&self, sources: &[Source]) -> Result<(), CacheError> {
         let unusable = |source| CacheError::Unusable { root: self.root.clone(), source };
-        let kept: Vec<String> = urls.iter().map(key).collect();
+        let kept: HashSet<String> = sources.iter().map(key).collect();
         let mut slots = self.slots();
         slots.retain(|key, _| kept.contains(key));
         for entry in fs::read_dir(&self.root).map_err(unusable)? {
@@ -190,27 +206,28 @@ impl Cache {
         &self,
         source: &Source,
         sought: Option<&Sought>,
+        since: Instant,
     ) -> Result<(Revision, Vec<ApprovalTag>), FetchError> {
         let slot = self.slot(source)?;
         let _turn = slot.turn();
-        let mut remote = Remote::connect(source, &self.means)?;
+        let mut call = Call::to(source, &self.means);
         let approvals = source.approvals.as_deref().zip(sought);
         let below = approvals.map(|(approvals, _)| approval::prefix(&approvals.instance));
-        let (tip, named) = remote.resolve_beside(&source.reference, below.as_deref())?;
-        slot.check_rewritten(source, &mut remote, &tip)?;
+        let (tip, named) = slot.list(&mut call, below.as_deref(), since)?;
+        slot.check_rewritten(source, &mut call, &tip)?;
         let revision = match slot.revision(source, &tip)? {
             Some(revision) => revision,
-            None => slot.bring(source, &mut remote, &tip)?,
+            None => slot.bring(source, call.remote()?, &tip)?,
         };
         let revision = self.signed(source, &slot, &tip, revision)?;
         slot.note(source, &tip);
-        let tags = approvals
-            .map(|(approvals, sought)| self.approvals(source, approvals, &slot, &mut remote, &named, sought));
+        let tags =
+            approvals.map(|(approvals, sought)| self.approvals(approvals, &slot, &mut call, &named, sought));
         Ok((revision, tags.unwrap_or_default()))
     }
 
     fn slot(&self, source: &Source) -> Result<Arc<Slot>, FetchError> {
-        let key = key(&source.url);
+        let key = key(source);
         let mut slots = self.slots();
         if let Some(slot) = slots.get(&key) {
             return Ok(slot.clone());
@@ -229,9 +246,9 @@ impl Cache {
     }
 }
 
-/// Returns the name of a repository's folder: the same for all spellings of its address.
-fn key(url: &RepositoryUrl) -> String {
-    hex::encode(&Sha256::digest(url.canonical())[..16])
+/// Returns the name of the folder that a source is fetched into.
+fn key(source: &Source) -> String {
+    source.reader().to_string()
 }
 
 impl Slot {

@@ -10,6 +10,7 @@ use reqwest::{Response, Url};
 
 use super::budget::Failure;
 use super::error::FetchError;
+use super::github_app::Lease;
 use super::http::{Transfer, retry_after};
 use super::peer::Peer;
 use super::remote::{Means, Web, web};
@@ -21,6 +22,8 @@ use crate::config::Secret;
 pub struct Exchange {
     peer: Peer,
     transfer: Arc<Transfer>,
+    /// The token that it shows, where a GitHub App gave one out.
+    lease: Option<Lease>,
 }
 
 /// The answer to a request, whatever it says; its body is still to be read.
@@ -36,8 +39,8 @@ impl Exchange {
             return Err(FetchError::RepositoryNotFound { url: source.url.to_string() });
         };
         let named = means.named(source, source.credentials.secret.as_deref())?;
-        let Web { peer, transfer, .. } = web(source, origin, named.as_ref(), means)?;
-        Ok(Self { peer, transfer })
+        let Web { peer, transfer, lease } = web(source, origin, named.as_ref(), means)?;
+        Ok(Self { peer, transfer, lease })
     }
 
     /// Sends a request. Credentials go with it if it goes to the source's host; an `Authorization` among the headers
@@ -75,8 +78,13 @@ impl Reply<'_> {
         self.response.url()
     }
 
-    /// Says in our words what an answer means that is no success.
+    /// Says in our words what an answer means that is no success. What was shown and not accepted is not shown again.
     pub fn refused(&self) -> FetchError {
+        if self.status() == StatusCode::UNAUTHORIZED
+            && let Some(lease) = &self.exchange.lease
+        {
+            lease.forget();
+        }
         let retry_after = retry_after(self.response.headers(), Timestamp::now());
         self.exchange.peer.ended(Failure::Status { status: self.status(), retry_after })
     }

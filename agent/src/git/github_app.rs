@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use aws_lc_rs::rand::SystemRandom;
@@ -50,12 +50,18 @@ pub struct GithubApp {
 }
 
 /// The tokens of one process.
-#[derive(Debug, Default)]
-pub(super) struct Tokens(Mutex<HashMap<Grant, Token>>);
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tokens(Arc<Mutex<HashMap<Grant, Token>>>);
+
+/// A token that is in use.
+pub(super) struct Lease {
+    tokens: Tokens,
+    grant: Grant,
+}
 
 /// What a token is good for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Grant {
+struct Grant {
     api: String,
     app: String,
     installation: String,
@@ -84,28 +90,31 @@ impl Tokens {
         source: &Source,
         login: &Login,
         budget: &Budget,
-    ) -> Result<(Secret, Grant), FetchError> {
+    ) -> Result<(Secret, Lease), FetchError> {
         let now = Timestamp::now();
         let grant = Grant::of(app, source);
+        let lease = Lease { tokens: self.clone(), grant: grant.clone() };
         if let Some(token) = self.held().get(&grant).filter(|token| token.is_good(now)) {
             budget.hide(token.text.clone());
-            return Ok((token.text.clone(), grant));
+            return Ok((token.text.clone(), lease));
         }
         let url = source.url.to_string();
         let token = Request { grant: &grant, key: &app.key, url, login, budget }.send(now)?;
         budget.hide(token.text.clone());
         let text = token.text.clone();
-        self.held().insert(grant.clone(), token);
-        Ok((text, grant))
-    }
-
-    /// Lets go of a token that was not accepted.
-    pub(super) fn forget(&self, grant: &Grant) {
-        self.held().remove(grant);
+        self.held().insert(grant, token);
+        Ok((text, lease))
     }
 
     fn held(&self) -> MutexGuard<'_, HashMap<Grant, Token>> {
         self.0.lock().expect("no code panics while it holds the tokens")
+    }
+}
+
+impl Lease {
+    /// Lets go of a token that was not accepted: the next one who wants it asks for another.
+    pub(super) fn forget(&self) {
+        self.tokens.held().remove(&self.grant);
     }
 }
 

@@ -3,13 +3,13 @@
 //! gix's own fetch walks references and history that a shallow cache has none of; here the negotiation is one round:
 //! the wanted commit against the commits that the cache holds.
 
+mod listed;
 mod negotiation;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use gix::ObjectId;
-use gix::bstr::ByteSlice;
 use gix::hash::Kind;
 use gix::odb::pack;
 use gix::progress::Discard;
@@ -22,45 +22,23 @@ use gix_transport::client::git::ConnectMode;
 use gix_transport::client::git::blocking_io::Connection;
 use gix_transport::{Protocol, Service};
 use reqwest::Url;
-use skiff_shared::version::{self, Range};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::budget::Budget;
 use super::credentials::{NamedSecret, NamedSecrets, Secrets};
-use super::error::{FetchError, GitCause, VersionsFound};
-use super::github_app::{Grant, Tokens};
+use super::error::{FetchError, GitCause};
+use super::github_app::{Lease, Tokens};
 use super::http::{Transfer, Wire};
 use super::peer::Peer;
-use super::reference::{CommitId, Reference};
+use super::reference::CommitId;
 use super::source::Source;
 use super::ssh;
 use super::url::{Address, SshAddress};
 
+pub(super) use listed::{Listed, NamedTag, Tip, tags_below};
 pub(super) use negotiation::Held;
 use negotiation::Negotiation;
-
-/// What every tag's full name begins with.
-const TAGS: &str = "refs/tags/";
-
-/// Where a reference stands.
-pub(super) struct Tip {
-    pub commit: CommitId,
-    /// The tag's own object, if the reference is an annotated tag.
-    pub tag: Option<ObjectId>,
-    /// The source's own, or the tag that was chosen for it.
-    pub reference: Reference,
-}
-
-/// A tag below a prefix.
-pub(super) struct NamedTag {
-    /// Below `refs/tags/`.
-    pub name: String,
-    /// The tag's own object; for one without, what it stands for.
-    pub object: ObjectId,
-    /// What an annotated tag is on.
-    pub on: Option<ObjectId>,
-}
 
 /// What all conversations of one process share.
 pub struct Means {
@@ -77,7 +55,7 @@ pub(super) struct Web {
     pub peer: Peer,
     pub transfer: Arc<Transfer>,
     /// The token that it shows, where a GitHub App gave one out.
-    grant: Option<Grant>,
+    pub lease: Option<Lease>,
 }
 
 impl Means {
@@ -122,7 +100,7 @@ impl Remote {
     /// Reads the credentials and greets the server.
     pub(super) fn connect(source: &Source, means: &Means) -> Result<Self, FetchError> {
         let named = means.named(source, source.credentials.secret.as_deref())?;
-        let (peer, mut transport, grant) = match source.url.address() {
+        let (peer, mut transport, lease) = match source.url.address() {
             Address::Web(url) => over_http(source, url, named.as_ref(), means)?,
             Address::Ssh(address) => over_ssh(source, address, named.as_ref(), means)?,
         };
@@ -133,9 +111,9 @@ impl Remote {
                 .map_err(|error| peer.greeting_failed(&error))
                 .inspect_err(|error| {
                     if let FetchError::CredentialsRefused { .. } = error
-                        && let Some(grant) = &grant
+                        && let Some(lease) = &lease
                     {
-                        means.tokens.forget(grant);
+                        lease.forget();
                     }
                 })?;
         Ok(Self { peer, transport, handshake })
@@ -150,66 +128,12 @@ impl Remote {
         }
     }
 
-    /// Returns the commit that the reference stands for now; a tag's object is looked through.
-    pub(super) fn resolve(&mut self, reference: &Reference) -> Result<Tip, FetchError> {
-        Ok(self.resolve_beside(reference, None)?.0)
+    /// Lists where everything stands whose full name begins with one of these; nothing for none.
+    pub(super) fn list(&mut self, names: &[String]) -> Result<Listed, FetchError> {
+        if names.is_empty() { Ok(Listed::default()) } else { self.listed(names).map(Listed) }
     }
 
-    /// The same, and all tags whose names begin with `below`, by one question.
-    pub(super) fn resolve_beside(
-        &mut self,
-        reference: &Reference,
-        below: Option<&str>,
-    ) -> Result<(Tip, Vec<NamedTag>), FetchError> {
-        let below = below.map(|below| format!("{TAGS}{below}"));
-        let mut names = match reference {
-            Reference::Versions(_) => vec![TAGS.to_owned()],
-            _ => reference.candidates(),
-        };
-        names.extend(below.clone());
-        let listed = if names.is_empty() { Vec::new() } else { self.list(&names)? };
-        let tip = match reference {
-            Reference::Commit(commit) => Tip { commit: *commit, tag: None, reference: reference.clone() },
-            Reference::Versions(range) => self.choose(range, &listed)?,
-            Reference::Head | Reference::Name(_) | Reference::Branch(_) | Reference::Tag(_) => {
-                self.find(reference, &listed)?
-            }
-        };
-        let named = below.map(|below| listed.iter().filter_map(|it| named_tag(it, &below)).collect());
-        Ok((tip, named.unwrap_or_default()))
-    }
-
-    fn find(&self, reference: &Reference, listed: &[Ref]) -> Result<Tip, FetchError> {
-        let candidates = reference.candidates();
-        let mut found = candidates.iter().filter_map(|name| tip(listed, name, reference));
-        match (found.next(), found.next()) {
-            (Some(tip), None) => Ok(tip),
-            (None, _) => Err(FetchError::ReferenceNotFound {
-                url: self.peer.url.clone(),
-                reference: reference.short_name().to_owned(),
-            }),
-            (Some(_), Some(_)) => Err(FetchError::ReferenceAmbiguous {
-                url: self.peer.url.clone(),
-                name: reference.short_name().to_owned(),
-            }),
-        }
-    }
-
-    /// Returns the newest tag that is a version in the range.
-    fn choose(&self, range: &Range, listed: &[Ref]) -> Result<Tip, FetchError> {
-        let names = || listed.iter().filter_map(|listed| full_name(listed).strip_prefix(TAGS));
-        let chosen = version::newest(range, names())
-            .and_then(|name| tip(listed, &format!("{TAGS}{name}"), &Reference::Tag(name.to_owned())));
-        chosen.ok_or_else(|| {
-            let found = match version::newest(&Range::any(), names()) {
-                Some(newest) => VersionsFound::Newest(newest.to_owned()),
-                None => VersionsFound::None { tags: names().count() },
-            };
-            FetchError::VersionNotFound { url: self.peer.url.clone(), range: range.to_string(), found }
-        })
-    }
-
-    fn list(&mut self, names: &[String]) -> Result<Vec<Ref>, FetchError> {
+    fn listed(&mut self, names: &[String]) -> Result<Vec<Ref>, FetchError> {
         // Servers that speak only the old protocol have listed everything in their greeting.
         if let Some(listed) = self.handshake.refs.take() {
             return Ok(listed);
@@ -296,7 +220,7 @@ impl Remote {
 }
 
 /// A conversation before its greeting, with the token that it begins with if a GitHub App gave one out.
-type Prepared = (Peer, Box<dyn Transport>, Option<Grant>);
+type Prepared = (Peer, Box<dyn Transport>, Option<Lease>);
 
 /// Prepares a conversation over HTTP.
 fn over_http(
@@ -305,11 +229,11 @@ fn over_http(
     named: Option<&NamedSecret>,
     means: &Means,
 ) -> Result<Prepared, FetchError> {
-    let Web { peer, transfer, grant } = web(source, url, named, means)?;
+    let Web { peer, transfer, lease } = web(source, url, named, means)?;
     let address = gix::url::parse(url.as_str())
         .map_err(|error| FetchError::NotGit { url: peer.url.clone(), source: GitCause::new(&error) })?;
     let wire = Wire::new(transfer);
-    Ok((peer, Box::new(http_transport::Transport::new_http(wire, address, Protocol::V2, false)), grant))
+    Ok((peer, Box::new(http_transport::Transport::new_http(wire, address, Protocol::V2, false)), lease))
 }
 
 /// Reads the credentials for a conversation over HTTP. Nothing is sent to the source yet.
@@ -323,11 +247,11 @@ pub(super) fn web(
     let for_proxy = means.named(source, for_proxy)?;
     let (mut login, secrets) = source.login(named, for_proxy.as_ref())?;
     let budget = means.begin(source, secrets);
-    let mut grant = None;
+    let mut lease = None;
     if let Some(app) = login.app.take() {
-        let (token, granted) = means.tokens.token(&app, source, &login, &budget)?;
+        let (token, leased) = means.tokens.token(&app, source, &login, &budget)?;
         login.authorization = Some(source.app_authorization(&token, &budget)?);
-        grant = Some(granted);
+        lease = Some(leased);
     }
     let peer = Peer {
         url: source.url.to_string(),
@@ -337,7 +261,7 @@ pub(super) fn web(
         known_hosts: String::new(),
     };
     let transfer = Transfer::new(peer.budget.clone(), url.clone(), login);
-    Ok(Web { peer, transfer, grant })
+    Ok(Web { peer, transfer, lease })
 }
 
 /// Opens a conversation over SSH.
@@ -391,39 +315,7 @@ fn store(
     }
 }
 
-/// Returns the whole name of a listed reference; empty if it is no name that we could have been given.
-fn full_name(listed: &Ref) -> &str {
-    match listed {
-        Ref::Direct { full_ref_name, .. }
-        | Ref::Peeled { full_ref_name, .. }
-        | Ref::Symbolic { full_ref_name, .. }
-        | Ref::Unborn { full_ref_name, .. } => full_ref_name.to_str().unwrap_or_default(),
-    }
-}
-
 /// Returns what the server is told about who asks.
 fn agent() -> (&'static str, Option<String>) {
     ("agent", Some(concat!("skiff/", env!("CARGO_PKG_VERSION")).to_owned()))
-}
-
-/// Returns a listed tag whose full name begins with `below`.
-fn named_tag(listed: &Ref, below: &str) -> Option<NamedTag> {
-    let full = full_name(listed);
-    let name = full.strip_prefix(TAGS).filter(|_| full.starts_with(below))?.to_owned();
-    match listed {
-        Ref::Direct { object, .. } => Some(NamedTag { name, object: *object, on: None }),
-        Ref::Peeled { tag, object, .. } => Some(NamedTag { name, object: *tag, on: Some(*object) }),
-        Ref::Symbolic { .. } | Ref::Unborn { .. } => None,
-    }
-}
-
-/// Returns where the listed reference of this name stands.
-fn tip(listed: &[Ref], name: &str, reference: &Reference) -> Option<Tip> {
-    let (object, tag) = match listed.iter().find(|listed| full_name(listed) == name)? {
-        Ref::Direct { object, .. } => (object, None),
-        Ref::Peeled { object, tag, .. } => (object, Some(*tag)),
-        Ref::Symbolic { object, tag, .. } => (object, *tag),
-        Ref::Unborn { .. } => return None,
-    };
-    Some(Tip { commit: CommitId(*object), tag, reference: reference.clone() })
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use skiff_shared::environment;
+use skiff_shared::object::{Digest, Hashing};
 
 use super::github_app::GithubApp;
 use super::reference::{CommitId, IdError, Reference};
@@ -83,6 +84,60 @@ pub struct Credentials {
     pub github_app: Option<GithubApp>,
     /// The Secret's name.
     pub secret: Option<String>,
+}
+
+impl Source {
+    /// Returns a digest that tells the repository, as it is read with these credentials, from all others. It is the same
+    /// for all spellings of the address.
+    pub(super) fn reader(&self) -> Digest {
+        let Self {
+            url,
+            credentials,
+            reference: _,
+            proxy: _,
+            verify: _,
+            rewrites: _,
+            approvals: _,
+            limits: _,
+        } = self;
+        Hashing::default()
+            .part(url.canonical().as_bytes())
+            .part(url.username().unwrap_or_default().as_bytes())
+            .part(&credentials.places().0)
+            .finish()
+    }
+}
+
+impl Credentials {
+    /// Returns a digest of where they are, which tells them from others. Nothing of what they are is in it.
+    pub fn places(&self) -> Digest {
+        let Self {
+            username,
+            password,
+            token,
+            ca,
+            certificate,
+            certificate_key,
+            ssh_key,
+            ssh_passphrase,
+            known_hosts,
+            github_app,
+            secret,
+        } = self;
+        let files = [username, password, token, ca, certificate, certificate_key];
+        let for_ssh = [ssh_key, ssh_passphrase, known_hosts];
+        let hashing = files.into_iter().chain(for_ssh).fold(Hashing::default(), file);
+        let hashing = hashing.part(secret.as_deref().unwrap_or_default().as_bytes());
+        let Some(GithubApp { app, installation, private_key, api }) = github_app else {
+            return hashing.finish();
+        };
+        let texts = [app, installation, api];
+        file(texts.iter().fold(hashing, |hashing, text| hashing.part(text.as_bytes())), private_key).finish()
+    }
+}
+
+fn file(hashing: Hashing, path: &Option<PathBuf>) -> Hashing {
+    hashing.part(path.as_ref().map_or(&[], |path| path.as_os_str().as_encoded_bytes()))
 }
 
 /// A server that requests go through.

@@ -4,11 +4,12 @@
 use gix::ObjectId;
 use jiff::Timestamp;
 
+use super::listing::Call;
 use super::{Cache, Slot, damaged};
 use crate::git::error::{FetchError, GitCause};
 use crate::git::history::Question;
 use crate::git::reference::{CommitId, Reference};
-use crate::git::remote::{Remote, Tip};
+use crate::git::remote::Tip;
 use crate::git::revision::Revision;
 use crate::git::signature::{self, Objects, Signed, Signers, Tag};
 use crate::git::source::{Rewrites, Source};
@@ -44,7 +45,7 @@ impl Slot {
     pub(super) fn check_rewritten(
         &self,
         source: &Source,
-        remote: &mut Remote,
+        call: &mut Call<'_>,
         tip: &Tip,
     ) -> Result<(), FetchError> {
         let Rewrites::Refuse { accepted } = source.rewrites else { return Ok(()) };
@@ -58,7 +59,7 @@ impl Slot {
             let lender = lender.as_deref().filter(|generation| !generation.is_damaged());
             let question = Question { source, folder: &self.folder, lender };
             for base in [from].into_iter().chain(accepted) {
-                if question.builds_on(remote, tip.commit, base)? {
+                if question.builds_on(call.remote()?, tip.commit, base)? {
                     return Ok(());
                 }
             }

@@ -12,10 +12,11 @@ use jiff::Timestamp;
 use skiff_shared::gate::approval::{self, ApprovalTag, Word, Worthless};
 use skiff_shared::object::Digest;
 
+use super::listing::Call;
 use super::{Cache, Slot, damaged};
 use crate::git::error::{FetchError, GitCause, StorageCause};
 use crate::git::generation::{Generation, held};
-use crate::git::remote::{NamedTag, Remote};
+use crate::git::remote::NamedTag;
 use crate::git::signature::{self, SignatureProblem, Signers};
 use crate::git::source::{Approvals, Source};
 use crate::telemetry::chain;
@@ -34,10 +35,9 @@ impl Cache {
     /// Returns the approval tags among those that the server has named.
     pub(super) fn approvals(
         &self,
-        source: &Source,
         approvals: &Approvals,
         slot: &Slot,
-        remote: &mut Remote,
+        call: &mut Call<'_>,
         named: &[NamedTag],
         sought: &Sought,
     ) -> Vec<ApprovalTag> {
@@ -46,9 +46,9 @@ impl Cache {
         for tag in named {
             let Some((app, plan)) = approval::read_name(&approvals.instance, &tag.name) else { continue };
             let word = if sought.contains(&(Arc::from(app), plan)) {
-                let reading = reading.get_or_insert_with(|| self.reading(source, approvals, slot));
+                let reading = reading.get_or_insert_with(|| self.reading(call.source(), approvals, slot));
                 match reading {
-                    Ok(reading) => reading.word(remote, tag),
+                    Ok(reading) => reading.word(call, tag),
                     Err(error) => worthless(tag, error),
                 }
             } else {
@@ -78,16 +78,17 @@ impl Cache {
 
 impl Reading<'_> {
     /// Says what a tag is worth.
-    fn word(&self, remote: &mut Remote, tag: &NamedTag) -> Word {
+    fn word(&self, call: &mut Call<'_>, tag: &NamedTag) -> Word {
         if tag.on.is_none() {
             let problem = SignatureProblem::NotAnnotated { tag: tag.name.clone() };
             return Word::Bad(Worthless { reason: problem.reason(), message: problem.to_string() });
         }
-        let data = match self.data(remote, tag) {
+        let data = match self.data(call, tag) {
             Ok(data) => data,
             Err(error) => return worthless(tag, &error),
         };
-        let judged = signature::judge_tag(remote.format(), &tag.name, &data, &self.signers, Timestamp::now());
+        let judged =
+            signature::judge_tag(tag.object.kind(), &tag.name, &data, &self.signers, Timestamp::now());
         match judged {
             Ok((by, made_at)) => Word::Good { by, made_at },
             Err(problem) => Word::Bad(Worthless { reason: problem.reason(), message: problem.to_string() }),
@@ -95,7 +96,7 @@ impl Reading<'_> {
     }
 
     /// Returns a tag's object as it is stored; it is fetched once.
-    fn data(&self, remote: &mut Remote, tag: &NamedTag) -> Result<Vec<u8>, FetchError> {
+    fn data(&self, call: &mut Call<'_>, tag: &NamedTag) -> Result<Vec<u8>, FetchError> {
         if let Some(data) = self.slot.state().approvals.get(&tag.object) {
             return Ok(data.clone());
         }
@@ -105,8 +106,8 @@ impl Reading<'_> {
         let known = lender.and_then(|generation| generation.open().ok());
         let known = known.map(|repository| held(&repository)).unwrap_or_default();
         let (built, repository) =
-            Generation::build_beside(&self.slot.folder, remote.format(), lender).map_err(storage)?;
-        let fetched = remote.fetch_tag(&repository, tag.object, known);
+            Generation::build_beside(&self.slot.folder, tag.object.kind(), lender).map_err(storage)?;
+        let fetched = call.remote().and_then(|remote| remote.fetch_tag(&repository, tag.object, known));
         drop(repository);
         let data = fetched.and_then(|()| {
             // The packs that were there when it was opened are all that an open repository is sure to see.

@@ -4,8 +4,10 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use skiff::charts::Update;
+use skiff::git::GithubApp;
 use skiff_harness::chart_repository::ChartRepository;
 use skiff_harness::git_server::Access;
+use skiff_harness::github::{APP, Github, INSTALLATION};
 
 use super::{World, archive, told, wanted};
 
@@ -98,6 +100,51 @@ fn credentials_stay_with_the_repositorys_own_host() {
     let elsewhere = mirror.asked();
     assert_eq!(elsewhere.len(), 2);
     assert!(elsewhere.iter().all(|asked| asked.authorization.is_none()), "{elsewhere:?}");
+}
+
+#[test]
+fn what_was_got_with_credentials_is_not_for_those_without_them() {
+    let (mut world, repository) = (World::new(), repository());
+    repository.demand(Access::Basic { username: "ada".into(), password: "secret-1".into() });
+    let without = wanted(repository.url(), "web", "1.0.0");
+    let mut with = without.clone();
+    with.access.credentials = world.login("ada", "secret-1");
+    let chart = world.charts.locked(&with).unwrap();
+    // Whoever knows the digest of an archive can list it.
+    let listing = ChartRepository::start_on(Ipv4Addr::new(127, 79, 0, 7)).unwrap();
+    listing.publish_archive("web", "1.0.0", archive("web", "1.0.0", "of: 1.0.0\n"));
+    listing.list_archives_at(repository.url());
+    for _ in 0..2 {
+        assert_eq!(world.charts.locked(&without).unwrap_err().reason(), "AccessDenied");
+        let listed = wanted(listing.url(), "web", "1.0.0");
+        assert_eq!(world.update(&listed, None).unwrap_err().reason(), "AccessDenied");
+        world.restart();
+        let asked = repository.asked().len();
+        assert_eq!(world.charts.locked(&with).unwrap().release, chart.release);
+        assert_eq!(repository.asked().len(), asked, "who has got it needs no repository");
+    }
+}
+
+#[test]
+fn token_of_a_github_app_that_is_refused_is_not_used_again() {
+    let (world, repository, github) = (World::new(), repository(), Github::start().unwrap());
+    let admit = |number: usize| {
+        let password = format!("ghs_{number:036}");
+        repository.demand(Access::Basic { username: "x-access-token".to_owned(), password });
+    };
+    let mut wanted = wanted(repository.url(), "web", "1.0.0");
+    wanted.access.credentials.github_app = Some(GithubApp {
+        app: APP.to_owned(),
+        installation: INSTALLATION.to_owned(),
+        private_key: world.file("app.pem", github.private_key()),
+        api: github.api(),
+    });
+    admit(0);
+    world.moved(&wanted, None);
+    admit(1);
+    assert_eq!(world.update(&wanted, None).unwrap_err().reason(), "AccessDenied");
+    world.moved(&wanted, None);
+    assert_eq!(github.given().len(), 2);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use skiff::git::{Credentials, FetchError, Retry, Source};
 use skiff_harness::certs::Authority;
 use skiff_harness::git_server::{Access, Fault, GitServer, Options};
 
-use super::{World, chain, told};
+use super::{World, chain, id, told};
 
 fn basic() -> Access {
     Access::Basic { username: "ada".into(), password: "s3cret".into() }
@@ -39,6 +39,30 @@ fn password_is_read_at_each_use() {
     source.credentials.username = None;
     source.url = world.shop.url().replace("http://", "http://ada@").parse().unwrap();
     world.cache().update(&source, None).unwrap();
+}
+
+#[test]
+fn what_was_fetched_with_credentials_is_not_for_those_without_them() {
+    let mut world = World::new();
+    let commit = world.shop.write("a", "1").commit("First").unwrap();
+    world.server.demand(basic());
+    let without = world.source(&commit);
+    let mut source = without.clone();
+    source.credentials.username = world.file("username", "ada");
+    source.credentials.password = world.file("password", "s3cret");
+    let mut other = source.clone();
+    other.credentials.password = world.file("other", "wrong-s3cret");
+    world.cache().update(&source, None).unwrap();
+    for _ in 0..2 {
+        for refused in [&without, &other] {
+            assert_eq!(fail(&world, refused).reason(), "AccessDenied");
+            assert!(world.cache().snapshot(refused, id(&commit)).is_err());
+        }
+        world.restart();
+        let asked = world.server.requests().len();
+        world.cache().update(&source, None).unwrap();
+        assert_eq!(world.server.requests().len(), asked, "who has got it needs no server");
+    }
 }
 
 #[test]

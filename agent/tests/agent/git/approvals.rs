@@ -37,7 +37,7 @@ impl Desk {
 
     fn asked(&self, plan: Digest) -> Result<(Update, Vec<ApprovalTag>), FetchError> {
         let sought: Sought = [("shop".into(), plan)].into();
-        self.world.cache().update_with_approvals(&self.source, None, &sought)
+        self.world.cache().update_with_approvals(&self.source, None, &sought, std::time::Instant::now())
     }
 
     fn tags(&self) -> Vec<ApprovalTag> {

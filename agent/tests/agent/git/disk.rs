@@ -158,7 +158,7 @@ fn repositories_that_nobody_reads_any_more_are_removed() {
     let mut source = world.source("main");
     source.url = other.url().parse().unwrap();
     world.cache().update(&source, None).unwrap();
-    world.cache().retain(&[world.source("main").url]).unwrap();
+    world.cache().retain(&[world.source("main")]).unwrap();
     generation(&world);
     world.moved();
     assert_eq!(world.packs_sent(), 2);

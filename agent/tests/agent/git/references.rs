@@ -1,5 +1,7 @@
 //! What references stand for, and what it costs to ask.
 
+use std::time::Instant;
+
 use skiff::git::{FetchError, Reference, Retry, Source, Update};
 use skiff_harness::git_server::{GitServer, ObjectFormat, Protocol, Repository, RequestKind};
 
@@ -123,6 +125,30 @@ fn only_tags_are_listed_for_a_range() {
     }
     world.cache().update(&versions(&world, "1.x"), None).unwrap();
     assert_eq!(world.server.count(RequestKind::Listing).sent, 2 * listing);
+}
+
+#[test]
+fn references_that_are_read_together_share_what_was_listed() {
+    let mut world = World::new();
+    world.shop.write("a", "1").commit("First").unwrap();
+    world.shop.tag("v1.0.0").unwrap();
+    world.shop.branch("next").unwrap();
+    let second = world.shop.write("a", "2").commit("Second").unwrap();
+    let sources = [world.source("main"), world.source("next"), versions(&world, "1.x")];
+    let start = Instant::now();
+    let poll = |world: &World, source: &Source| {
+        moved(world.cache().update_since(source, None, start).unwrap()).unwrap().commit
+    };
+    for _ in 0..3 {
+        for source in &sources {
+            poll(&world, source);
+        }
+    }
+    assert_eq!(world.server.count(RequestKind::Listing).requests, 3, "each that is new is asked for once");
+    let third = world.shop.write("a", "3").commit("Third").unwrap();
+    assert_eq!(poll(&world, &sources[1]), id(&second), "it was asked for a moment ago");
+    world.cache().update(&sources[1], None).unwrap();
+    assert_eq!(poll(&world, &sources[1]), id(&third));
 }
 
 #[test]
