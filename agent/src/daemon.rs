@@ -19,6 +19,7 @@ mod lists;
 mod mailbox;
 mod needs;
 pub(crate) mod own;
+mod parts;
 mod past;
 mod performer;
 mod receivers;
@@ -33,50 +34,45 @@ mod tools;
 mod unattended;
 mod vital;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use jiff::SignedDuration;
-use skiff_shared::object::{ApiSet, Interner};
+use skiff_shared::object::Interner;
 use skiff_shared::sync::Limits;
-use skiff_shared::sync::event::{Event, LeaseTerm};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::access::ClusterAccess;
 use self::apis::Discovery;
 use self::apps::WantedSets;
-use self::environment::Workshop;
-pub use self::environments::source_of;
-
 use self::environments::Environments;
-use self::herald::Herald;
+pub use self::environments::source_of;
 use self::launch::Launcher;
+use self::parts::{
+    Caches, Fixed, lease_options, namespaces, open_caches, start_herald, start_http, start_telemetry,
+    start_webhooks, tidy, workshop,
+};
 use self::registry::Registry;
+use self::router::Heard;
 use self::sources::Sources;
 use self::vital::Vital;
-use crate::charts::Charts;
 use crate::cluster::connection::KubeconfigChoice;
-use crate::cluster::events::Events;
 use crate::cluster::marked::Marked;
 use crate::cluster::requests::Requests;
 use crate::cluster::secrets::Secrets;
-use crate::cluster::watch::{AppEvent, KnownAutoscalers, Task, WatchEvent, Watches};
+use crate::cluster::watch::{Task, Watches};
 use crate::cluster::{Connection, Generations};
 use crate::config::{self, Config, ConfigErrors, EnvironmentConfig, Watched};
 use crate::expr::HealthBook;
-use crate::git::{Cache, Means};
-use crate::http::{self, Endpoint, Heartbeats, Readiness};
+use crate::http::Readiness;
 use crate::lanes::Lanes;
-use crate::lease::{LeaseHolder, LeaseOptions, Right};
-use crate::notify::Teller;
+use crate::lease::{LeaseHolder, Right};
 use crate::state::State;
 use crate::store::Store;
-use crate::telemetry::{Identity, SHUTDOWN_CAP, Telemetry, TelemetryConfig, chain};
-use crate::webhooks::{self, Webhooks};
+use crate::telemetry::{SHUTDOWN_CAP, Telemetry};
 
 /// Writes in flight over all apps.
 const LANES: usize = 16;
@@ -95,9 +91,6 @@ const INSPECTION: Duration = Duration::from_secs(5);
 
 /// Bodies on disk are collected at every so manieth inspection: every ten minutes.
 const GARBAGE_EVERY: u32 = 120;
-
-/// Renders that run at once: the tools take a core each.
-const BENCHES: usize = 2;
 
 /// What the verb `agent` was told.
 #[derive(Clone, Debug)]
@@ -144,42 +137,6 @@ struct Daemon {
     /// Ends what serves the apps, once they are drained.
     stop: CancellationToken,
     inspections: u32,
-}
-
-/// The part of the configuration that is read once; a change of it asks for a restart.
-#[derive(Clone, PartialEq, Eq)]
-struct Fixed {
-    cluster: config::Cluster,
-    agent: config::Agent,
-    notifications: Vec<config::Receiver>,
-    webhooks: Option<config::Webhooks>,
-    telemetry: config::Telemetry,
-    http: config::Http,
-    render: config::Render,
-    state: config::State,
-    lease: config::Lease,
-}
-
-impl Fixed {
-    /// Takes a configuration apart: what may change while the agent runs, and what is read once.
-    fn of(config: Config) -> (Vec<EnvironmentConfig>, Self) {
-        let Config {
-            cluster,
-            agent,
-            environments,
-            notifications,
-            webhooks,
-            telemetry,
-            http,
-            render,
-            state,
-            lease,
-        } = config;
-        (
-            environments,
-            Self { cluster, agent, notifications, webhooks, telemetry, http, render, state, lease },
-        )
-    }
 }
 
 impl Daemon {
@@ -283,27 +240,6 @@ impl Daemon {
             stop,
             inspections: 0,
         })
-    }
-}
-
-/// What is told to apps from outside of them.
-struct Heard {
-    seen: mpsc::Receiver<WatchEvent>,
-    asks: mpsc::Receiver<AppEvent>,
-    lease: watch::Receiver<LeaseTerm>,
-    autoscaled: watch::Receiver<KnownAutoscalers>,
-    apis: watch::Receiver<Arc<ApiSet>>,
-}
-
-impl Heard {
-    /// Starts the tasks that pass it on.
-    fn pass_on(self, vital: &Vital, registry: &Arc<Registry>, readiness: &Readiness) {
-        let Self { seen, asks, lease, autoscaled, apis } = self;
-        vital.spawn("the router", router::objects(seen, registry.clone()));
-        vital.spawn("the router of requests", router::asks(asks, registry.clone()));
-        vital.spawn("the lease's messenger", tell_lease(lease, registry.clone(), readiness.clone()));
-        vital.spawn("the autoscalers' messenger", tell_autoscaled(autoscaled, registry.clone()));
-        vital.spawn("discovery's messenger", tell_apis(apis, registry.clone()));
     }
 }
 
@@ -423,160 +359,5 @@ impl Daemon {
         }
         self.telemetry.shutdown(SHUTDOWN_CAP).await;
         self.http.abort();
-    }
-}
-
-/// Returns the namespaces that the agent works in; none where it works in all.
-fn namespaces(fixed: &Fixed) -> Vec<Arc<str>> {
-    fixed.agent.namespaces.iter().map(|name| name.as_str().into()).collect()
-}
-
-/// Opens the listener of webhooks where there is to be one; it is served until the end.
-async fn start_webhooks(
-    fixed: &Fixed,
-    sources: &Arc<Sources>,
-    stop: &CancellationToken,
-) -> anyhow::Result<()> {
-    let Some(config) = fixed.webhooks.clone() else { return Ok(()) };
-    let listener = webhooks::listen(config.listen).await?;
-    let (sources, stop) = (sources.clone(), stop.clone());
-    let webhooks = Webhooks::new(config, Arc::new(move |urls: &[String]| sources.wake(urls)));
-    tokio::spawn(async move {
-        if let Err(error) = webhooks::serve(listener, webhooks, stop.cancelled_owned()).await {
-            tracing::error!(error = chain(&error), "webhooks are heard no more");
-        }
-    });
-    Ok(())
-}
-
-/// Starts what tells people.
-fn start_herald(fixed: &Fixed, vital: &Vital, connection: &Connection) -> Herald {
-    let teller = Teller {
-        cluster: fixed.cluster.name.clone(),
-        instance: fixed.agent.instance.clone(),
-        namespace: fixed.agent.namespace.as_str().to_owned(),
-    };
-    let events = Events::new(connection.client(), &teller.namespace, &teller.instance);
-    Herald::start(vital, events, fixed.notifications.clone(), teller)
-}
-
-/// Starts the tasks that keep what is stored in the cluster small.
-fn tidy(launcher: &Launcher, config: &config::State) {
-    let Launcher { cluster, registry, vital, lease, limits, .. } = launcher;
-    let bound = retention::run(registry.clone(), cluster.state.clone(), config.renders);
-    vital.spawn("the bound of stored renders", bound);
-    let leftovers = leftovers::Remover {
-        state: cluster.state.clone(),
-        registry: registry.clone(),
-        lease: lease.clone(),
-        request_deadline: limits.request_deadline,
-    };
-    vital.spawn("the remover of leftovers", leftovers.run());
-}
-
-/// Opens the agent's own endpoint; it is served until the end.
-async fn start_http(
-    fixed: &Fixed,
-    telemetry: &Telemetry,
-    readiness: &Readiness,
-    stop: &CancellationToken,
-) -> anyhow::Result<tokio::task::JoinHandle<()>> {
-    let listener = http::listen(fixed.http.listen).await?;
-    let heartbeats = Heartbeats::default();
-    let beat = heartbeats.promise("runtime", Duration::from_secs(30));
-    tokio::spawn(async move {
-        loop {
-            beat.beat();
-            tokio::time::sleep(Duration::from_secs(5)).await;
-        }
-    });
-    let endpoint = Endpoint { telemetry: telemetry.clone(), heartbeats, readiness: readiness.clone() };
-    let stop = stop.clone();
-    Ok(tokio::spawn(async move {
-        if let Err(error) = http::serve(listener, endpoint, stop.cancelled_owned()).await {
-            tracing::error!(error = chain(&error), "the HTTP endpoint has ended");
-        }
-    }))
-}
-
-fn start_telemetry(fixed: &Fixed) -> Telemetry {
-    let identity = Identity::new(&fixed.cluster.name, &fixed.agent.instance);
-    let telemetry = Telemetry::start(TelemetryConfig::of(identity, &fixed.telemetry));
-    telemetry.cluster_labelled(&fixed.cluster.labels);
-    telemetry.install();
-    telemetry
-}
-
-fn lease_options(fixed: &Fixed) -> LeaseOptions {
-    let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "agent".to_owned());
-    LeaseOptions {
-        namespace: fixed.agent.namespace.as_str().to_owned(),
-        name: fixed.lease.name.clone(),
-        identity: format!("{host}_{}_{}", std::process::id(), jiff::Timestamp::now().as_nanosecond()),
-        duration: SignedDuration::try_from(fixed.lease.duration).unwrap_or(SignedDuration::from_secs(30)),
-        renew_interval: fixed.lease.renew_interval,
-    }
-}
-
-/// Where what sources hold is kept, and who reads it.
-struct Caches {
-    cache: Arc<Cache>,
-    charts: Arc<Charts>,
-    sources: Arc<Sources>,
-}
-
-fn open_caches(
-    directory: &Path,
-    stop: &CancellationToken,
-    secrets: Arc<Secrets>,
-) -> anyhow::Result<(Arc<Cache>, Arc<Charts>)> {
-    let runtime = tokio::runtime::Handle::current();
-    let cache = Cache::open(&directory.join("git"), runtime.clone(), stop.child_token(), secrets.clone())?;
-    let folder = directory.join("charts");
-    let charts = Charts::open(&folder, Means::new(runtime, stop.child_token(), secrets))
-        .with_context(|| format!("failed to use {}", folder.display()))?;
-    Ok((Arc::new(cache), Arc::new(charts)))
-}
-
-fn workshop(
-    fixed: &Fixed,
-    Caches { cache, charts, sources }: Caches,
-    launcher: &Launcher,
-) -> anyhow::Result<Workshop> {
-    let scratch = fixed.state.directory.join("scratch");
-    Ok(Workshop {
-        instance: fixed.agent.instance.as_str().into(),
-        cache,
-        charts,
-        sources,
-        store: launcher.cluster.store.clone(),
-        interner: launcher.cluster.interner.clone(),
-        registry: launcher.registry.clone(),
-        tools: tools::open(&fixed.render, &scratch)?,
-        benches: Arc::new(Semaphore::new(BENCHES)),
-        scratch: scratch.into(),
-        fetch_dependencies: fixed.render.fetch_dependencies,
-    })
-}
-
-async fn tell_lease(mut lease: watch::Receiver<LeaseTerm>, registry: Arc<Registry>, readiness: Readiness) {
-    while lease.changed().await.is_ok() {
-        let term = *lease.borrow_and_update();
-        readiness.known("lease", if term == LeaseTerm::Lost { "another agent holds it" } else { "held" });
-        registry.leased(term);
-    }
-}
-
-async fn tell_autoscaled(mut autoscaled: watch::Receiver<KnownAutoscalers>, registry: Arc<Registry>) {
-    while autoscaled.changed().await.is_ok() {
-        let targets = autoscaled.borrow_and_update().clone();
-        registry.broadcast(&Event::Autoscaled(targets));
-    }
-}
-
-async fn tell_apis(mut apis: watch::Receiver<Arc<ApiSet>>, registry: Arc<Registry>) {
-    while apis.changed().await.is_ok() {
-        let set = apis.borrow_and_update().clone();
-        registry.broadcast(&Event::Apis(set));
     }
 }

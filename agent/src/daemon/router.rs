@@ -1,15 +1,38 @@
-//! Routes what the watches see to the app that it concerns.
+//! Routes what the watches see to the app that it concerns, and tells every app what concerns them all.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use skiff_shared::object::{GroupKind, ObjectId};
+use skiff_shared::object::{ApiSet, GroupKind, ObjectId};
 use skiff_shared::rights::{self, MissingRight};
-use skiff_shared::sync::event::{Ask, Blind, Event};
-use tokio::sync::mpsc;
+use skiff_shared::sync::event::{Ask, Blind, Event, LeaseTerm};
+use tokio::sync::{mpsc, watch};
 
 use super::registry::{Registry, Sent};
-use crate::cluster::watch::{AppEvent, WatchEvent, Watched};
+use super::vital::Vital;
+use crate::cluster::watch::{AppEvent, KnownAutoscalers, WatchEvent, Watched};
+use crate::http::Readiness;
+
+/// What is told to apps from outside of them.
+pub struct Heard {
+    pub seen: mpsc::Receiver<WatchEvent>,
+    pub asks: mpsc::Receiver<AppEvent>,
+    pub lease: watch::Receiver<LeaseTerm>,
+    pub autoscaled: watch::Receiver<KnownAutoscalers>,
+    pub apis: watch::Receiver<Arc<ApiSet>>,
+}
+
+impl Heard {
+    /// Starts the tasks that pass it on.
+    pub fn pass_on(self, vital: &Vital, registry: &Arc<Registry>, readiness: &Readiness) {
+        let Self { seen, asks, lease, autoscaled, apis } = self;
+        vital.spawn("the router", objects(seen, registry.clone()));
+        vital.spawn("the router of requests", self::asks(asks, registry.clone()));
+        vital.spawn("the lease's messenger", tell_lease(lease, registry.clone(), readiness.clone()));
+        vital.spawn("the autoscalers' messenger", tell_autoscaled(autoscaled, registry.clone()));
+        vital.spawn("discovery's messenger", tell_apis(apis, registry.clone()));
+    }
+}
 
 /// Forwards what happens to objects until the watches end.
 pub async fn objects(mut events: mpsc::Receiver<WatchEvent>, registry: Arc<Registry>) {
@@ -74,5 +97,27 @@ fn route(
     }
     if registry.send(&app, event) == Sent::Delivered {
         homes.insert(id, app);
+    }
+}
+
+async fn tell_lease(mut lease: watch::Receiver<LeaseTerm>, registry: Arc<Registry>, readiness: Readiness) {
+    while lease.changed().await.is_ok() {
+        let term = *lease.borrow_and_update();
+        readiness.known("lease", if term == LeaseTerm::Lost { "another agent holds it" } else { "held" });
+        registry.leased(term);
+    }
+}
+
+async fn tell_autoscaled(mut autoscaled: watch::Receiver<KnownAutoscalers>, registry: Arc<Registry>) {
+    while autoscaled.changed().await.is_ok() {
+        let targets = autoscaled.borrow_and_update().clone();
+        registry.broadcast(&Event::Autoscaled(targets));
+    }
+}
+
+async fn tell_apis(mut apis: watch::Receiver<Arc<ApiSet>>, registry: Arc<Registry>) {
+    while apis.changed().await.is_ok() {
+        let set = apis.borrow_and_update().clone();
+        registry.broadcast(&Event::Apis(set));
     }
 }
