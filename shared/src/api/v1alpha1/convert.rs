@@ -10,6 +10,10 @@ use super::{
 use crate::desired;
 use crate::plan::Action;
 use crate::report::{self, Outcome, Recorded, Report, shortened};
+use crate::trace::Traceparent;
+
+/// Longest trailer that is kept, in bytes: version 00 has 55, later ones may append fields.
+const MAX_TRACEPARENT: usize = 256;
 
 impl AppStatus {
     /// Returns the status that shows `report` on an app of this environment. A condition that is as it was in `previous` keeps the
@@ -87,9 +91,16 @@ impl Revision {
             author: shortened(&revision.author, MAX_ROW_MESSAGE),
             subject: shortened(&revision.subject, MAX_ROW_MESSAGE),
             committed_at: revision.committed_at,
+            traceparent: revision.traceparent.as_deref().and_then(valid),
             chart: revision.chart.as_ref().map(ChartRelease::of),
         }
     }
+}
+
+/// Returns a trailer that names a trace. Whoever wrote the commit wrote it: what it could be else has no place in a status.
+fn valid(trailer: &str) -> Option<String> {
+    let is_valid = trailer.len() <= MAX_TRACEPARENT && trailer.parse::<Traceparent>().is_ok();
+    is_valid.then(|| trailer.trim().to_owned())
 }
 
 impl ChartRelease {
@@ -113,7 +124,7 @@ impl Revision {
             author: self.author.clone(),
             subject: self.subject.clone(),
             committed_at: self.committed_at,
-            traceparent: None,
+            traceparent: self.traceparent.clone(),
             chart: self.chart.as_ref().map(ChartRelease::read),
         }
     }

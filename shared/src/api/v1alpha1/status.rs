@@ -85,6 +85,9 @@ pub struct Revision {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub committed_at: Option<Timestamp>,
+    /// The `Traceparent:` trailer of the commit, if it is valid: its trace is the release's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
     /// The chart of a chart repository that the app is rendered from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chart: Option<ChartRelease>,

@@ -205,7 +205,9 @@ fn the_definition_names_apps_and_their_columns() {
 
 #[test]
 fn what_a_status_remembers_is_read_back_at_the_next_start() {
-    let revision = report().revision;
+    let trailer = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let revision =
+        report().revision.map(|found| desired::Revision { traceparent: Some(trailer.into()), ..found });
     let assignment = desired::Assignment {
         environment: "production".into(),
         url: "https://git.example/shop".into(),
@@ -242,6 +244,21 @@ fn what_a_status_remembers_is_read_back_at_the_next_start() {
         synced_for: Some("now".into()),
     };
     assert_eq!(recorded, expected);
+}
+
+#[test]
+fn a_trailer_that_names_no_trace_has_no_place_in_a_status() {
+    for (trailer, is_kept) in [
+        (" 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01 ", true),
+        ("00-4bf92f3577b34da6a3ce929d0e0e4736", false),
+        ("see the pipeline", false),
+    ] {
+        let revision =
+            desired::Revision { traceparent: Some(trailer.into()), ..desired::Revision::default() };
+        let told = AppStatus::of("staging", &Report { revision: Some(revision), ..report() }, None, at(7));
+        let kept = told.revision.and_then(|revision| revision.traceparent);
+        assert_eq!(kept, is_kept.then(|| trailer.trim().to_owned()), "{trailer:?}");
+    }
 }
 
 #[test]
