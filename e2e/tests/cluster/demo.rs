@@ -157,12 +157,15 @@ impl Traces {
 }
 
 /// Returns the folder for temporary files that an argument names something in: `/tmp/x` of `--config=/tmp/x/config.yaml`,
-/// and of clusters, which share a folder, the one of the single cluster.
+/// and of clusters, which share a folder, the one of the single cluster. What these tests were built from may lie there too.
 fn temporary(argument: &str) -> Option<PathBuf> {
     let root = std::env::temp_dir();
     let path = Path::new(argument.rsplit('=').next()?);
     let mut below = path.strip_prefix(&root).ok()?.components();
     let first = root.join(below.next()?);
+    if Path::new(env!("CARGO_MANIFEST_DIR")).starts_with(&first) {
+        return None;
+    }
     let is_shared = first.file_name()?.to_str()?.starts_with("skiff-lab-");
     if is_shared { Some(first.join(below.next()?)) } else { Some(first) }
 }
