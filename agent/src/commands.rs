@@ -12,6 +12,7 @@ mod delete;
 mod described;
 mod diff;
 mod doctor;
+mod document;
 mod elsewhere;
 mod events;
 mod export;

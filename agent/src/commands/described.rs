@@ -12,6 +12,7 @@ use skiff_shared::limits::Limits;
 use skiff_shared::policy::Policy;
 use skiff_shared::yaml;
 
+use super::document;
 use crate::config::{self, Config, EnvironmentConfig};
 use crate::render::OnDuplicate;
 
@@ -51,12 +52,7 @@ impl Described {
     /// Reads the description, or the agent's file of the cluster, of which the rules of one environment are taken.
     pub fn read(path: &Path, environment: &str) -> Result<Self, Vec<Problem>> {
         let file = path.display().to_string();
-        let one = |place: String, message: String| vec![Problem { place, message }];
-        let bytes = std::fs::read(path)
-            .map_err(|error| one(file.clone(), format!("the file cannot be read: {error}")))?;
-        let broken = |error: yaml::YamlError| one(error.place(&file), error.kind.to_string());
-        let text = yaml::decode(&bytes).map_err(broken)?;
-        let document = yaml::load(&text).map_err(broken)?;
+        let (bytes, document) = document::read(path)?;
         if document.value.get("cluster").is_some() {
             let config = Config::parse(&bytes, &file, []).map_err(|errors| errors.problems)?;
             return Ok(Self::of_agent(config, environment));

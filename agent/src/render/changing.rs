@@ -12,9 +12,9 @@ use serde_json::Value;
 use skiff_shared::desired::DesiredRow;
 use skiff_shared::desired::yields::{Field, Yields};
 use skiff_shared::object::{Digest, ObjectId};
-use skiff_shared::yaml::{push_segment, to_canonical};
+use skiff_shared::yaml::push_segment;
 
-use super::Rendered;
+use super::{Rendered, collect};
 use crate::store::Store;
 
 /// Fields that are named of one object, and objects that are named of one chart.
@@ -92,10 +92,7 @@ pub fn put_back(
                 *new = then.clone();
             }
         }
-        let mut body = Vec::new();
-        to_canonical(&now, &mut body);
-        row.body = store.put(&body)?;
-        row.bytes = u32::try_from(body.len()).unwrap_or(u32::MAX);
+        (row.body, row.bytes) = collect::keep(&now, store, &mut Vec::new())?;
     }
     Ok(())
 }

@@ -40,6 +40,13 @@ const ALWAYS_THERE: [&str; 4] = ["default", "kube-node-lease", "kube-public", "k
 /// Where the Namespace of `createNamespace` is written.
 const CREATED: &str = "createNamespace";
 
+/// Puts an object into the store as it is sent; returns its digest and its length in bytes. `body` is room to write in.
+pub(super) fn keep(object: &Value, store: &Store, body: &mut Vec<u8>) -> io::Result<(Digest, u32)> {
+    body.clear();
+    yaml::to_canonical(object, body);
+    Ok((store.put(body)?, u32::try_from(body.len()).unwrap_or(u32::MAX)))
+}
+
 pub(super) struct Collector<'a> {
     pub(super) request: &'a Request<'a>,
     store: &'a Store,
@@ -426,11 +433,7 @@ impl<'a> Collector<'a> {
     }
 
     fn keep(&mut self, sent: &Value) -> Result<(Digest, u32), RenderError> {
-        self.body.clear();
-        yaml::to_canonical(sent, &mut self.body);
-        let digest =
-            self.store.put(&self.body).map_err(|error| RenderError::internal("keep a body", &error))?;
-        Ok((digest, u32::try_from(self.body.len()).unwrap_or(u32::MAX)))
+        keep(sent, self.store, &mut self.body).map_err(|error| RenderError::internal("keep a body", &error))
     }
 
     /// Ends the render as its walk ended; returns also the parts, for the next one.

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use skiff_shared::desired::Problem;
-use skiff_shared::yaml;
 
 use crate::args::PlaceArgs;
+use crate::commands::document;
 use crate::git::RepositoryUrl;
 
 /// What the chart is installed with.
@@ -16,14 +16,12 @@ pub(super) struct Values(Value);
 impl Values {
     /// Reads what a person keeps in a file.
     pub(super) fn read(path: &Path) -> Result<Self, Vec<Problem>> {
-        let file = path.display().to_string();
-        let one = |place: String, message: String| vec![Problem { place, message }];
-        let bytes = std::fs::read(path)
-            .map_err(|error| one(file.clone(), format!("the file cannot be read: {error}")))?;
-        let broken = |error: yaml::YamlError| one(error.place(&file), error.kind.to_string());
-        let text = yaml::decode(&bytes).map_err(broken)?;
-        let value = yaml::load(&text).map_err(broken)?.value;
-        if value.is_object() { Ok(Self(value)) } else { Err(one(file, "it has to be a map".to_owned())) }
+        let (_, document) = document::read(path)?;
+        if !document.value.is_object() {
+            let (place, message) = (path.display().to_string(), "it has to be a map".to_owned());
+            return Err(vec![Problem { place, message }]);
+        }
+        Ok(Self(document.value))
     }
 
     /// Returns the values of one environment; one over SSH gets its credentials from a Secret of that name.
